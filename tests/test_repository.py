@@ -1,0 +1,88 @@
+"""What git keeps: no data, no models, no traces of the machine, and file names that say something."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+VAGUE_STEMS = {"utils", "util", "common", "helpers", "helper", "misc"}
+SNAKE_CASE = re.compile(r"[a-z_][a-z0-9_]*")
+DATA_SUFFIXES = {
+    *".wav .flac .ogg .mp3 .npy .npz .csv .tsv .json .jsonl .parquet .h5 .hdf5".split(),
+    *".pkl .pickle .joblib .db .sqlite .zip .gz .tar .bin .ckpt .pt .pth .cbm".split(),
+    *".safetensors .onnx .engine .plan .trt .tflite".split(),
+}
+# Split, so that this file passes its own test: paths of a machine, hosts of package indexes.
+MACHINE_TEXTS = ["/" + "work/", "/" + "root/", "/tmp/" + "kws"]
+INDEX_TEXTS = ["python" + "hosted", "pypi" + ".org", "npm" + "js.org"]
+
+
+def tracked_files() -> list[Path]:
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listing.returncode != 0:
+        pytest.skip("not a git checkout")
+    names = [name for name in listing.stdout.split("\0") if name]
+    return [ROOT / name for name in names if (ROOT / name).is_file()]
+
+
+def is_ignored(path: str) -> bool:
+    answer = subprocess.run(["git", "check-ignore", "--quiet", "--no-index", path], cwd=ROOT)
+    if answer.returncode not in (0, 1):
+        pytest.skip("not a git checkout")
+    return answer.returncode == 0
+
+
+def test_python_files_are_named_for_their_subject() -> None:
+    stems = {path.stem for path in tracked_files() if path.suffix == ".py"}
+    assert sorted(stems & VAGUE_STEMS) == []
+    assert sorted(stem for stem in stems if not SNAKE_CASE.fullmatch(stem)) == []
+
+
+def test_git_keeps_no_data_and_no_models() -> None:
+    kept = [path for path in tracked_files() if path.suffix.lower() in DATA_SUFFIXES]
+    assert [str(path.relative_to(ROOT)) for path in kept] == []
+
+
+def test_git_keeps_no_machine_paths_and_no_index_addresses() -> None:
+    found = []
+    for path in tracked_files():
+        lines = path.read_bytes().decode("utf-8", errors="replace").splitlines()
+        for i, line in enumerate(lines, start=1):
+            texts = [text for text in MACHINE_TEXTS + INDEX_TEXTS if text in line]
+            found += [f"{path.relative_to(ROOT)}:{i}: {text}" for text in texts]
+    assert not found, "\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "speech_commands_kws/data/packed.py",
+        "tests/data/test_packed.py",
+        "configs/data/synthetic.yaml",
+        "data/speech_commands.dvc",
+        "data/.gitignore",
+        "plots/loss.png",
+        "model_repository/README.md",
+    ],
+)
+def test_git_sees_the_projects_own_files(path: str) -> None:
+    """A bare `data/` in .gitignore would swallow the package's data module."""
+    assert not is_ignored(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "data/speech_commands/yes/clip.wav",
+        "plots/runs/today/loss.png",
+        "plots/mlflow.db",
+        "outputs/today/train.log",
+        "model_repository/spotter/1/model.onnx",
+        ".venv/bin/python",
+        ".tools/poetry/bin/poetry",
+    ],
+)
+def test_git_ignores_what_commands_leave(path: str) -> None:
+    assert is_ignored(path)

@@ -1,0 +1,5 @@
+"""Turns recordings of words into a keyword spotter that runs everywhere."""
+
+from speech_commands_kws.spotter import KeywordSpotter
+
+__all__ = ["KeywordSpotter"]

@@ -1,0 +1,124 @@
+"""What an exported keyword spotter says about itself, and where exports lie.
+
+The metadata of the file is the only place where a program that runs a model learns its labels and
+signal path.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.tracked import ensure_present
+
+INPUT = "waveform"
+PROBABILITIES = "probabilities"
+LOGITS = "logits"
+MODEL_FILE = "model.onnx"
+
+
+@dataclass(frozen=True)
+class ArtefactInfo:
+    """The metadata of a model file.
+
+    Attributes:
+        labels: the keywords, in the order of the model's outputs.
+        sample_rate: of the waveform it takes, Hz.
+        clip_samples: length of that waveform.
+        frontend: parameters of the signal path inside the model.
+        training: facts about how it was made: run, data fingerprint, commit, accuracy, size.
+    """
+
+    labels: tuple[str, ...]
+    sample_rate: int
+    clip_samples: int
+    frontend: dict[str, Any]
+    training: dict[str, Any]
+
+    def to_metadata(self) -> dict[str, str]:
+        """One JSON text a field, the form that ONNX metadata takes."""
+        return {key: json.dumps(value, ensure_ascii=False) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], source: str | Path) -> "ArtefactInfo":
+        """Read the metadata back.
+
+        Raises:
+            KwsError: `source` carries no such metadata, so that it is not one of our exports, or it
+                is malformed.
+        """
+        missing = [field.name for field in fields(cls) if field.name not in metadata]
+        if missing:
+            raise KwsError(
+                f"{source} is not a keyword spotter exported by this program (no "
+                f"{', '.join(missing)} in its metadata)"
+                ": export one first"
+            )
+        try:
+            values = {field.name: json.loads(metadata[field.name]) for field in fields(cls)}
+        except json.JSONDecodeError as error:
+            raise KwsError(f"{source} has malformed metadata ({error}): export it again") from None
+        _check(values, source)
+        return cls(**values | {"labels": tuple(values["labels"])})
+
+
+def newest_export(runs: str | Path) -> Path:
+    """The model exported last by any run in the folder `runs`.
+
+    Raises:
+        KwsError: no run has an export.
+    """
+    exports = [path for path in Path(runs).glob(f"*/{MODEL_FILE}") if path.is_file()]
+    if not exports:
+        raise KwsError(
+            f"no exported model under {runs}: train and export first (`kws train`, `kws export`), "
+            "or give model=PATH"
+        )
+    return max(exports, key=lambda path: (path.stat().st_mtime_ns, str(path)))
+
+
+def locate_model(model: str | Path | None, runs: str | Path) -> Path:
+    """The model file asked for, or the newest export where none is.
+
+    Raises:
+        KwsError: it does not exist, or is no file.
+    """
+    if model is None:
+        return newest_export(runs)
+    path = ensure_present(Path(model).expanduser())
+    if not path.is_file():
+        raise KwsError(
+            f"{path} is not a file: model= takes an exported model such as {path / MODEL_FILE}"
+        )
+    return path
+
+
+def _check(values: Mapping[str, Any], source: str | Path) -> None:
+    expectations = {
+        "labels": _is_list_of_names,
+        "sample_rate": _is_positive_integer,
+        "clip_samples": _is_positive_integer,
+        "frontend": _is_mapping,
+        "training": _is_mapping,
+    }
+    for key, is_valid in expectations.items():
+        if not is_valid(values[key]):
+            raise KwsError(
+                f"{source} has malformed metadata, {key}={values[key]!r}: export it again"
+            )
+
+
+def _is_list_of_names(value: Any) -> bool:
+    return (
+        isinstance(value, list) and len(value) > 0 and all(isinstance(name, str) for name in value)
+    )
+
+
+def _is_positive_integer(value: Any) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, dict)

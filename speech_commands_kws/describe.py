@@ -1,0 +1,83 @@
+"""Show what an exported model says about itself: `kws describe model.onnx`."""
+
+import json
+import sys
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TextIO
+
+import hydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from speech_commands_kws.artefact import ArtefactInfo, locate_model
+from speech_commands_kws.audio import display_name
+from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_command
+from speech_commands_kws.errors import KwsError
+
+
+def describe(model: Path, info: ArtefactInfo) -> dict[str, Any]:
+    """The facts about a model file, in the order in which they are shown."""
+    content = model.read_bytes()
+    facts = asdict(info)
+    frontend, training = facts.pop("frontend"), facts.pop("training")
+    return {
+        "file": str(model),
+        "bytes": len(content),
+        "sha256": sha256(content).hexdigest(),
+        **facts,
+        "clip_seconds": info.clip_samples / info.sample_rate,
+        "frontend": frontend,
+        "training": training,
+    }
+
+
+def write_table(facts: dict[str, Any], stream: TextIO) -> None:
+    table = Table("fact", "value", box=SIMPLE, show_header=False)
+    table.columns[1].overflow = "fold"
+    for name, text in _rows(facts):
+        table.add_row(display_name(name), display_name(text))
+    Console(file=stream, markup=False, emoji=False, highlight=False).print(table)
+
+
+def write_json(facts: dict[str, Any], stream: TextIO) -> None:
+    stream.write(json.dumps(facts, indent=2) + "\n")
+
+
+WRITERS = {"table": write_table, "json": write_json}
+
+
+def run(cfg: DictConfig) -> float:
+    """Write the description to standard output; return the size of the file in bytes."""
+    if cfg.format not in WRITERS:
+        raise KwsError(f"format must be one of {', '.join(WRITERS)}, got {cfg.format}")
+    model = locate_model(cfg.model, cfg.paths.runs)
+    facts = describe(model, instantiate(cfg.backend)(model).info)
+    WRITERS[cfg.format](facts, sys.stdout)
+    return float(facts["bytes"])
+
+
+def _rows(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested facts as rows of dotted names and texts."""
+    rows = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            rows += _rows(value, f"{prefix}{name}.")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            rows.append((f"{prefix}{name}", text))
+    return rows
+
+
+@hydra.main(config_path=CONFIG_DIR, config_name="describe", execution_whitelist=EXECUTION_WHITELIST)
+def main(cfg: DictConfig) -> None:
+    sys.stdout.reconfigure(errors="backslashreplace")
+    run_command(run, cfg)
+
+
+if __name__ == "__main__":
+    main()

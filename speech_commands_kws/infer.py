@@ -1,0 +1,114 @@
+"""Name the words in recordings: `kws infer clip.wav folder "clips/*.flac" -`."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from speech_commands_kws.answers import write_csv, write_json, write_table
+from speech_commands_kws.artefact import locate_model
+from speech_commands_kws.audio import display_name
+from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_command
+from speech_commands_kws.errors import KwsError, ReportedError
+from speech_commands_kws.inputs import STANDARD_INPUT, recordings
+from speech_commands_kws.spotter import KeywordSpotter, Prediction, batched
+
+WRITERS = {"table": write_table, "json": write_json, "csv": write_csv}
+
+
+class Listening:
+    """Answers for many recordings; what cannot be used is reported on standard error and passed
+    over.
+
+    Attributes:
+        answered: windows answered so far.
+        failures: names and recordings reported so far.
+    """
+
+    def __init__(self, spotter: KeywordSpotter) -> None:
+        self.spotter = spotter
+        self.answered = 0
+        self.failures = 0
+
+    def answers(self, names: Iterable[str]) -> Iterator[tuple[str, Prediction]]:
+        """Answers with the names of their recordings, in order; recordings share batches."""
+        for batch in batched(self._windows(names), self.spotter.batch_size):
+            predictions = self.spotter.predict([window for _, window in batch])
+            self.answered += len(batch)
+            yield from zip([name for name, _ in batch], predictions)
+
+    def _windows(self, names: Iterable[str]) -> Iterator[tuple[str, tuple[float, np.ndarray]]]:
+        for name in names:
+            for source in self._passing_over(recordings(name)):
+                source_name = str(source) if isinstance(source, Path) else STANDARD_INPUT
+                for window in self._passing_over(self.spotter.windows(source)):
+                    yield source_name, window
+
+    def _passing_over(self, items: Iterator[Any]) -> Iterator[Any]:
+        try:
+            yield from items
+        except KwsError as error:
+            self.failures += 1
+            print(f"error: {display_name(error)}", file=sys.stderr)
+
+
+def run(cfg: DictConfig) -> float:
+    """Write the answers to standard output; return how many windows were answered.
+
+    Raises:
+        ReportedError: some recordings could not be used; each was named on standard error, the
+            others are answered.
+    """
+    names = input_names(cfg.input)
+    if cfg.format not in WRITERS:
+        raise KwsError(f"format must be one of {', '.join(WRITERS)}, got {cfg.format}")
+    model = locate_model(cfg.model, cfg.paths.runs)
+    if cfg.model is None:
+        print(f"model: {display_name(model)}", file=sys.stderr)
+    listening = Listening(
+        KeywordSpotter(
+            model,
+            backend=instantiate(cfg.backend),
+            hop_seconds=cfg.hop_seconds,
+            top_k=cfg.top_k,
+            batch_size=cfg.batch_size,
+        )
+    )
+    try:
+        WRITERS[cfg.format](listening.answers(names), sys.stdout)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, `head` perhaps, has seen enough. Python flushes once more at its end: into
+        # nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if listening.failures:
+        raise ReportedError(f"{listening.failures} names or recordings could not be used")
+    return float(listening.answered)
+
+
+def input_names(names: object) -> list[str]:
+    """The value of `input` in the configuration, one name or a list, as a list."""
+    names = OmegaConf.to_object(names) if OmegaConf.is_config(names) else names
+    names = names if isinstance(names, list) else [names]
+    if names in ([], [None]):
+        raise KwsError(
+            "nothing to listen to: name files, folders, patterns or -, as in `kws infer clip.wav`"
+        )
+    return [str(name) for name in names]
+
+
+@hydra.main(config_path=CONFIG_DIR, config_name="infer", execution_whitelist=EXECUTION_WHITELIST)
+def main(cfg: DictConfig) -> None:
+    # A file name that the terminal's encoding lacks must not stop the answers.
+    sys.stdout.reconfigure(errors="backslashreplace")
+    run_command(run, cfg)
+
+
+if __name__ == "__main__":
+    main()

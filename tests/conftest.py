@@ -1,0 +1,94 @@
+"""Shared fixtures: a keyword spotter that is small enough to know its answers by heart."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import soundfile
+from onnx import TensorProto, helper, numpy_helper
+
+SAMPLE_RATE = 16_000
+TINY_LABELS = ["_silence_", "_unknown_", "yes", "no"]
+TINY_SCALE = 20.0
+TINY_METADATA = {
+    "labels": json.dumps(TINY_LABELS),
+    "sample_rate": json.dumps(SAMPLE_RATE),
+    "clip_samples": json.dumps(SAMPLE_RATE),
+    "frontend": json.dumps({"n_mels": 40}),
+    "training": json.dumps({"run": "tiny", "accuracy": 0.5}),
+}
+
+
+def build_tiny_onnx(
+    path: Path, metadata: dict[str, str] | None = None, scale: float = TINY_SCALE
+) -> Path:
+    """An ONNX keyword spotter without weights: the quarter of the clip that holds the most energy
+    is the keyword.
+
+    Logit k is `scale` times the mean square of the k-th quarter of the clip, so that a burst in the
+    third quarter is a "yes".
+    """
+    metadata = TINY_METADATA if metadata is None else metadata
+    clip_samples = SAMPLE_RATE
+    keywords = len(TINY_LABELS)
+    constants = [
+        numpy_helper.from_array(np.array([0, keywords, clip_samples // keywords]), "quarters"),
+        numpy_helper.from_array(np.array([2]), "time_axis"),
+        numpy_helper.from_array(np.float32(scale), "scale"),
+    ]
+    nodes = [
+        helper.make_node("Reshape", ["waveform", "quarters"], ["segments"]),
+        helper.make_node("Mul", ["segments", "segments"], ["squares"]),
+        helper.make_node("ReduceMean", ["squares", "time_axis"], ["energy"], keepdims=0),
+        helper.make_node("Mul", ["energy", "scale"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    scores = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", keywords])
+        for name in ("probabilities", "logits")
+    ]
+    waveform = helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["batch", clip_samples])
+    graph = helper.make_graph(nodes, "tiny", [waveform], scores, initializer=constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    helper.set_model_props(model, metadata)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A keyword spotter with the labels `TINY_LABELS` at 16 kHz; see `build_tiny_onnx`."""
+    return build_tiny_onnx(tmp_path_factory.mktemp("tiny") / "model.onnx")
+
+
+@pytest.fixture
+def make_tiny_onnx() -> Callable[..., Path]:
+    """`build_tiny_onnx`, for variants with other metadata or another scale."""
+    return build_tiny_onnx
+
+
+def burst(keyword: str, sample_rate: int = SAMPLE_RATE, seconds: float = 1.0) -> np.ndarray:
+    """A clip that `tiny_onnx` takes for `keyword`: a tone in one quarter of its first second."""
+    time = np.arange(round(seconds * sample_rate)) / sample_rate
+    quarter = TINY_LABELS.index(keyword)
+    inside = (quarter / len(TINY_LABELS) <= time) & (time < (quarter + 1) / len(TINY_LABELS))
+    return (0.5 * np.sin(2 * np.pi * 440 * time) * inside).astype(np.float32)
+
+
+@pytest.fixture
+def burst_wav(tmp_path: Path) -> Callable[..., Path]:
+    """Writes `burst(keyword)` to a file: `burst_wav("yes.flac", "yes", 44_100, channels=2)`."""
+
+    def write(
+        name: str, keyword: str, sample_rate: int = SAMPLE_RATE, channels: int = 1, **options
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        waveform = burst(keyword, sample_rate)
+        soundfile.write(path, np.tile(waveform[:, None], (1, channels)), sample_rate, **options)
+        return path
+
+    return write

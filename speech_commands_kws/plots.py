@@ -251,9 +251,9 @@ def interval_arms(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:
     return np.maximum([share - low, high - share], 0)
 
 
-def percent(share: float) -> str:
-    """A share as text; an undefined one (NaN) as a dash."""
-    return "–" if np.isnan(share) else f"{PERCENT * share:.1f}%"
+def percent(share: float | None) -> str:
+    """A share as text; an undefined one (None or NaN) as a dash."""
+    return "–" if share is None or np.isnan(share) else f"{PERCENT * share:.1f}%"
 
 
 def save(figure: Figure, path: Path, title: str, about: str) -> Path:

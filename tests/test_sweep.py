@@ -1,0 +1,158 @@
+import io
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.utils import JobReturn, JobStatus
+from rich.console import Console
+
+from speech_commands_kws.sweep import (
+    RESULT_NAME,
+    TABLE_NAME,
+    comparison_table,
+    job_result,
+    rank,
+    read_results,
+    varied_keys,
+)
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+SLOW_PACKAGES = {"torch", "lightning", "mlflow", "matplotlib", "librosa"}
+# A command of the same shape as ours: it answers with a number, or with a mistake of the user.
+COMMAND = """
+import hydra
+from speech_commands_kws.composition import EXECUTION_WHITELIST, run_command
+from speech_commands_kws.errors import KwsError
+
+def run(cfg):
+    if cfg.rate > 2:
+        raise KwsError(f"a rate of {cfg.rate} is [bold]too much[/bold]")
+    return cfg.rate / 2
+
+@hydra.main(config_path=".", config_name="command", execution_whitelist=EXECUTION_WHITELIST)
+def main(cfg):
+    return run_command(run, cfg)
+
+if __name__ == "__main__":
+    main()
+"""
+CONFIG = f"""
+defaults:
+  - override hydra/callbacks: comparison
+  - _self_
+rate: 0.5
+words: [yes, no]
+hydra:
+  searchpath: ["file://{CONFIGS}"]
+  run: {{dir: single}}
+  sweep: {{dir: sweep, subdir: "${{hydra:job.num}}"}}
+"""
+
+
+def finished(overrides: list[str], value: float | None, status=JobStatus.COMPLETED) -> JobReturn:
+    return JobReturn(overrides=overrides, status=status, _return_value=value)
+
+
+def result(folder: str, value: float | None, **overrides: str) -> dict:
+    return {
+        "folder": Path("sweep") / folder,
+        "value": value,
+        "overrides": overrides,
+        "seconds": 1.25,
+        "status": "ok" if value is not None else "KwsError: no",
+    }
+
+
+def start_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    (folder / "command.py").write_text(COMMAND)
+    (folder / "command.yaml").write_text(CONFIG)
+    return subprocess.run(
+        [sys.executable, "command.py", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(CONFIGS.parent), "COLUMNS": "160"},
+    )
+
+
+def test_job_result_keeps_overrides_and_value() -> None:
+    done = job_result(finished(["optimizer.lr=0.1", "+name=a=b", "~logger"], 0.75))
+    assert done == {
+        "overrides": {"optimizer.lr": "0.1", "+name": "a=b", "~logger": ""},
+        "value": 0.75,
+        "status": "ok",
+    }
+
+
+def test_job_result_of_a_failure_is_its_first_line() -> None:
+    failed = job_result(finished(["lr=1"], ValueError("no\nmore"), JobStatus.FAILED))
+    assert (failed["value"], failed["status"]) == (None, "ValueError: no")
+
+
+@pytest.mark.parametrize(
+    ("maximize", "order"), [(True, ["2", "10", "0", "1", "3"]), (False, ["0", "2", "10", "1", "3"])]
+)
+def test_rank_puts_the_best_first_and_what_has_no_value_last(maximize, order) -> None:
+    values = {"10": 0.9, "1": math.nan, "3": None, "0": 0.5, "2": 0.9}
+    results = [result(folder, value) for folder, value in values.items()]
+    assert [each["folder"].name for each in rank(results, maximize)] == order
+
+
+def test_varied_keys_leave_out_what_all_jobs_share() -> None:
+    results = [result("0", 1.0, lr="1", width="2"), result("1", 1.0, lr="3", width="2", more="x")]
+    assert varied_keys(results) == ["lr", "more"]
+
+
+def test_table_marks_only_a_best_that_has_a_value() -> None:
+    def render(results: list[dict]) -> list[str]:
+        text = io.StringIO()
+        Console(file=text, width=120).print(comparison_table(results, "accuracy"))
+        return text.getvalue().splitlines()
+
+    lines = render([result("1", 0.93456, words="[yes,no]"), result("0", None, words="[go]")])
+    best = next(line for line in lines if "* best" in line)
+    assert [cell.strip() for cell in best.split("│")[1:-1]] == [
+        *["* best", "[yes,no]", "0.9346", "1.2", "ok", "1"]
+    ]
+    assert sum("* best" in line for line in lines) == 1
+    assert not any("* best" in line for line in render([result("0", None)]))
+
+
+def test_multirun_prints_one_table_and_leaves_it(tmp_path: Path) -> None:
+    done = start_command(tmp_path, "-m", "rate=0.5,1.5", "words=[yes,no],[go]")
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("│")]
+    assert len(rows) == 4
+    assert "1.5" in rows[0] and "[yes,no]" in rows[0] and "0.7500" in rows[0] and "2" in rows[0]
+    assert str(tmp_path / "sweep" / TABLE_NAME) in done.stdout
+    assert (tmp_path / "sweep" / TABLE_NAME).read_text().count("0.7500") == 2
+    values = {each["folder"].name: each["value"] for each in read_results(tmp_path / "sweep")}
+    assert values == {"0": 0.25, "1": 0.25, "2": 0.75, "3": 0.75}
+
+
+def test_multirun_with_a_failed_job_still_compares_the_others(tmp_path: Path) -> None:
+    done = start_command(tmp_path, "-m", "rate=0.5,3,1")
+    assert done.returncode == 1
+    rows = [line for line in done.stdout.splitlines() if line.startswith("│")]
+    assert ["0.5000" in rows[0], "0.2500" in rows[1], "[bold]too much[/bold]" in rows[2]] == [
+        True
+    ] * 3
+    failed = json.loads((tmp_path / "sweep" / "1" / RESULT_NAME).read_text())
+    assert failed["overrides"] == {"rate": "3"} and failed["value"] is None
+
+
+def test_single_run_prints_no_table(tmp_path: Path) -> None:
+    done = start_command(tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert not list(tmp_path.rglob(RESULT_NAME))
+
+
+def test_import_is_light() -> None:
+    code = "import sys, speech_commands_kws.sweep; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not SLOW_PACKAGES & set(loaded.stdout.split())

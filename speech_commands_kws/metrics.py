@@ -31,7 +31,7 @@ class Reliability(NamedTuple):
     count: np.ndarray
 
 
-def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
+def wilson_interval(successes: int, trials: int, z_score: float = Z_95) -> tuple[float, float]:
     """The score interval of a proportion (Wilson 1927).
 
     Unlike the textbook one it holds near 1, where accuracies lie. No trials say nothing: (0, 1).
@@ -39,9 +39,10 @@ def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float
     if trials == 0:
         return 0.0, 1.0
     share = successes / trials
-    shrinkage = 1 + z**2 / trials
-    centre = (share + z**2 / (2 * trials)) / shrinkage
-    half_width = z / shrinkage * np.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
+    shrinkage = 1 + z_score**2 / trials
+    centre = (share + z_score**2 / (2 * trials)) / shrinkage
+    variance = share * (1 - share) / trials + (z_score / (2 * trials)) ** 2
+    half_width = z_score / shrinkage * np.sqrt(variance)
     return max(0.0, float(centre - half_width)), min(1.0, float(centre + half_width))
 
 

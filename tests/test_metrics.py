@@ -30,8 +30,8 @@ def test_wilson_interval_stays_within_zero_and_one():
 
 
 def test_wilson_interval_widens_with_z():
-    narrow = metrics.wilson_interval(90, 100, z=1.0)
-    wide = metrics.wilson_interval(90, 100, z=3.0)
+    narrow = metrics.wilson_interval(90, 100, z_score=1.0)
+    wide = metrics.wilson_interval(90, 100, z_score=3.0)
     assert wide[0] < narrow[0] < 0.9 < narrow[1] < wide[1]
 
 

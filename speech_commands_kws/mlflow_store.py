@@ -1,0 +1,146 @@
+"""Which MLflow store is used: the server at an address where one answers, otherwise a SQLite file of our own."""
+
+import logging
+import shlex
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from urllib.error import HTTPError
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import urlopen
+
+LOG = logging.getLogger(__name__)
+STORE_NAME = "mlflow.db"
+ARTIFACTS_NAME = "mlartifacts"
+LOCK_NAME = "mlflow.lock"
+LOCK_SECONDS = 300
+SQLITE_PREFIX = "sqlite:///"
+HEALTHY = b"OK"
+ASKS_FOR_LOGIN = (401, 403)
+DEFAULT_PORT = 8080
+
+
+def usable_uri(tracking_uri: str | None, local_store: str | Path, probe_seconds: float) -> str:
+    """`tracking_uri`; where it names a server that does not answer, or is None, the local store.
+
+    One line is logged where the server is missing: where the record goes, and the command that shows it there.
+    """
+    if tracking_uri and not _is_server(tracking_uri):
+        return _absolute(tracking_uri)
+    local_uri = sqlite_uri(Path(local_store) / STORE_NAME)
+    if not tracking_uri:
+        return local_uri
+    fault = store_fault(tracking_uri, probe_seconds)
+    if fault is None:
+        return tracking_uri
+    LOG.warning(
+        "no MLflow server at %s (%s): recording into %s, which this shows there: %s",
+        tracking_uri,
+        fault,
+        local_uri,
+        server_command(local_uri, tracking_uri),
+    )
+    return local_uri
+
+
+def server_command(store_uri: str, address: str) -> str:
+    """The shell command that shows a SQLite store at `address`, with the settings that start fastest."""
+    port = urlsplit(address).port or DEFAULT_PORT
+    options = ["--backend-store-uri", store_uri]
+    options += ["--artifacts-destination", str(artifact_folder(store_uri))]
+    options += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    return "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false " + shlex.join(["mlflow", "server", *options])
+
+
+def store_fault(uri: str, seconds: float) -> str | None:
+    """Why an existing store cannot be reached, found within `seconds`; None where it can.
+
+    Stores that are neither a server nor a SQLite file are taken on trust.
+    """
+    if uri.startswith(SQLITE_PREFIX):
+        return None if _sqlite_path(uri).is_file() else "no such file"
+    if not _is_server(uri):
+        return None
+    answers: SimpleQueue[str | None] = SimpleQueue()
+    # In a thread, because neither the look-up of a name nor addresses tried in turn obey one time limit.
+    Thread(target=lambda: answers.put(_server_fault(uri, seconds)), daemon=True).start()
+    try:
+        return answers.get(timeout=seconds)
+    except Empty:
+        return f"no answer in {seconds} s"
+
+
+def _server_fault(uri: str, seconds: float) -> str | None:
+    try:
+        with urlopen(f"{uri.rstrip('/')}/health", timeout=seconds) as response:
+            answer = response.read(len(HEALTHY))
+    except HTTPError as error:
+        fault = f"something else answers there, with status {error.code}"
+        return None if error.code in ASKS_FOR_LOGIN else fault
+    except (OSError, HTTPException, ValueError) as error:
+        return first_line(getattr(error, "reason", error))
+    return None if answer == HEALTHY else "something else answers there"
+
+
+def _is_server(uri: str) -> bool:
+    return urlsplit(uri).scheme in ("http", "https")
+
+
+def sqlite_uri(path: Path) -> str:
+    return SQLITE_PREFIX + quote(path.resolve().as_posix())
+
+
+def _sqlite_path(uri: str) -> Path:
+    path, _, _ = uri.removeprefix(SQLITE_PREFIX).partition("?")
+    return Path(unquote(path)).resolve()
+
+
+def _absolute(uri: str) -> str:
+    """The same store from every working folder, because the run folder remembers it."""
+    if not uri.startswith(SQLITE_PREFIX):
+        return uri
+    _, mark, options = uri.partition("?")
+    return sqlite_uri(_sqlite_path(uri)) + mark + options
+
+
+def artifact_folder(uri: str) -> Path | None:
+    """Where the artifacts of a SQLite store lie: beside it. None for stores that have a place of their own."""
+    return _sqlite_path(uri).parent / ARTIFACTS_NAME if uri.startswith(SQLITE_PREFIX) else None
+
+
+@contextmanager
+def exclusive_use(uri: str) -> Iterator[None]:
+    """Processes that begin a run at once take turns: two first uses of one SQLite store break each other.
+
+    Raises:
+        sqlite3.Error: the store's folder cannot be written, or the others took longer than `LOCK_SECONDS`.
+    """
+    if not uri.startswith(SQLITE_PREFIX):
+        yield
+        return
+    folder = _sqlite_path(uri).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    # SQLite's own lock, on an empty file: it exists on every system and ends with the process that holds it.
+    path = folder / LOCK_NAME
+    with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)) as lock:
+        lock.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+@contextmanager
+def outage_reported(what: str) -> Iterator[None]:
+    """One line instead of an exception where the store cannot take `what`: a finished training must not be lost."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        LOG.warning("MLflow did not take %s: %s", what, first_line(error))
+
+
+def first_line(error: Exception | str) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

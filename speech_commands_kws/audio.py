@@ -214,7 +214,7 @@ def _to_float(samples: np.ndarray, name: str) -> np.ndarray:
 
 def _mixed(samples: np.ndarray, name: str) -> np.ndarray:
     """Mean over the channels of `(T, C)` as float32 `(T,)`, checked."""
-    peak = np.abs(samples).max(initial=0.0)
+    peak = np.maximum(samples.max(), -samples.min())
     if not np.isfinite(peak):
         raise AudioError(
             f"{name} contains NaN or infinite samples: repair or leave out this recording"
@@ -224,7 +224,9 @@ def _mixed(samples: np.ndarray, name: str) -> np.ndarray:
             f"{name} reaches {peak:.4g} where full scale is 1.0: if these are integers kept as "
             "floats, scale them"
         )
-    return samples.mean(axis=1, dtype=np.float64).astype(np.float32)
+    # A product is many times faster than a mean along a short axis.
+    channels = samples.shape[1]
+    return (samples @ np.full(channels, 1 / channels, samples.dtype)).astype(np.float32)
 
 
 @contextmanager

@@ -30,7 +30,9 @@ def recordings(name: str) -> Iterator[Path | BinaryIO]:
     if not _is_there(path) and name.startswith("~/"):
         path = path.expanduser()
     if not name:
-        raise AudioError("an empty name stands for no recording: name a file, a folder or a pattern")
+        raise AudioError(
+            "an empty name stands for no recording: name a file, a folder or a pattern"
+        )
     if name == STANDARD_INPUT:
         yield _standard_input()
     elif path.is_dir():

@@ -1,6 +1,10 @@
-"""Shared fixtures: a keyword spotter that is small enough to know its answers by heart."""
+"""Shared fixtures: a keyword spotter so small that its answers are known by heart, and its use."""
 
+import csv
+import io
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +13,10 @@ import onnx
 import pytest
 import soundfile
 from onnx import TensorProto, helper, numpy_helper
+
+from speech_commands_kws.commands import main as kws
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 SAMPLE_RATE = 16_000
 TINY_LABELS = ["_silence_", "_unknown_", "yes", "no"]
@@ -92,3 +100,53 @@ def burst_wav(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+class Outcome:
+    """What `kws infer` left: exit status, standard output, and the lines of complaint."""
+
+    def __init__(self, status: int, output: str, complaints: str) -> None:
+        self.status = status
+        self.output = output
+        self.complaints = complaints.splitlines()
+
+    @property
+    def heard(self) -> dict[str, list[str]]:
+        """Keywords by file name, out of CSV."""
+        heard: dict[str, list[str]] = {}
+        for row in csv.DictReader(io.StringIO(self.output)):
+            heard.setdefault(Path(row["file"]).name, []).append(row["label"])
+        return heard
+
+
+@pytest.fixture
+def answer(
+    tiny_onnx: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., Outcome]:
+    """Runs `kws infer` in `tmp_path`, by default for one keyword a window as CSV."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Outcome:
+        defaults = [f"model={tiny_onnx}", "format=csv", "top_k=1"]
+        monkeypatch.setattr(sys, "argv", ["kws", "infer", *defaults, *map(str, arguments)])
+        try:
+            status = kws()
+        except SystemExit as stop:
+            status = stop.code
+        output = capsys.readouterr()
+        return Outcome(status, output.out, output.err)
+
+    return run
+
+
+def module_command(*arguments: str) -> list[str]:
+    """A fresh process of `infer`."""
+    return [sys.executable, "-m", "speech_commands_kws.infer", *arguments]
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(REPOSITORY)}

@@ -1,0 +1,225 @@
+"""The dispatcher: what is an override and what a file, and names that survive Hydra's grammar."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from speech_commands_kws import commands
+from speech_commands_kws.commands import COMMANDS, quoted, split_arguments, to_overrides
+from speech_commands_kws.composition import CONFIG_DIR
+from speech_commands_kws.errors import KwsError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+HOSTILE_NAMES = [
+    "two words.wav",
+    " leading and trailing ",
+    "rec(1).wav",
+    "rec[1].wav",
+    "a,b.wav",
+    "d'accord.wav",
+    'say "yes".wav',
+    "both'\".wav",
+    "a=b.wav",
+    "top_k=1",
+    "{braces}.wav",
+    "~tilde.wav",
+    "$dollar.wav",
+    "${oc.env:HOME}.wav",
+    "\\${oc.env:HOME}.wav",
+    "\\\\${model}.wav",
+    "${unclosed.wav",
+    "$${model}.wav",
+    "back\\slash.wav",
+    "ends with a backslash\\",
+    'quote after a backslash\\".wav',
+    "new\nline.wav",
+    "tab\there.wav",
+    "null",
+    "true",
+    "1e3",
+    "???",
+    "\\???",
+    "what???",
+    "naïve – 你好 😀.wav",
+    os.fsdecode(b"caf\xe9.wav"),
+    "-dash.wav",
+    "--double-dash.wav",
+    "#hash;semi&colon|pipe.wav",
+    "%percent!bang^caret`tick.wav",
+    "@at+plus.wav",
+    "a:b.wav",
+    "*.wav",
+    "[bold]rich.wav",
+    "choice(a,b)",
+]
+# Everything that means something to the grammars of Hydra and OmegaConf, and letters between.
+HOSTILE_CHARACTERS = "ab\\\\\\\"\"''${}{}$?[](),=: ~.-/*@|#%&;!<>éñ你😀\t\n+^`01"
+
+
+def read_back(key: str, value: str) -> object:
+    with initialize_config_dir(CONFIG_DIR):
+        value = compose("infer", [f"{key}={value}"])[key]
+    return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_one_name_survives_hydra(name: str) -> None:
+    assert read_back("model", quoted(name)) == name
+
+
+def test_a_list_of_names_survives_hydra() -> None:
+    generator = random.Random(0)
+    names = ["".join(generator.choices(HOSTILE_CHARACTERS, k=1 + i % 12)) for i in range(1_000)]
+    names += HOSTILE_NAMES
+    assert read_back("input", f"[{','.join(map(quoted, names))}]") == names
+
+
+def test_hostile_files_are_answered(
+    tiny_onnx: Path,
+    burst_wav: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The whole way: bare names into `kws infer`, answers under the same names."""
+    monkeypatch.chdir(tmp_path)
+    for name in HOSTILE_NAMES:
+        burst_wav("clip", "yes", format="WAV").rename(tmp_path / name)
+    arguments = [*HOSTILE_NAMES, f"model={tiny_onnx}", "format=json"]
+    monkeypatch.setattr(sys, "argv", ["kws", "infer", *arguments])
+    assert commands.main() == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    answers = json.loads(output.out)
+    assert [answer["file"] for answer in answers] == HOSTILE_NAMES
+    assert {answer["label"] for answer in answers} == {"yes"}
+
+
+@pytest.mark.parametrize("key", ["infer", "describe", "evaluate"])
+def test_overrides_and_flags_stay_what_they_are(key: str) -> None:
+    arguments = [
+        "backend=onnx", "a.b=c", "+a=1", "++a.b=1", "a=", "~backend", "~a.b=1", "group/part@a.b=c",
+        "a[0]=1", "a.$b=1", "-m", "--multirun", "--cfg", "job", "-c", "all", "--help",
+        "--config-dir=x", "-p", "backend", "--resolve",
+    ]  # fmt: skip
+    assert to_overrides(key, arguments) == arguments
+
+
+@pytest.mark.parametrize("command", ["train", "export"])
+def test_commands_without_files_get_their_arguments_as_they_are(command: str) -> None:
+    arguments = ["a.b=c", "-m", "x.wav", "--", "~a"]
+    assert to_overrides(command, arguments) == arguments
+
+
+def test_names_are_told_from_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("top_k=3", "~backend", "-odd", "-m"):
+        (tmp_path / name).touch()
+    arguments = [
+        "top_k=3", "top_k=4", "~backend", "~paths", "-odd", "-other", "-m", "-", "*.wav", "no.wav",
+        "~/home.wav", "my file=1.wav", "--", "-m", "top_k=5",
+    ]  # fmt: skip
+    assert split_arguments(arguments) == (
+        ["top_k=4", "~paths", "-other", "-m"],
+        ["top_k=3", "~backend", "-odd", "-", "*.wav", "no.wav", "~/home.wav", "my file=1.wav",
+         "-m", "top_k=5"],
+    )  # fmt: skip
+
+
+def test_files_become_one_override() -> None:
+    assert to_overrides("infer", ["a b.wav", "top_k=1", "-"]) == [
+        "top_k=1",
+        'input=["a b.wav","-"]',
+    ]
+    assert to_overrides("describe", ["a b.onnx"]) == ['model="a b.onnx"']
+    assert to_overrides("evaluate", ["x.ckpt", "split=test"]) == ["split=test", 'model="x.ckpt"']
+    assert to_overrides("infer", []) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "reason"),
+    [
+        ("listen", [], "unknown command 'listen': choose from train, evaluate, export, infer"),
+        ("describe", ["a.onnx", "b.onnx"], "takes one file, got 2"),
+        ("infer", ["a.wav", "input=b.wav"], "given twice"),
+        ("evaluate", ["a.onnx", "model=b.onnx"], "given twice"),
+    ],
+)
+def test_a_senseless_command_line_is_one_line(
+    command: str,
+    arguments: list[str],
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(KwsError, match=reason):
+        to_overrides(command, arguments)
+    monkeypatch.setattr(sys, "argv", ["kws", command, *arguments])
+    assert commands.main() == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("error: ") and output.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
+def test_help_names_every_command(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["kws", *arguments])
+    assert commands.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    for command, purpose in COMMANDS.items():
+        assert any(line.split() == [command, *purpose.split()] for line in lines)
+
+
+def test_every_command_has_a_module_and_a_configuration() -> None:
+    for command in COMMANDS:
+        assert (REPOSITORY / "speech_commands_kws" / f"{command}.py").is_file()
+        assert (REPOSITORY / "configs" / f"{command}.yaml").is_file()
+
+
+def test_a_missing_extra_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with the base dependencies alone: `train` imports torch, which is not there."""
+
+    def import_without_torch(name: str) -> None:
+        assert name == "speech_commands_kws.train"
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(commands, "import_module", import_without_torch)
+    monkeypatch.setattr(sys, "argv", ["kws", "train"])
+    assert commands.main() == 1
+    assert capsys.readouterr().err == (
+        'error: torch is not installed: pip install "speech-commands-kws[train]"\n'
+    )
+
+
+def test_kws_equals_the_module(tiny_onnx: Path, burst_wav: Callable, tmp_path: Path) -> None:
+    """The two ways to start find the same configuration and say the same."""
+    burst_wav("yes.wav", "yes")
+    arguments = [f"model={tiny_onnx}", "format=csv", "input=[yes.wav,no.wav]"]
+    script = "import sys; from speech_commands_kws.commands import main; sys.exit(main())"
+    results = [
+        subprocess.run(
+            [sys.executable, *way, *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+        )
+        for way in (["-c", script, "infer"], ["-m", "speech_commands_kws.infer"])
+    ]
+    assert results[0].stdout == results[1].stdout != ""
+    assert (
+        results[0].stderr == results[1].stderr == "error: no.wav does not exist: check the name\n"
+    )
+    assert results[0].returncode == results[1].returncode == 1

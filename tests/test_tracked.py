@@ -1,0 +1,41 @@
+"""What is said about a path whose content DVC keeps."""
+
+from pathlib import Path
+
+import pytest
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.tracked import dvc_pointer, ensure_present
+
+
+def test_what_is_there_is_given_back(tmp_path: Path) -> None:
+    (tmp_path / "clips.dvc").touch()
+    (tmp_path / "clips").mkdir()
+    assert ensure_present(str(tmp_path / "clips")) == tmp_path / "clips"
+
+
+def test_a_tracked_path_says_how_to_get_it(tmp_path: Path) -> None:
+    (tmp_path / "clips.dvc").touch()
+    with pytest.raises(KwsError) as caught:
+        ensure_present(tmp_path / "clips")
+    assert f'dvc pull "{tmp_path / "clips.dvc"}"' in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_inside_a_tracked_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "clips.dvc").touch()
+    assert dvc_pointer(tmp_path / "clips" / "yes" / "a.wav") == tmp_path / "clips.dvc"
+    monkeypatch.chdir(tmp_path)
+    assert dvc_pointer(Path("clips/yes/a.wav")) == Path("clips.dvc")
+
+
+def test_nothing_at_all(tmp_path: Path) -> None:
+    assert dvc_pointer(tmp_path / "clips") is None
+    with pytest.raises(KwsError, match="clips does not exist"):
+        ensure_present(tmp_path / "clips")
+
+
+def test_the_folder_of_dvc_itself_is_no_pointer(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / "clips").mkdir()
+    assert dvc_pointer(tmp_path / "clips" / "a.wav") is None

@@ -32,6 +32,15 @@ help:
 setup: $(VENV_READY)
 	@$(link_node)
 
+quickstart: setup
+	$(ACTIVATE) python -m speech_commands_kws.train
+	$(ACTIVATE) python -m speech_commands_kws.evaluate
+	$(ACTIVATE) python -m speech_commands_kws.export
+	$(ACTIVATE) kws infer top_k=1 $$($(few_clips))
+	@model=$$(ls -t plots/runs/*/model.onnx | head -n 1); echo "The model: $$model"; \
+		echo "Its plots: $$(dirname "$$model")"; \
+		echo "Ask it about recordings of your own: . $(VENV)/bin/activate && kws infer recording.wav"
+
 lint: setup
 	$(ACTIVATE) pre-commit run --all-files --show-diff-on-failure
 
@@ -55,6 +64,12 @@ if [ -z "$$python" ]; then \
 		"install one (Debian: python3-venv), or name one: make setup PYTHON=/path/to/python3.12" >&2; \
 	exit 1; \
 fi
+endef
+
+# A few clips of the newest synthetic tree, by voices that training has not heard; the last is no keyword.
+define few_clips
+tree=$$(ls -td data/synthetic-*/ | head -n 1); \
+for word in yes no left stop marvin; do grep -m 1 "^$$word/" "$$tree/testing_list.txt"; done | sed "s|^|$$tree|"
 endef
 
 # Poetry asks the index in a way that mirrors often do not answer; the plugin asks like pip. Which index, pip knows.

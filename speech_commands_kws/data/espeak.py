@@ -1,0 +1,130 @@
+"""espeak-ng by ctypes, as the optional package espeakng-loader (GPL-3.0) brings it.
+
+Constants are those of espeak-ng's `speak_lib.h`. The library keeps global state: the samples of a
+word depend slightly on what the process said before, so equal samples need a fresh process and the
+same words in the same order. They also need a seed: espeak-ng seeds the breath of some voices with
+the time of day.
+"""
+
+import ctypes
+import os
+import tempfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from speech_commands_kws.errors import KwsError
+
+AUDIO_OUTPUT_SYNCHRONOUS = 2
+INITIALIZE_DONT_EXIT = 0x8000
+CHARS_UTF8 = 1
+POSITION_CHARACTER = 1
+PARAMETER_RATE, PARAMETER_VOLUME, PARAMETER_PITCH, PARAMETER_RANGE = 1, 2, 3, 4
+MIN_RATE, MAX_RATE = 80, 450
+# Percent of the normal amplitude: at 100 the louder voices clip inside espeak-ng.
+VOLUME = 20
+SEED = 1
+# espeak-ng copies the path of its data into a buffer of 160 bytes and fails on longer ones.
+MAX_DATA_PATH_BYTES = 150
+SYNTH_CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How to speak: `accent` is an espeak-ng language, `variant` the timbre, a file of `voices/!v`.
+
+    `pitch` and `pitch_range` go from 0 to 100 (50 is the variant's own), `rate` is in words per
+    minute.
+    """
+
+    accent: str
+    variant: str
+    pitch: int
+    pitch_range: int
+    rate: int
+
+
+def require_espeak() -> None:
+    """Raise KwsError where espeakng-loader is not installed."""
+    if find_spec("espeakng_loader") is None:
+        raise KwsError(
+            "the embedded data is spoken by espeak-ng, which is not installed: "
+            'pip install "speech-commands-kws[synthetic]", or train on recordings '
+            "(data=speech_commands)"
+        )
+
+
+class Espeak:
+    """The engine. Waveforms have `sample_rate` Hz, float32 in -1 to 1, mono."""
+
+    def __init__(self) -> None:
+        require_espeak()
+        import espeakng_loader
+
+        self.data_path = Path(espeakng_loader.get_data_path())
+        self.library = ctypes.CDLL(espeakng_loader.get_library_path())
+        # ctypes does not keep the callback alive, the attribute does.
+        self.callback = SYNTH_CALLBACK(self._receive)
+        self.pieces: list[np.ndarray] = []
+        self.sample_rate = self._start()
+        self.library.espeak_SetSYNTH_CALLBACK(self.callback)
+
+    def say(self, text: str, voice: Voice) -> np.ndarray:
+        """Speak `text`.
+
+        Shape: float32 (T,) at `sample_rate`; empty where espeak-ng finds nothing to say.
+        Raises KwsError for an accent or a variant that espeak-ng does not have.
+        """
+        self._set_voice(voice)
+        self.pieces.clear()
+        encoded = text.encode()
+        size = ctypes.c_size_t(len(encoded) + 1)
+        self.library.espeak_Synth(encoded, size, 0, POSITION_CHARACTER, 0, CHARS_UTF8, None, None)
+        samples = np.concatenate([np.zeros(0, np.int16), *self.pieces])
+        return samples.astype(np.float32) / -float(np.iinfo(np.int16).min)
+
+    def _start(self) -> int:
+        path = os.fsencode(self._short_data_path())
+        rate = self.library.espeak_Initialize(
+            AUDIO_OUTPUT_SYNCHRONOUS, 0, path, INITIALIZE_DONT_EXIT
+        )
+        if rate <= 0:
+            raise KwsError(
+                f"espeak-ng did not start from {self.data_path}: reinstall espeakng-loader"
+            )
+        self.library.espeak_ng_SetRandSeed(ctypes.c_long(SEED))
+        # Found through the library: the C library's own generator, which espeak-ng uses as well.
+        self.library.srand(SEED)
+        return rate
+
+    def _short_data_path(self) -> Path:
+        if len(os.fsencode(self.data_path)) <= MAX_DATA_PATH_BYTES:
+            return self.data_path
+        # Read from for as long as the engine lives.
+        self.link_folder = tempfile.TemporaryDirectory()
+        link = Path(self.link_folder.name) / "data"
+        link.symlink_to(self.data_path, target_is_directory=True)
+        return link
+
+    def _set_voice(self, voice: Voice) -> None:
+        # An unknown variant is silently replaced by the plain voice, hence the look at the file.
+        if not (self.data_path / "voices" / "!v" / voice.variant).is_file():
+            raise KwsError(f"espeak-ng has no voice {voice.variant!r}: see its folder voices/!v")
+        if self.library.espeak_SetVoiceByName(f"{voice.accent}+{voice.variant}".encode()) != 0:
+            raise KwsError(
+                f"espeak-ng has no accent {voice.accent!r}: name a language such as en-us"
+            )
+        # After the voice, because setting the voice may reset them.
+        self.library.espeak_SetParameter(PARAMETER_VOLUME, VOLUME, 0)
+        self.library.espeak_SetParameter(PARAMETER_PITCH, voice.pitch, 0)
+        self.library.espeak_SetParameter(PARAMETER_RANGE, voice.pitch_range, 0)
+        self.library.espeak_SetParameter(PARAMETER_RATE, voice.rate, 0)
+
+    def _receive(self, samples, count: int, _events) -> int:
+        if samples and count > 0:
+            self.pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        return 0

@@ -1,0 +1,284 @@
+"""The embedded data: a Speech Commands tree of synthetic speech, spoken by espeak-ng here and now.
+
+A speaker is one fixed combination of timbre, accent, pitch, pitch range, rate, level and noise
+floor. Equal settings give equal trees, byte for byte, as long as the libraries are the same.
+"""
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speech_commands_kws.data.espeak import Voice, require_espeak
+from speech_commands_kws.data.noise import coloured_noise, mains_hum, set_level
+from speech_commands_kws.data.synthetic_clips import Babble, Chunk, Take, run_chunks, write_wav
+from speech_commands_kws.data.tree import TEST, TRAIN, VALIDATION, SpeechTree, published_split
+from speech_commands_kws.data.whole_folder import make_whole
+from speech_commands_kws.data.words import check_words
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.labels import BACKGROUND_NOISE
+
+LOG = logging.getLogger(__name__)
+# Raise it when equal settings give another tree than before.
+GENERATOR = 1
+FACTS_FILE = "synthetic.json"
+HASH_DIGITS = 8
+# One voice of every ten is for validation and one for testing: the shares of the published split.
+VOICES_PER_ROW = 10
+VALIDATION_COLUMN, TEST_COLUMN = 8, 9
+SEEDS = 2**32
+# Independent streams of random numbers for each speaker.
+CAST_STREAM, TAKES_STREAM, NOISE_STREAM = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class SyntheticSource:
+    """What is spoken, by whom and how.
+
+    Pairs are the lowest and highest of a uniform draw for each speaker. The `*_jitter` are how far
+    a take may be from its speaker's pitch, rate (as a factor) and level. `voices` are espeak-ng's
+    voice variants, in rows of ten: every speaker with the ninth voice of a row gets a name that the
+    published rule puts into validation, the tenth into testing. So no voice that is scored is
+    trained on.
+    """
+
+    parent: str
+    words: Sequence[str]
+    unknown_words: Sequence[str]
+    speakers: int
+    takes_per_word: int
+    unknown_per_speaker: int
+    voices: Sequence[str]
+    accents: Sequence[str]
+    pitch: Sequence[int]
+    pitch_range: Sequence[int]
+    rate: Sequence[int]
+    level_db: Sequence[float]
+    floor_db: Sequence[float]
+    floor_colour: Sequence[float]
+    position: Sequence[float]
+    pitch_jitter: int
+    rate_jitter: float
+    level_jitter_db: float
+    sample_rate: int
+    clip_seconds: float
+    noise_seconds: float
+    noise_colours: dict[str, float]
+    noise_level_db: float
+    hum_hz: Sequence[float]
+    hum_level_db: float
+    babbles: int
+    babble_voices: int
+    babble_level_db: float
+    babble_text: str
+    speakers_per_chunk: int
+    seed: int
+
+    def prepare(self) -> SpeechTree:
+        """Make the tree `<parent>/synthetic-<hash of the settings>` unless it is there.
+
+        Raises KwsError for settings that make no tree, and where espeakng-loader is missing.
+        """
+        check_settings(self)
+        root = Path(self.parent).absolute() / f"synthetic-{settings_hash(self)}"
+        LOG.info("Synthetic speech made by espeak-ng, not recordings of people: %s", root)
+        if not root.is_dir():
+            require_espeak()
+            make_whole(root, lambda part: write_tree(self, part))
+        return SpeechTree(root)
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """`name` is eight hexadecimal digits; levels are dBFS of the root mean square."""
+
+    name: str
+    voice: Voice
+    level_db: float
+    floor_db: float
+    floor_colour: float
+
+
+def settings_hash(source: SyntheticSource) -> str:
+    """Names the tree: equal for equal settings, wherever the tree lies."""
+    return hashlib.sha1(json.dumps(settings(source)).encode()).hexdigest()[:HASH_DIGITS]
+
+
+def settings(source: SyntheticSource) -> dict[str, Any]:
+    """All that decides about the content of the tree, as plain data."""
+    return {**asdict(source), "parent": None, "generator": GENERATOR}
+
+
+def check_settings(source: SyntheticSource) -> None:
+    """Raise KwsError where no sensible tree can come of it."""
+    check_words(source.words, "words")
+    check_words(source.unknown_words, "unknown_words")
+    if not source.words:
+        raise KwsError("words: expected at least one word to spot, got none")
+    # With fewer than a row of voices a split would be empty.
+    least = {
+        "speakers": (source.speakers, VOICES_PER_ROW),
+        "voices": (len(source.voices), VOICES_PER_ROW),
+        "takes_per_word": (source.takes_per_word, 1),
+        "speakers_per_chunk": (source.speakers_per_chunk, 1),
+    }
+    for name, (amount, lowest) in least.items():
+        if amount < lowest:
+            raise KwsError(f"{name}: expected at least {lowest}, got {amount}: raise it")
+
+
+def cast_speaker(source: SyntheticSource, number: int) -> Speaker:
+    """The speaker of that number, the same however many there are."""
+    generator = np.random.default_rng([source.seed, number, CAST_STREAM])
+    voice_number = number % len(source.voices)
+    voice = Voice(
+        accent=str(generator.choice(source.accents)),
+        variant=source.voices[voice_number],
+        pitch=round(generator.uniform(*source.pitch)),
+        pitch_range=round(generator.uniform(*source.pitch_range)),
+        rate=round(generator.uniform(*source.rate)),
+    )
+    return Speaker(
+        name=speaker_name(source.seed, number, voice_split(voice_number)),
+        voice=voice,
+        level_db=generator.uniform(*source.level_db),
+        floor_db=generator.uniform(*source.floor_db),
+        floor_colour=generator.uniform(*source.floor_colour),
+    )
+
+
+def voice_split(voice_number: int) -> str:
+    """The split that all speakers with this voice belong to."""
+    columns = {VALIDATION_COLUMN: VALIDATION, TEST_COLUMN: TEST}
+    return columns.get(voice_number % VOICES_PER_ROW, TRAIN)
+
+
+def speaker_name(seed: int, number: int, wanted_split: str) -> str:
+    """The first name in a row of hashes that the published rule puts into the wanted split."""
+    for attempt in count():
+        digest = hashlib.sha1(f"{seed}/{number}/{attempt}".encode()).hexdigest()
+        name = digest[:HASH_DIGITS]
+        shares = (SpeechTree.validation_percent, SpeechTree.test_percent)
+        if published_split(name, *shares) == wanted_split:
+            return name
+
+
+def words_to_say(source: SyntheticSource, number: int) -> list[str]:
+    """Every keyword `takes_per_word` times, then the speaker's share of the unknown words.
+
+    The unknown words go round, so that each is said about as often.
+    """
+    keywords = {word.casefold() for word in source.words}
+    others = [word for word in source.unknown_words if word.casefold() not in keywords]
+    first = number * source.unknown_per_speaker
+    share = [
+        others[(first + i) % len(others)]
+        for i in range(source.unknown_per_speaker if others else 0)
+    ]
+    return [word for word in source.words for _ in range(source.takes_per_word)] + share
+
+
+def plan_takes(source: SyntheticSource, number: int) -> list[Take]:
+    """All clips of one speaker, in the order in which they are spoken."""
+    speaker = cast_speaker(source, number)
+    generator = np.random.default_rng([source.seed, number, TAKES_STREAM])
+    spoken: Counter[str] = Counter()
+    takes = []
+    for word in words_to_say(source, number):
+        takes.append(
+            Take(
+                path=f"{word}/{speaker.name}_nohash_{spoken[word]}.wav",
+                word=word,
+                voice=jittered(speaker.voice, source, generator),
+                position=generator.uniform(*source.position),
+                level_db=speaker.level_db + source.level_jitter_db * generator.uniform(-1, 1),
+                floor_db=speaker.floor_db,
+                floor_colour=speaker.floor_colour,
+                noise_seed=int(generator.integers(SEEDS)),
+            )
+        )
+        spoken[word] += 1
+    return takes
+
+
+def jittered(voice: Voice, source: SyntheticSource, generator: np.random.Generator) -> Voice:
+    """The voice as it happens to be in one take."""
+    pitch = voice.pitch + source.pitch_jitter * generator.uniform(-1, 1)
+    rate = voice.rate * (1 + source.rate_jitter * generator.uniform(-1, 1))
+    return replace(voice, pitch=round(pitch), rate=round(rate))
+
+
+def plan_babbles(source: SyntheticSource) -> list[Babble]:
+    """Background recordings of training voices that talk at once."""
+    trained = [
+        number
+        for number in range(source.speakers)
+        if voice_split(number % len(source.voices)) == TRAIN
+    ]
+    generator = np.random.default_rng([source.seed, NOISE_STREAM])
+    return [
+        Babble(
+            path=f"{BACKGROUND_NOISE}/babble_{i}.wav",
+            text=source.babble_text,
+            voices=[
+                cast_speaker(source, number).voice
+                for number in generator.choice(trained, source.babble_voices).tolist()
+            ],
+            seconds=source.noise_seconds,
+            level_db=source.babble_level_db,
+            seed=int(generator.integers(SEEDS)),
+        )
+        for i in range(source.babbles)
+    ]
+
+
+def plan_chunks(source: SyntheticSource, root: Path) -> list[Chunk]:
+    """Work for one process each; the same chunks however many processes there are."""
+    clip_samples = round(source.clip_seconds * source.sample_rate)
+    numbers = range(source.speakers)
+    groups = [
+        numbers[i : i + source.speakers_per_chunk] for i in numbers[:: source.speakers_per_chunk]
+    ]
+    work = [
+        ([take for number in group for take in plan_takes(source, number)], []) for group in groups
+    ]
+    work += [([], [babble]) for babble in plan_babbles(source)]
+    return [
+        Chunk(str(root), source.sample_rate, clip_samples, takes, babbles)
+        for takes, babbles in work
+    ]
+
+
+def write_tree(source: SyntheticSource, root: Path) -> None:
+    """Fill the empty folder `root`, with a progress bar."""
+    write_noise(source, root)
+    facts = {
+        "description": "Synthetic speech made by espeak-ng, not recordings of people.",
+        "settings": settings(source),
+        "speakers": [asdict(cast_speaker(source, number)) for number in range(source.speakers)],
+    }
+    (root / FACTS_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    run_chunks(plan_chunks(source, root))
+
+
+def write_noise(source: SyntheticSource, root: Path) -> None:
+    """Coloured noise and mains hum; the babble is spoken with the clips."""
+    samples = round(source.noise_seconds * source.sample_rate)
+    generator = np.random.default_rng([source.seed, NOISE_STREAM])
+    folder = root / BACKGROUND_NOISE
+    for name, colour in source.noise_colours.items():
+        noise = coloured_noise(samples, colour, source.sample_rate, generator)
+        write_wav(
+            folder / f"{name}.wav", set_level(noise, source.noise_level_db), source.sample_rate
+        )
+    for mains_hz in source.hum_hz:
+        hum = mains_hum(samples, mains_hz, source.sample_rate, generator)
+        path = folder / f"mains_hum_{mains_hz:g}_hz.wav"
+        write_wav(path, set_level(hum, source.hum_level_db), source.sample_rate)

@@ -71,7 +71,7 @@ class Espeak:
         self.callback = SYNTH_CALLBACK(self._receive)
         self.pieces: list[np.ndarray] = []
         self.sample_rate = self._start()
-        self.library.espeak_SetSYNTH_CALLBACK(self.callback)
+        self.library.espeak_SetSynthCallback(self.callback)
 
     def say(self, text: str, voice: Voice) -> np.ndarray:
         """Speak `text`.

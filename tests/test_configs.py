@@ -1,0 +1,133 @@
+"""Every YAML file composes, resolves, and binds to the signature of what it builds."""
+
+import functools
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST
+
+CONFIGS = Path(CONFIG_DIR)
+MISSING = "???"
+INSTANTIATE_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+# What a command hands over when it builds the node at this key; the YAML file leaves it out.
+GIVEN_BY_COMMANDS = {"backbone": ("n_classes", "n_mels")}
+
+
+def primary_names() -> list[str]:
+    return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+
+
+def group_options() -> list[tuple[str, str]]:
+    """Every file below a group: ("optimizer", "sgd"), ("hydra/callbacks", "comparison")."""
+    files = sorted(path.relative_to(CONFIGS) for path in CONFIGS.glob("*/**/*.yaml"))
+    return [(path.parent.as_posix(), path.stem) for path in files]
+
+
+@pytest.fixture(autouse=True)
+def hydra_at_the_configs() -> Iterator[None]:
+    with initialize_config_dir(str(CONFIGS), job_name="test"):
+        yield
+    HydraConfig.instance().cfg = None
+
+
+def composed(primary: str, *overrides: str) -> DictConfig:
+    """The configuration as a command sees it, its documented gaps filled with a word."""
+    cfg = compose(primary, list(overrides), return_hydra_config=True)
+    with open_dict(cfg):
+        cfg.hydra.runtime.output_dir = "plots/runs/test"
+        cfg.hydra.job.num = 0
+        cfg.hydra.job.id = "0"
+    HydraConfig.instance().set_config(cfg)
+    callbacks = cfg.hydra.callbacks
+    with open_dict(cfg):
+        del cfg["hydra"]
+        cfg.hydra_callbacks = callbacks
+    for key in OmegaConf.missing_keys(cfg):
+        OmegaConf.update(cfg, key, "given")
+    return cfg
+
+
+def problems(node: Any, key: str = "") -> Iterator[str]:
+    """What keeps the nodes of a resolved configuration from being built."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield from binding_problems(node, key)
+        for name, value in node.items():
+            yield from problems(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            yield from problems(value, f"{key}[{i}]")
+
+
+def binding_problems(node: dict[str, Any], key: str) -> Iterator[str]:
+    target = node["_target_"]
+    if not any(target.startswith(pattern.removesuffix("*")) for pattern in EXECUTION_WHITELIST):
+        yield f"{key}: {target} is not in the execution whitelist"
+        return
+    given = {name: value for name, value in node.items() if name not in INSTANTIATE_KEYS}
+    if not node.get("_partial_"):
+        given |= dict.fromkeys(GIVEN_BY_COMMANDS.get(key, ()))
+    try:
+        signature = inspect.signature(get_object(target))
+        bind = signature.bind_partial if node.get("_partial_") else signature.bind
+        bind(*node.get("_args_", ()), **given)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        yield f"{key}: {target}: {error}"
+
+
+def all_problems(cfg: DictConfig) -> list[str]:
+    return list(problems(OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)))
+
+
+@pytest.mark.parametrize("primary", primary_names())
+def test_primary_binds(primary: str) -> None:
+    assert all_problems(composed(primary)) == []
+
+
+@pytest.mark.parametrize(("group", "option"), group_options())
+def test_group_option_binds_wherever_the_group_is_used(group: str, option: str) -> None:
+    users = [name for name in primary_names() if group in groups_of(name)]
+    assert users, f"no command uses configs/{group}"
+    for primary in users:
+        assert all_problems(composed(primary, f"{group}={option}")) == [], primary
+
+
+@functools.cache
+def groups_of(primary: str) -> set[str]:
+    return set(compose(primary, return_hydra_config=True).hydra.runtime.choices)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_a_gap_is_documented(path: Path) -> None:
+    """A `???`, which the user must fill, has a comment in its line or in the one above."""
+    lines = ["", *path.read_text("utf-8").splitlines()]
+    for i, line in enumerate(lines):
+        if MISSING in line.partition("#")[0]:
+            assert "#" in line or "#" in lines[i - 1], f"line {i}: {line}"
+
+
+# The test itself can fail
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["+optimizer.learning_rate=1"], "unexpected keyword argument 'learning_rate'"),
+        (["~frontend.hop_ms"], "missing a required argument: 'hop_ms'"),
+        (["optimizer._target_=torch.optim.SGDD"], "SGDD"),
+        (["optimizer._target_=os.system"], "not in the execution whitelist"),
+        (["+hydra.callbacks.comparison.metrics=1"], "unexpected keyword argument 'metrics'"),
+        (["~trainer._target_", "+trainer.inner._target_=torch.optim.None_"], "trainer.inner"),
+    ],
+)
+def test_a_bad_key_is_caught(overrides: list[str], problem: str) -> None:
+    (found,) = all_problems(composed("train", *overrides))
+    assert problem in found

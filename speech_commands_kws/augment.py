@@ -1,0 +1,161 @@
+"""Augmentation of whole batches on the device where they lie.
+
+Each module takes the random generator as an argument. Legend: B batch, T samples, M mel bins, F frames.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+MILLISECONDS = 1000
+DECIBEL = 10**0.1  # ratio of powers
+
+
+class ShiftAndNoise(nn.Module):
+    """Time shift and background noise, as in the recipe of BC-ResNet (arXiv 2106.04140).
+
+    A clip is augmented with a probability, silence always: shifted by U(-shift_ms, shift_ms) with zeros moving in, and
+    mixed with a random excerpt of the noise recordings at an amplitude U(0, noise_amplitude), for silence
+    U(0, silence_amplitude). With `noise_snr_db` the noise of speech is scaled to a signal-to-noise ratio from that
+    range (decibel) instead. The sum is clamped to [-1, 1].
+
+    Args:
+        probability: of augmenting a clip that is not silence.
+        shift_ms: largest shift (milliseconds).
+        noise_amplitude, silence_amplitude: largest factors on the noise.
+        noise_snr_db: lowest and highest ratio (decibel), or None.
+        sample_rate: of the waveforms (Hz).
+
+    Shape: waveform (B, T), is_silence (B,) boolean to (B, T).
+    """
+
+    def __init__(
+        self,
+        probability: float,
+        shift_ms: float,
+        noise_amplitude: float,
+        silence_amplitude: float,
+        noise_snr_db: tuple[float, float] | None,
+        sample_rate: int,
+    ):
+        super().__init__()
+        self.probability = probability
+        self.shift_samples = round(shift_ms * sample_rate / MILLISECONDS)
+        self.noise_amplitude = noise_amplitude
+        self.silence_amplitude = silence_amplitude
+        self.noise_snr_db = noise_snr_db
+        self.register_buffer("noise", torch.zeros(0), persistent=False)
+
+    def set_noise(self, noise: Tensor) -> None:
+        """Noise recordings one after another, (samples,)."""
+        self.noise = noise
+
+    def forward(self, waveform: Tensor, is_silence: Tensor, generator: Generator) -> Tensor:
+        batch, samples = waveform.shape
+        chosen = torch.rand(batch, generator=generator, device=waveform.device) < self.probability
+        chosen = chosen | is_silence
+        shifts = random_integers(-self.shift_samples, self.shift_samples, batch, generator)
+        shifted = shift(waveform, torch.where(chosen, shifts, 0))
+        if len(self.noise) < samples:
+            return shifted
+        noise = random_excerpts(self.noise, batch, samples, generator)
+        level = torch.rand(batch, 1, generator=generator, device=waveform.device)
+        amplitude = level * self.noise_amplitude
+        if self.noise_snr_db is not None:
+            low, high = self.noise_snr_db
+            amplitude = amplitude_for_snr(shifted, noise, low + (high - low) * level)
+        amplitude = torch.where(is_silence[:, None], level * self.silence_amplitude, amplitude)
+        return torch.addcmul(shifted, noise, amplitude * chosen[:, None]).clamp_(-1, 1)
+
+
+class SpecAugment(nn.Module):
+    """Random bars of time and frequency set to zero (Park et al., arXiv 1904.08779).
+
+    Wider models take wider frequency bars: the recipe of BC-ResNet grows them with its width and leaves SpecAugment
+    out at width 1.
+
+    Args:
+        time_masks, time_width: number of bars and their largest width (frames).
+        frequency_masks: number of bars.
+        frequency_width: largest width (mel bins) by the width of the model: the entry of the largest key that is not
+            above `model_width`; zero leaves the whole of SpecAugment out.
+        model_width: width of the backbone.
+
+    Shape: (B, 1, M, F) log-mel to the same.
+    """
+
+    def __init__(
+        self,
+        time_masks: int,
+        time_width: int,
+        frequency_masks: int,
+        frequency_width: Mapping[float, int],
+        model_width: float,
+    ):
+        super().__init__()
+        self.time_masks = time_masks
+        self.time_width = time_width
+        self.frequency_masks = frequency_masks
+        fitting = [key for key in frequency_width if float(key) <= model_width]
+        self.frequency_width = frequency_width[max(fitting, key=float)] if fitting else 0
+
+    def forward(self, log_mel: Tensor, generator: Generator) -> Tensor:
+        if not self.frequency_width:
+            return log_mel
+        batch, _, mels, frames = log_mel.shape
+        hidden_mels = random_bars(self.frequency_masks, self.frequency_width, batch, mels, generator)
+        hidden_frames = random_bars(self.time_masks, self.time_width, batch, frames, generator)
+        return log_mel.masked_fill((hidden_mels[:, :, None] | hidden_frames[:, None, :])[:, None], 0)
+
+
+class NoWaveformAugment(nn.Module):
+    """Leaves waveforms as they are."""
+
+    def set_noise(self, noise: Tensor) -> None:
+        pass
+
+    def forward(self, waveform: Tensor, is_silence: Tensor, generator: Generator) -> Tensor:
+        return waveform
+
+
+class NoSpectrogramAugment(nn.Module):
+    """Leaves log-mel images as they are."""
+
+    def forward(self, log_mel: Tensor, generator: Generator) -> Tensor:
+        return log_mel
+
+
+def shift(waveform: Tensor, shifts: Tensor) -> Tensor:
+    """Move each (B, T) waveform later by its number of samples in (B,), zeros moving in."""
+    reach = int(shifts.abs().max())
+    padded = functional.pad(waveform, (reach, reach))
+    rows = torch.arange(len(waveform), device=waveform.device)
+    return padded.unfold(1, waveform.shape[1], 1)[rows, reach - shifts]
+
+
+def random_excerpts(noise: Tensor, count: int, samples: int, generator: Generator) -> Tensor:
+    """(count, samples) excerpts of (n,) noise."""
+    return noise.unfold(0, samples, 1)[random_integers(0, len(noise) - samples, count, generator)]
+
+
+def amplitude_for_snr(signal: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
+    """(B, 1) factor on the (B, T) noise that makes the ratio of mean powers `snr_db`; zero where noise is silent."""
+    power_ratio = signal.square().mean(1, keepdim=True) / noise.square().mean(1, keepdim=True)
+    return (power_ratio * torch.pow(DECIBEL, -snr_db)).sqrt().nan_to_num(posinf=0)
+
+
+def random_bars(count: int, width: int, batch: int, length: int, generator: Generator) -> Tensor:
+    """(B, length) boolean: true inside `count` bars of width U{0..width} at uniform places."""
+    device = generator.device
+    widths = torch.randint(0, width + 1, (batch, count, 1), generator=generator, device=device)
+    places = torch.rand(batch, count, 1, generator=generator, device=device)
+    starts = (places * (length - widths + 1)).long()
+    positions = torch.arange(length, device=device)
+    return ((positions >= starts) & (positions < starts + widths)).any(1)
+
+
+def random_integers(low: int, high: int, count: int, generator: Generator) -> Tensor:
+    """(count,) integers from low to high, both included."""
+    return torch.randint(low, high + 1, (count,), generator=generator, device=generator.device)

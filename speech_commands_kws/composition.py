@@ -1,0 +1,32 @@
+"""What every command shares: where the configs lie, what they may instantiate, how a mistake ends the process."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from speech_commands_kws.errors import KwsError, ReportedError
+
+PACKAGE_DIR = Path(__file__).resolve().parent
+REPOSITORY_CONFIGS = PACKAGE_DIR.parent / "configs"
+# A wheel carries the configs inside the package; a checkout has them beside it.
+CONFIG_DIR = str(PACKAGE_DIR / "configs" if (PACKAGE_DIR / "configs").is_dir() else REPOSITORY_CONFIGS)
+EXECUTION_WHITELIST = ["speech_commands_kws.*", "torch.optim.*", "lightning.pytorch.*"]
+
+
+def run_command(run: Callable[[Any], float | None], cfg: Any) -> float | None:
+    """Run a command; a mistake of the user ends it with one line on standard error and status 1.
+
+    In a multirun the error is raised instead, because leaving the process would end the other jobs too.
+    """
+    try:
+        return run(cfg)
+    except KwsError as error:
+        if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        if not isinstance(error, ReportedError):
+            print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -1,0 +1,272 @@
+"""Batches for training and evaluation.
+
+Legend: N clips of a split, B batch, T samples of a clip. Row -1 stands for a clip of digital silence.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from speech_commands_kws.data.packed import INT16_SCALE, PackedClips, pack_folder
+from speech_commands_kws.data.sampler import EpochBatches, ResumableLoader
+from speech_commands_kws.data.task import Task
+from speech_commands_kws.data.tree import (
+    SPEECH_COMMANDS_PATTERN,
+    SPLITS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    SpeechTree,
+    assign_splits,
+    words_and_speakers,
+)
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.labels import SILENCE, UNKNOWN
+
+SILENT_ROW = -1
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Clips of a split with their classes.
+
+    Attributes:
+        names: N file names (relative to the tree), or a description for silence made from noise.
+        rows: (N,) rows of the packed clips, -1 where the clip is in `extra`.
+        targets: (N,) class indices.
+        extra: (number of -1 rows, T) float32 waveforms: excerpts of background noise.
+    """
+
+    names: list[str]
+    rows: np.ndarray
+    targets: np.ndarray
+    extra: np.ndarray
+    packed: PackedClips
+
+    @property
+    def fingerprint(self) -> str:
+        return self.packed.fingerprint
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def waveforms(self, part: slice) -> np.ndarray:
+        """(n, T) float32 waveforms of a stretch of clips."""
+        rows = self.rows[part]
+        waveforms = self.packed.waveforms(rows)
+        silent = rows == SILENT_ROW
+        extra_rows = (np.cumsum(self.rows == SILENT_ROW) - 1)[part]
+        waveforms[silent] = self.extra[extra_rows[silent]]
+        return waveforms
+
+    def batches(self, batch_size: int) -> Iterator[np.ndarray]:
+        """(at most batch_size, T) float32 waveforms, in order."""
+        for start in range(0, len(self), batch_size):
+            yield self.waveforms(slice(start, start + batch_size))
+
+
+class TrainingClips(Dataset):
+    """Indexed by an array of rows at once: (B,) to ((B, T) float32 waveforms, (B,) targets)."""
+
+    def __init__(self, packed: PackedClips, target_of_row: np.ndarray, silence_target: int):
+        self.packed = packed
+        self.targets = np.append(target_of_row, silence_target)  # the row -1 is the last one
+
+    def __getitem__(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        waveforms = torch.from_numpy(self.packed.waveforms(rows))
+        waveforms[torch.from_numpy(rows == SILENT_ROW)] = 0
+        return waveforms, torch.from_numpy(self.targets[rows])
+
+
+class KeywordDataModule(lightning.LightningDataModule):
+    """Packs the recordings of a source and divides them among splits and classes.
+
+    Keywords are all used; `_unknown_` and `_silence_` get one class's share (the mean number of clips of a keyword),
+    drawn anew every epoch in training and once for evaluation, as in the recipe of BC-ResNet. Silence is background
+    noise: added by the augmentation in training, cut from the recordings with a random volume for evaluation.
+
+    Args:
+        source: has `prepare() -> SpeechTree`.
+        task: classes.
+        sample_rate: of the packed clips (Hz).
+        clip_seconds: length of a clip (seconds).
+        batch_size, evaluation_batch_size: clips.
+        silence_volume: largest factor on the noise of silent clips in evaluation.
+        cache: folder of packed trees.
+        seed: of all drawing.
+    """
+
+    def __init__(
+        self,
+        source,
+        task: Task,
+        sample_rate: int,
+        clip_seconds: float,
+        batch_size: int,
+        evaluation_batch_size: int,
+        silence_volume: float,
+        cache: str | Path,
+        seed: int,
+    ):
+        super().__init__()
+        self.source = source
+        self.task = task
+        self.sample_rate = sample_rate
+        self.clip_samples = round(sample_rate * clip_seconds)
+        self.batch_size = batch_size
+        self.evaluation_batch_size = evaluation_batch_size
+        self.silence_volume = silence_volume
+        self.cache = Path(cache)
+        self.seed = seed
+        self.tree: SpeechTree | None = None
+
+    def prepare_data(self) -> None:
+        """Make the packed files; one process does this before any opens them."""
+        self.setup()
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.tree is not None:
+            return
+        self.tree = self.source.prepare()
+        self.packed = pack_folder(
+            self.tree.root, self.tree.pattern, self.cache, self.sample_rate, self.clip_samples
+        )
+        words, speakers = words_and_speakers(self.packed.paths, self.tree.pattern)
+        self.labels = self.task.labels(words)
+        self.splits = assign_splits(self.tree, self.packed.paths, speakers)
+        fallback = self.labels.index(UNKNOWN) if UNKNOWN in self.labels else SILENT_ROW
+        index_of = {label: i for i, label in enumerate(self.labels)}
+        # -1 marks words that are no class of this task
+        self.target_of_row = np.array([index_of.get(word, fallback) for word in words], dtype=np.int64)
+        self._check_splits()
+        log.info(
+            "%s: %d clips, %d speakers, %s; classes: %s",
+            self.tree.root,
+            len(self.packed.paths),
+            len(set(speakers)),
+            ", ".join(f"{split} {np.sum(self.splits == split)}" for split in SPLITS),
+            " ".join(self.labels),
+        )
+        if SILENCE in self.labels and not self.packed.noises:
+            log.warning("no background noise in %s: silence is digital silence", self.tree.root)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.packed.fingerprint
+
+    def train_dataloader(self) -> ResumableLoader:
+        silence_target = self.labels.index(SILENCE) if SILENCE in self.labels else SILENT_ROW
+        dataset = TrainingClips(self.packed, self.target_of_row, silence_target)
+        keyword_rows, unknown_rows = self._rows(TRAIN)
+        batches = EpochBatches(
+            keyword_rows,
+            unknown_rows,
+            n_unknown=min(self._class_share(keyword_rows), len(unknown_rows)),
+            n_silence=self._class_share(keyword_rows) if SILENCE in self.labels else 0,
+            silent_row=SILENT_ROW,
+            batch_size=self.batch_size,
+            seed=self.seed,
+        )
+        return ResumableLoader(dataset, sampler=batches, batch_size=None)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._evaluation_loader(VALIDATION)
+
+    def test_dataloader(self) -> DataLoader:
+        return self._evaluation_loader(TEST)
+
+    def evaluation_set(self, split: str) -> Clips:
+        """Clips of a split; for the test split those of the test folder, where the data set has one that fits."""
+        if split not in SPLITS:
+            raise KwsError(f"expected split to be one of {', '.join(SPLITS)}, got {split!r}; change split")
+        self.setup()
+        if split == TEST and self.tree.test_root is not None:
+            clips = self._test_folder()
+            if clips is not None:
+                return clips
+        keyword_rows, unknown_rows = self._rows(split)
+        generator = np.random.default_rng([self.seed, SPLITS.index(split)])
+        share = self._class_share(keyword_rows)
+        unknown_rows = generator.permutation(unknown_rows)[:share]
+        rows = np.concatenate([keyword_rows, np.sort(unknown_rows)])
+        targets = self.target_of_row[rows]
+        names = [self.packed.paths[row] for row in rows]
+        extra = np.zeros((0, self.clip_samples), dtype=np.float32)
+        if SILENCE in self.labels:
+            extra = self._noise_excerpts(share, generator)
+            rows = np.append(rows, np.full(share, SILENT_ROW))
+            targets = np.append(targets, np.full(share, self.labels.index(SILENCE)))
+            names += [f"{SILENCE}/excerpt {i}" for i in range(share)]
+        return Clips(names, rows, targets, extra, self.packed)
+
+    def _rows(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of keywords and of unknown words."""
+        in_split = self.splits == split
+        unknown = self.labels.index(UNKNOWN) if UNKNOWN in self.labels else None
+        is_unknown = self.target_of_row == unknown
+        keyword = in_split & (self.target_of_row >= 0) & ~is_unknown
+        return keyword.nonzero()[0], (in_split & is_unknown).nonzero()[0]
+
+    def _class_share(self, keyword_rows: np.ndarray) -> int:
+        n_keywords = len(set(self.labels) - {SILENCE, UNKNOWN})
+        return round(len(keyword_rows) / n_keywords)
+
+    def _test_folder(self) -> Clips | None:
+        packed = pack_folder(
+            self.tree.test_root, SPEECH_COMMANDS_PATTERN, self.cache, self.sample_rate, self.clip_samples
+        )
+        words, _ = words_and_speakers(packed.paths, SPEECH_COMMANDS_PATTERN)
+        if set(words) != set(self.labels):
+            log.info("the classes of %s are not those of the task: using the test split", self.tree.test_root)
+            return None
+        targets = np.array([self.labels.index(word) for word in words])
+        extra = np.zeros((0, self.clip_samples), dtype=np.float32)
+        return Clips(packed.paths, np.arange(len(words)), targets, extra, packed)
+
+    def _noise_excerpts(self, count: int, generator: np.random.Generator) -> np.ndarray:
+        """(count, T) float32 excerpts of the background noise at volumes U(0, silence_volume)."""
+        excerpts = np.zeros((count, self.clip_samples), dtype=np.float32)
+        noises = [noise for noise in self.packed.noises if len(noise) >= self.clip_samples]
+        for excerpt in excerpts if noises else ():
+            noise = noises[generator.integers(len(noises))]
+            start = generator.integers(len(noise) - self.clip_samples + 1)
+            volume = generator.uniform(0, self.silence_volume)
+            excerpt[:] = noise[start : start + self.clip_samples] / INT16_SCALE * volume
+        return excerpts
+
+    def _evaluation_loader(self, split: str) -> DataLoader:
+        clips = self.evaluation_set(split)
+        return DataLoader(EvaluationBatches(clips, self.evaluation_batch_size), batch_size=None)
+
+    def _check_splits(self) -> None:
+        counts = {split: len(self._rows(split)[0]) for split in (TRAIN, VALIDATION)}
+        empty = [split for split, count in counts.items() if count == 0]
+        if empty:
+            raise KwsError(
+                f"expected keyword clips in every split, found none for {' and '.join(empty)}; add recordings of more "
+                f"speakers, or set data.validation_speakers or data.validation_percent"
+            )
+
+
+class EvaluationBatches(Dataset):
+    """Batches of evaluation clips in order: an index to ((B, T) waveforms, (B,) targets)."""
+
+    def __init__(self, clips: Clips, batch_size: int):
+        self.clips = clips
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.clips) // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        part = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        return torch.from_numpy(self.clips.waveforms(part)), torch.from_numpy(self.clips.targets[part])

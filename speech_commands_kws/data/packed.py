@@ -1,0 +1,156 @@
+"""All clips of a folder in one memory-mapped int16 file, made on first use.
+
+Reading a small file costs more than copying it: packed, a batch is a few memory copies.
+Legend: N clips, T samples of a clip.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from speech_commands_kws.audio import fit_length, read_audio
+from speech_commands_kws.data.tree import audio_paths
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.labels import SILENCE
+
+FORMAT_VERSION = "1"
+INT16_SCALE = 2**15
+CLIPS_FILE = "clips.int16"
+NOISE_FILE = "noise.int16"
+INDEX_FILE = "index.json"
+KEY_LENGTH = 16
+READ_AHEAD = 256  # files decoded at a time: bounds the memory
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PackedClips:
+    """A packed folder.
+
+    Attributes:
+        paths: N paths below the folder.
+        clips: (N, T) int16 memory map.
+        noises: one int16 memory map per background noise recording.
+        left_out: what could not be used, one line each with the reason.
+        fingerprint: SHA-256 of names and samples: equal data have equal fingerprints on every machine.
+    """
+
+    paths: list[str]
+    clips: np.ndarray
+    noises: list[np.ndarray]
+    left_out: list[str]
+    fingerprint: str
+
+    def waveforms(self, rows: np.ndarray) -> np.ndarray:
+        """(len(rows), T) float32 waveforms in [-1, 1]."""
+        return self.clips[rows].astype(np.float32) / INT16_SCALE
+
+
+def pack_folder(root: Path, pattern: str, cache: Path, sample_rate: int, clip_samples: int) -> PackedClips:
+    """Open the packed form of a folder; make it first where the folder is new or has changed.
+
+    Short clips are centred in zeros, long ones cut to their loudest stretch. A file that is not audio, empty or
+    silent is left out and named in the log.
+    """
+    clips, noises = audio_paths(root, pattern)
+    folder = cache / _tree_key(root, clips + noises, sample_rate, clip_samples)
+    if not folder.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix="partial-", dir=cache))
+        try:
+            _pack(root, clips, noises, partial, sample_rate, clip_samples)
+            if not folder.is_dir():  # a second process may have been faster
+                partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    packed = _open(folder, clip_samples)
+    for reason in packed.left_out:
+        log.warning("left out: %s", reason)
+    if packed.left_out:
+        log.warning("%d of %d files were left out", len(packed.left_out), len(clips) + len(noises))
+    return packed
+
+
+def _tree_key(root: Path, paths: Sequence[str], sample_rate: int, clip_samples: int) -> str:
+    digest = hashlib.sha256(f"{FORMAT_VERSION} {root.resolve()} {sample_rate} {clip_samples}".encode())
+    for path in paths:
+        status = (root / path).stat()
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()[:KEY_LENGTH]
+
+
+def _pack(root: Path, clips: list[str], noises: list[str], folder: Path, sample_rate: int, clip_samples: int) -> None:
+    left_out: list[str] = []
+    kept, noise_lengths = [], []
+    digest = hashlib.sha256()
+    with (folder / CLIPS_FILE).open("wb") as stream:
+        for path, waveform in _read_all(root, clips, sample_rate, left_out):
+            samples = _to_int16(fit_length(waveform, clip_samples))
+            if not samples.any() and SILENCE not in Path(path).parts:
+                left_out.append(f"{root / path}: expected speech, found silence; record it again")
+                continue
+            kept.append(path)
+            stream.write(samples.tobytes())
+            digest.update(path.encode(errors="surrogateescape"))
+            digest.update(samples.tobytes())
+    with (folder / NOISE_FILE).open("wb") as stream:
+        for path, waveform in _read_all(root, noises, sample_rate, left_out):
+            samples = _to_int16(waveform)
+            noise_lengths.append(len(samples))
+            stream.write(samples.tobytes())
+            digest.update(samples.tobytes())
+    if not kept:
+        raise KwsError(f"expected recordings below {root}, none of {len(clips)} files is usable; first: {left_out[0]}")
+    index = {
+        "paths": kept,
+        "noise_lengths": noise_lengths,
+        "left_out": left_out,
+        "fingerprint": digest.hexdigest(),
+    }
+    (folder / INDEX_FILE).write_text(json.dumps(index))
+
+
+def _read_all(
+    root: Path, paths: list[str], sample_rate: int, left_out: list[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Readable recordings in order, decoded by a few threads; the others go to `left_out`."""
+
+    def read(path: str) -> np.ndarray | KwsError:
+        try:
+            return read_audio(root / path, sample_rate)
+        except KwsError as error:
+            return error
+
+    with ThreadPoolExecutor() as pool:
+        for start in track(range(0, len(paths), READ_AHEAD), f"packing {root.name}", transient=True):
+            block = paths[start : start + READ_AHEAD]
+            for path, waveform in zip(block, pool.map(read, block), strict=True):
+                if isinstance(waveform, KwsError):
+                    left_out.append(str(waveform))
+                else:
+                    yield path, waveform
+
+
+def _to_int16(waveform: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(waveform * INT16_SCALE), -INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
+
+
+def _open(folder: Path, clip_samples: int) -> PackedClips:
+    index = json.loads((folder / INDEX_FILE).read_text())
+    clips = np.memmap(folder / CLIPS_FILE, dtype=np.int16, mode="r").reshape(-1, clip_samples)
+    lengths = index["noise_lengths"]
+    noises = []
+    if lengths:
+        noise = np.memmap(folder / NOISE_FILE, dtype=np.int16, mode="r")
+        noises = np.split(noise, np.cumsum(lengths)[:-1])
+    return PackedClips(index["paths"], clips, noises, index["left_out"], index["fingerprint"])

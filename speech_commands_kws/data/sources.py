@@ -1,0 +1,41 @@
+"""Where recordings come from. A source has one method, `prepare() -> SpeechTree`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from speech_commands_kws.data.tree import SpeechTree
+from speech_commands_kws.errors import KwsError
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """Recordings that lie in a folder; the arguments are those of `SpeechTree`.
+
+    `words` are the keywords among the words of the folder (None: all of them); the task group reads them from here.
+    """
+
+    root: str
+    pattern: str
+    test_root: str | None
+    words: Sequence[str] | None
+    validation_speakers: Sequence[str]
+    test_speakers: Sequence[str]
+    validation_percent: float
+    test_percent: float
+    hint: str
+
+    def prepare(self) -> SpeechTree:
+        root = Path(self.root)
+        if not root.is_dir():
+            raise KwsError(f"expected a folder of recordings at data.root={root}, found none; {self.hint}")
+        test_root = Path(self.test_root) if self.test_root else None
+        return SpeechTree(
+            root=root,
+            test_root=test_root if test_root and test_root.is_dir() else None,
+            pattern=self.pattern,
+            validation_speakers=tuple(str(speaker) for speaker in self.validation_speakers),
+            test_speakers=tuple(str(speaker) for speaker in self.test_speakers),
+            validation_percent=self.validation_percent,
+            test_percent=self.test_percent,
+        )

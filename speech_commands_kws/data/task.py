@@ -1,0 +1,40 @@
+"""Which words are keywords: the classes of a model and the class of each recording."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.labels import SILENCE, UNKNOWN
+
+
+@dataclass(frozen=True)
+class Task:
+    """Classes in the order `_silence_`, `_unknown_`, keywords.
+
+    Args:
+        words: the keywords; None makes every word of the data a class (and leaves nothing for `_unknown_`).
+        unknown: whether the other words form the class `_unknown_`; otherwise they are left out.
+        silence: whether background noise without speech is a class.
+    """
+
+    words: Sequence[str] | None
+    unknown: bool
+    silence: bool
+
+    def labels(self, available: Sequence[str]) -> list[str]:
+        """Labels of the classes, given the words that the data has."""
+        words = list(self.words) if self.words is not None else sorted(set(available) - {SILENCE, UNKNOWN})
+        missing = sorted(set(words) - set(available))
+        if missing:
+            raise KwsError(
+                f"expected recordings of the words {', '.join(words)}, found none of {', '.join(missing)} "
+                f"(there are {', '.join(sorted(set(available)))}); change data.words or task.words, or add recordings"
+            )
+        if len(set(words)) < len(words):
+            raise KwsError(f"expected each keyword once, got {', '.join(words)}; remove the repeated ones")
+        others = set(available) - set(words) - {SILENCE}
+        special = [SILENCE] * self.silence + [UNKNOWN] * bool(self.unknown and others)
+        labels = special + words
+        if len(labels) < 2:
+            raise KwsError(f"expected at least two classes, got {labels}; name more words or more recordings")
+        return labels

@@ -1,0 +1,120 @@
+"""A folder of spoken words and what its file names tell: word, speaker, split."""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.labels import BACKGROUND_NOISE
+
+SPEECH_COMMANDS_PATTERN = r"(?P<word>[^/]+)/(?P<speaker>[^/]+?)(?:_nohash_\d+)?\.[^./]+"
+VALIDATION_LIST = "validation_list.txt"
+TESTING_LIST = "testing_list.txt"
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLITS = (TRAIN, VALIDATION, TEST)
+HASH_BUCKETS = 2**27
+PERCENT = 100
+
+
+@dataclass(frozen=True)
+class SpeechTree:
+    """Where the recordings of a data set lie and how they are divided.
+
+    Args:
+        root: folder of `<word>/<clip>`, or a flat one with a `pattern` of its own.
+        test_root: folder `<class>/<clip>` with a test set of its own, such as the official 12-class one; or None.
+        pattern: regular expression over the path below `root` ("/" between folders) with the groups `word` and,
+            where the name tells it, `speaker`.
+        validation_speakers, test_speakers: speakers held out by hand; they take the place of lists and hash rule.
+        validation_percent, test_percent: shares of the published hash rule.
+    """
+
+    root: Path
+    test_root: Path | None = None
+    pattern: str = SPEECH_COMMANDS_PATTERN
+    validation_speakers: Sequence[str] = ()
+    test_speakers: Sequence[str] = ()
+    validation_percent: float = 10.0
+    test_percent: float = 10.0
+
+
+def words_and_speakers(paths: Sequence[str], pattern: str) -> tuple[list[str], list[str]]:
+    """Word and speaker of each path by the pattern. A clip whose name tells no speaker counts as a speaker."""
+    expression = re.compile(pattern)
+    words, speakers = [], []
+    for path in paths:
+        found = expression.fullmatch(path).groupdict()
+        words.append(found["word"])
+        speakers.append(found.get("speaker") or path)
+    return words, speakers
+
+
+def audio_paths(root: Path, pattern: str) -> tuple[list[str], list[str]]:
+    """Sorted paths below `root` that the pattern names, and those of the background noise folder."""
+    if not root.is_dir():
+        raise KwsError(f"expected a folder of recordings at {root}, found none; set data.root to where it lies")
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise KwsError(f"expected a regular expression in data.pattern, got {pattern!r} ({error})") from None
+    if "word" not in expression.groupindex:
+        raise KwsError(f"expected a group (?P<word>...) in data.pattern, got {pattern!r}")
+    clips, noises = [], []
+    for folder, _, names in sorted(os.walk(root)):
+        relative = Path(folder).relative_to(root)
+        if any(part.startswith(".") for part in relative.parts):
+            continue
+        for name in sorted(names):
+            path = (relative / name).as_posix()
+            if name.startswith("."):
+                continue
+            if relative.parts[:1] == (BACKGROUND_NOISE,):
+                if not name.lower().endswith((".md", ".txt")):
+                    noises.append(path)
+            elif expression.fullmatch(path):
+                clips.append(path)
+    if not clips:
+        raise KwsError(
+            f"expected recordings as <word>/<clip> below {root}, found none that match data.pattern={pattern!r}; "
+            f"set data.root or data.pattern"
+        )
+    return clips, noises
+
+
+def published_split(speaker: str, validation_percent: float, test_percent: float) -> str:
+    """The split rule of Speech Commands (Warden, arXiv 1804.03209): SHA-1 of the speaker as a percentage."""
+    bucket = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % HASH_BUCKETS
+    percent = bucket * PERCENT / (HASH_BUCKETS - 1)
+    if percent < validation_percent:
+        return VALIDATION
+    return TEST if percent < validation_percent + test_percent else TRAIN
+
+
+def assign_splits(tree: SpeechTree, paths: Sequence[str], speakers: Sequence[str]) -> np.ndarray:
+    """Split of each clip, (N,) strings: by speakers named by hand, else the published lists, else the hash rule."""
+    if tree.test_speakers or tree.validation_speakers:
+        return np.array([_split_by_hand(tree, speaker) for speaker in speakers])
+    lists = {VALIDATION: tree.root / VALIDATION_LIST, TEST: tree.root / TESTING_LIST}
+    present = [path for path in lists.values() if path.is_file()]
+    if len(present) == 1:
+        missing = next(path for path in lists.values() if path not in present)
+        raise KwsError(f"expected both split lists, found {present[0].name} but not {missing}; restore it or remove both")
+    if present:
+        split_of = {line: split for split, path in lists.items() for line in path.read_text().split()}
+        return np.array([split_of.get(path, TRAIN) for path in paths])
+    shares = (tree.validation_percent, tree.test_percent)
+    return np.array([published_split(speaker, *shares) for speaker in speakers])
+
+
+def _split_by_hand(tree: SpeechTree, speaker: str) -> str:
+    if speaker in tree.test_speakers:
+        return TEST
+    if tree.validation_speakers:
+        return VALIDATION if speaker in tree.validation_speakers else TRAIN
+    # Only test speakers are named: the hash rule takes validation speakers from the rest.
+    return VALIDATION if published_split(speaker, tree.validation_percent, 0) == VALIDATION else TRAIN

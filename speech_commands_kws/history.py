@@ -1,0 +1,37 @@
+import logging
+from typing import Any
+
+import lightning
+
+EPOCH = "epoch"
+KEPT = (
+    "train_loss",
+    "validation_loss",
+    "train_accuracy",
+    "validation_accuracy",
+    "learning_rate",
+    "clips_per_second",
+)
+
+log = logging.getLogger(__name__)
+
+
+class EpochHistory(lightning.Callback):
+    """One row of metrics an epoch, kept across interruptions and written to the log."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if key in KEPT}
+        metrics["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        self.rows = [row for row in self.rows if row[EPOCH] < trainer.current_epoch]
+        self.rows.append({EPOCH: trainer.current_epoch, **metrics})
+        values = "  ".join(f"{key} {metrics[key]:.4g}" for key in KEPT if key in metrics)
+        log.info("epoch %d/%d  %s", trainer.current_epoch + 1, trainer.max_epochs, values)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]

@@ -1,0 +1,136 @@
+"""What Lightning trains."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from speech_commands_kws.checkpoint import FACTS_KEY
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.spotter_module import SpotterModule
+
+SEED_BYTES = 8
+
+log = logging.getLogger(__name__)
+
+
+class KeywordModule(lightning.LightningModule):
+    """Cross-entropy training of a spotter.
+
+    Every random number of a step (augmentation, dropout) follows from (seed, epoch, batch index), so that a run that
+    was interrupted goes on to the very weights it would have reached.
+
+    Args:
+        spotter: trained in place.
+        waveform_augment: (waveform, is_silence, generator) to waveform.
+        spectrogram_augment: (log_mel, generator) to log_mel.
+        optimizer: parameters to optimizer.
+        scheduler: (optimizer, total_steps) to a scheduler that steps with every batch.
+        label_smoothing: share of probability spread over all classes.
+        silence_target: index of the class `_silence_`, or -1.
+        seed: of the run.
+        facts: JSON-able description of the spotter, stored in every checkpoint.
+    """
+
+    def __init__(
+        self,
+        spotter: SpotterModule,
+        waveform_augment: nn.Module,
+        spectrogram_augment: nn.Module,
+        optimizer: Callable[[Any], Optimizer],
+        scheduler: Callable[[Optimizer, int], LRScheduler],
+        label_smoothing: float,
+        silence_target: int,
+        seed: int,
+        facts: dict[str, Any],
+    ):
+        super().__init__()
+        self.spotter = spotter
+        self.waveform_augment = waveform_augment
+        self.spectrogram_augment = spectrogram_augment
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.label_smoothing = label_smoothing
+        self.silence_target = silence_target
+        self.seed = seed
+        self.facts = facts
+        self.epoch_clips = 0
+        self.epoch_seconds = 0.0
+        self.step_began = 0.0
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.spotter(waveform)
+
+    def on_train_epoch_start(self) -> None:
+        self.epoch_clips, self.epoch_seconds = 0, 0.0
+        self.step_began = time.monotonic()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        waveform, targets = batch
+        generator = self.seed_step(batch_idx)
+        with torch.no_grad():
+            waveform = self.waveform_augment(waveform, targets == self.silence_target, generator)
+            log_mel = self.spectrogram_augment(self.spotter.frontend(waveform), generator)
+        logits = self.spotter.backbone(log_mel).float()
+        loss = functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        if not torch.isfinite(loss):
+            raise self._diverged("loss", loss)
+        self._log_scores("train", loss, logits, targets)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        now = time.monotonic()
+        self.epoch_clips += len(batch[0])
+        self.epoch_seconds += now - self.step_began if self.step_began else 0.0
+        self.step_began = now
+
+    def on_validation_start(self) -> None:
+        if self.epoch_seconds:
+            rate = self.epoch_clips * self.trainer.world_size / self.epoch_seconds
+            self.log("clips_per_second", rate)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        waveform, targets = batch
+        logits = self.spotter(waveform).float()
+        self._log_scores("validation", functional.cross_entropy(logits, targets), logits, targets)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = self.make_optimizer(self.spotter.parameters())
+        scheduler = self.make_scheduler(optimizer, self.trainer.estimated_stepping_batches)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        norms = [parameter.grad.norm() for parameter in self.parameters() if parameter.grad is not None]
+        norm = torch.stack(norms).norm()
+        if not torch.isfinite(norm):
+            raise self._diverged("gradient", norm)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[FACTS_KEY] = self.facts
+
+    def seed_step(self, batch_idx: int) -> Generator:
+        """Seed torch's own generator (dropout) and make the one of the augmentation, from this step alone."""
+        text = f"{self.seed} {self.current_epoch} {batch_idx} {self.global_rank}"
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:SEED_BYTES], "big", signed=True)
+        torch.manual_seed(seed)
+        return Generator(self.device).manual_seed(seed)
+
+    def _log_scores(self, stage: str, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
+        accuracy = (logits.argmax(dim=1) == targets).float().mean()
+        scores = {f"{stage}_loss": loss, f"{stage}_accuracy": accuracy}
+        self.log_dict(scores, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(targets), sync_dist=True)
+
+    def _diverged(self, what: str, value: Tensor) -> KwsError:
+        return KwsError(
+            f"expected a finite {what}, got {value.item()} in epoch {self.current_epoch}, step {self.global_step}: the "
+            f"training has diverged; the last good checkpoint is kept, lower optimizer.lr or raise "
+            f"trainer.gradient_clip_val"
+        )

@@ -1,0 +1,53 @@
+"""Folders of runs: `<runs>/<time>_<name>/` with config.yaml, checkpoints/, figures, logs and the exported model."""
+
+from datetime import datetime
+from pathlib import Path
+
+from speech_commands_kws.errors import KwsError
+
+LATEST = "latest"
+CONFIG_FILE = "config.yaml"
+CHECKPOINTS = "checkpoints"
+BEST = "best.ckpt"
+LAST = "last.ckpt"
+LOG_FILE = "log.txt"
+MODEL_FILE = "model.onnx"
+TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
+
+
+def make_run_folder(runs: Path, name: str) -> Path:
+    """A new folder `<runs>/<time>_<name>`; two runs of one second get different ones."""
+    base = f"{datetime.now().strftime(TIME_FORMAT)}_{name}"
+    attempt = 1
+    while True:
+        folder = runs / (base if attempt == 1 else f"{base}-{attempt}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            attempt += 1
+
+
+def find_run(run: str | Path, runs: str | Path) -> Path:
+    """Folder of a run: `latest` is the newest one below `runs` that has a checkpoint, anything else a path."""
+    if str(run) != LATEST:
+        folder = Path(run)
+        if not (folder / CONFIG_FILE).is_file():
+            raise KwsError(f"expected the folder of a run at run={run}, found no {CONFIG_FILE} there; give another path")
+        return folder
+    checkpoints = [
+        path
+        for path in Path(runs).rglob(f"{CHECKPOINTS}/*.ckpt")
+        if (path.parent.parent / CONFIG_FILE).is_file()
+    ]
+    if not checkpoints:
+        raise KwsError(f"expected a trained run below {runs}, found none; train first, or give run=FOLDER")
+    return max(checkpoints, key=lambda path: path.stat().st_mtime).parent.parent
+
+
+def checkpoint_of(folder: Path, *names: str) -> Path:
+    """The first checkpoint of a run that exists among `names`."""
+    for name in names:
+        if (folder / CHECKPOINTS / name).is_file():
+            return folder / CHECKPOINTS / name
+    raise KwsError(f"expected {' or '.join(names)} in {folder / CHECKPOINTS}, found neither; train the run first")

@@ -1,0 +1,118 @@
+"""Train a keyword spotter: `python -m speech_commands_kws.train [overrides]`."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from speech_commands_kws import plots, runs, tracking
+from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_command
+from speech_commands_kws.data.datamodule import KeywordDataModule
+from speech_commands_kws.data.packed import INT16_SCALE
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.labels import SILENCE
+from speech_commands_kws.lit_module import KeywordModule
+from speech_commands_kws.complexity import complexity
+from speech_commands_kws.spotter_module import SpotterModule
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> float:
+    """Train, or go on with a training; returns the best validation accuracy."""
+    folder, cfg = open_run(cfg)
+    lightning.seed_everything(cfg.seed, verbose=False)
+    if cfg.data.get("description"):
+        log.info("data: %s", cfg.data.description)
+    datamodule = KeywordDataModule(
+        source=instantiate(cfg.data.source), task=instantiate(cfg.task), **OmegaConf.to_object(cfg.loader)
+    )
+    datamodule.setup()
+    module = build_module(cfg, datamodule)
+    callbacks = {name: instantiate(node) for name, node in cfg.callbacks.items() if node}
+    for callback in callbacks.values():
+        if isinstance(callback, lightning.pytorch.callbacks.ModelCheckpoint):
+            callback.dirpath = str(folder / runs.CHECKPOINTS)
+    logger = instantiate(cfg.logger, run_folder=folder) if cfg.logger else None
+    tracking.log_start(logger, OmegaConf.to_container(cfg, resolve=True), module.facts)
+    trainer = instantiate(
+        cfg.trainer, default_root_dir=folder, callbacks=list(callbacks.values()), logger=logger or False
+    )
+    checkpoint = runs.checkpoint_of(folder, runs.LAST) if cfg.resume else None
+    trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+    if trainer.interrupted:
+        raise KwsError(f"interrupted; go on with: python -m speech_commands_kws.train resume=true run={folder}")
+    pictures = plots.plot_curves(callbacks["history"].rows, folder / "plots")
+    tracking.log_artifacts(logger, pictures, "plots")
+    accuracy = float(callbacks["best"].best_model_score)
+    log.info("best validation accuracy %.4f; run: %s", accuracy, folder)
+    return accuracy
+
+
+def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
+    """Folder and configuration of the run: a new folder, or that of the run to go on with."""
+    if cfg.resume:
+        folder = runs.find_run(cfg.run, cfg.paths.runs).absolute()
+        saved = OmegaConf.load(folder / runs.CONFIG_FILE)
+        cfg = OmegaConf.merge(saved, {"resume": True, "logger": cfg.logger})
+        log.info("going on with %s", folder)
+    else:
+        if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+            folder = Path(HydraConfig.get().runtime.output_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            folder = runs.make_run_folder(Path(cfg.paths.runs), cfg.name)
+        resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+        OmegaConf.save(resolved, folder / runs.CONFIG_FILE)
+        cfg = resolved
+    return folder, cfg
+
+
+def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModule:
+    """The untrained module with the facts that checkpoints and exports carry."""
+    n_classes = len(datamodule.labels)
+    sizes = {"n_classes": n_classes, "n_mels": cfg.frontend.n_mels}
+    spotter = SpotterModule(instantiate(cfg.frontend), instantiate(cfg.backbone, **sizes))
+    cost = complexity(spotter, datamodule.clip_samples)
+    log.info("parameters: %s, multiply-adds: %s, front-end: %s", *(f"{count:,}" for count in cost.values()))
+    waveform_augment = instantiate(cfg.augment.waveform)
+    noises = [torch.from_numpy(noise.astype("float32") / INT16_SCALE) for noise in datamodule.packed.noises]
+    waveform_augment.set_noise(torch.cat(noises) if noises else torch.zeros(0))
+    facts: dict[str, Any] = {
+        "labels": datamodule.labels,
+        "sample_rate": datamodule.sample_rate,
+        "clip_samples": datamodule.clip_samples,
+        "frontend": OmegaConf.to_container(cfg.frontend, resolve=True),
+        "backbone": {**OmegaConf.to_container(cfg.backbone, resolve=True), **sizes},
+        "data": cfg.data.name,
+        "data_fingerprint": datamodule.fingerprint,
+        "seed": cfg.seed,
+        **cost,
+    }
+    return KeywordModule(
+        spotter,
+        waveform_augment,
+        instantiate(cfg.augment.spectrogram),
+        instantiate(cfg.optimizer),
+        instantiate(cfg.scheduler),
+        label_smoothing=cfg.label_smoothing,
+        silence_target=datamodule.labels.index(SILENCE) if SILENCE in datamodule.labels else -1,
+        seed=cfg.seed,
+        facts=facts,
+    )
+
+
+@hydra.main(config_path=CONFIG_DIR, config_name="train", execution_whitelist=EXECUTION_WHITELIST)
+def main(cfg: DictConfig) -> float | None:
+    return run_command(run, cfg)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,16 @@ def test_a_gap_is_documented(path: Path) -> None:
     for i, line in enumerate(lines):
         if MISSING in line.partition("#")[0]:
             assert "#" in line or "#" in lines[i - 1], f"line {i}: {line}"
+
+
+def test_all_jobs_of_a_multirun_share_its_folder() -> None:
+    """A choice that differs between the jobs must not move them apart: the table would miss some."""
+    folders = set()
+    for data in ("synthetic", "speech_commands"):
+        cfg = compose("train", [f"data={data}"], return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        folders.add(re.sub(r"\d", "0", cfg.hydra.sweep.dir))
+    assert len(folders) == 1
 
 
 # The test itself can fail

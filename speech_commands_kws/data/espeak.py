@@ -22,7 +22,6 @@ INITIALIZE_DONT_EXIT = 0x8000
 CHARS_UTF8 = 1
 POSITION_CHARACTER = 1
 PARAMETER_RATE, PARAMETER_VOLUME, PARAMETER_PITCH, PARAMETER_RANGE = 1, 2, 3, 4
-MIN_RATE, MAX_RATE = 80, 450
 # Percent of the normal amplitude: at 100 the louder voices clip inside espeak-ng.
 VOLUME = 20
 SEED = 1

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from speech_commands_kws.audio import resample
-from speech_commands_kws.data.espeak import MAX_RATE, Espeak, Voice
+from speech_commands_kws.data.espeak import Espeak, Voice
 from speech_commands_kws.data.noise import amplitude, coloured_noise, set_level
 from speech_commands_kws.errors import KwsError
 
@@ -34,6 +34,8 @@ TRIM_BELOW_PEAK = 1e-3
 # A word that is too long is spoken again, faster than the ratio asks for by this factor.
 HURRY = 1.1
 HURRIES = 6
+# Words per minute that a person could still follow; espeak-ng itself goes on to 450.
+FASTEST_RATE = 300
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def speak_word(engine: Espeak, take: Take, sample_rate: int, max_samples: int) -
         excess = len(speech) / max_samples
         if excess <= 1:
             return speech
-        voice = replace(voice, rate=min(MAX_RATE, round(voice.rate * excess * HURRY)))
+        voice = replace(voice, rate=min(FASTEST_RATE, round(voice.rate * excess * HURRY)))
     raise KwsError(
         f"the word {take.word!r} is longer than a clip of {max_samples / sample_rate:g} s even "
         "when spoken fast: choose a shorter word or a longer clip"

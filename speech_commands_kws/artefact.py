@@ -87,7 +87,7 @@ def locate_model(model: str | Path | None, runs: str | Path) -> Path:
     """
     if model is None:
         return newest_export(runs)
-    path = ensure_present(Path(model).expanduser())
+    path = ensure_present(Path(str(model)).expanduser())
     if not path.is_file():
         raise KwsError(
             f"{path} is not a file: model= takes an exported model such as {path / MODEL_FILE}"

@@ -255,7 +255,7 @@ def _open(source: str | Path | BinaryIO, stack: ExitStack) -> soundfile.SoundFil
         copyfileobj(handle, spool)
         handle = spool
     if handle.seek(0, SEEK_END) == 0:
-        raise AudioError(f"{display_name(source)} is empty (0 bytes): record it again")
+        raise AudioError(f"{display_name(source)} is empty (0 bytes): expected a sound file")
     handle.seek(0)
     # By descriptor: libsndfile then reads by itself, and a name that is not valid UTF-8 does not
     # matter.

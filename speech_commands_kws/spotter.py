@@ -98,25 +98,18 @@ class KeywordSpotter:
         top_k: int = TOP_K,
         batch_size: int = BATCH_SIZE,
     ) -> None:
-        if top_k < 1 or batch_size < 1:
-            raise KwsError(
-                f"top_k and batch_size must be 1 or more, got top_k={top_k} and "
-                f"batch_size={batch_size}"
-            )
+        for name, value in (("top_k", top_k), ("batch_size", batch_size)):
+            if not isinstance(value, int) or value < 1:
+                raise KwsError(f"{name} must be a whole number of 1 or more, got {value!r}")
         self.model = Path(model)
         self.backend = backend(model)
         self.labels = self.backend.info.labels
         self.sample_rate = self.backend.info.sample_rate
         self.clip_samples = self.backend.info.clip_samples
         self.hop_seconds = hop_seconds
-        self.hop_samples = round(hop_seconds * self.sample_rate)
+        self.hop_samples = self._hop_samples()
         self.top_k = min(top_k, len(self.labels))
         self.batch_size = batch_size
-        if not 0 < self.hop_samples <= self.clip_samples:
-            raise KwsError(
-                f"hop_seconds must lie above 0 and within the model's clip of "
-                f"{self.clip_samples / self.sample_rate:g} s, got {hop_seconds}"
-            )
 
     def __call__(
         self, audio: str | Path | BinaryIO | np.ndarray, sample_rate: int | None = None
@@ -180,6 +173,16 @@ class KeywordSpotter:
                 "again"
             )
         return probabilities
+
+    def _hop_samples(self) -> int:
+        clip_seconds = self.clip_samples / self.sample_rate
+        is_number = isinstance(self.hop_seconds, (int, float))
+        if not is_number or not 1 / self.sample_rate <= self.hop_seconds <= clip_seconds:
+            raise KwsError(
+                f"hop_seconds must lie above 0 and within the model's clip of {clip_seconds:g} s, "
+                f"got {self.hop_seconds!r}"
+            )
+        return round(self.hop_seconds * self.sample_rate)
 
     def _best(self, probabilities: np.ndarray) -> tuple[Keyword, ...]:
         order = np.argsort(-probabilities, kind="stable")[: self.top_k]

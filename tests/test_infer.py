@@ -93,7 +93,15 @@ def test_the_newest_export_answers(
     [
         ([], "nothing to listen to"),
         (["a.wav", "format=xml"], "format must be one of table, json, csv, got xml"),
-        (["a.wav", "top_k=0"], "top_k and batch_size must be 1 or more"),
+        (["a.wav", "top_k=0"], "top_k must be a whole number of 1 or more, got 0"),
+        (
+            ["a.wav", "batch_size=many"],
+            "batch_size must be a whole number of 1 or more, got 'many'",
+        ),
+        (["a.wav", "hop_seconds=null"], "hop_seconds must lie above 0"),
+        (["a.wav", "hop_seconds=nan"], "hop_seconds must lie above 0"),
+        (["a.wav", "backend.intra_threads=-1"], "intra_threads must be a whole number of 0"),
+        (["a.wav", "model=5"], "5 does not exist"),
         (["a.wav", "hop_seconds=2"], "hop_seconds must lie above 0"),
         (["a.wav", "model=nowhere.onnx"], "nowhere.onnx does not exist"),
         (["a.wav", "model=a.wav"], "a.wav is not an ONNX model"),

@@ -57,6 +57,7 @@ def test_a_bad_file_costs_one_line_and_no_other_answer(
     ("name", "reason"),
     [
         ("missing.wav", "missing.wav does not exist"),
+        ("miss\ning.wav", r"miss\ning.wav does not exist"),
         ("empty_folder", "empty_folder holds no sound file"),
         ("nothing*.wav", "nothing*.wav matches no sound file"),
         ("link.wav", "link.wav does not exist"),

@@ -10,7 +10,16 @@ from speech_commands_kws.audio import AudioError
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inputs import recordings
 
-NAMES = ["a.wav", "b/c.FLAC", "b/d/e.mp3", "b/notes.txt", "b/._hidden.wav", "x[1]y.wav", "z*.ogg"]
+NAMES = [
+    "a.wav",
+    "b/c.FLAC",
+    "b/d/e.mp3",
+    "b/e/f.au",
+    "b/notes.txt",
+    "b/._hidden.wav",
+    "x[1]y.wav",
+    "z*.ogg",
+]
 
 
 @pytest.fixture
@@ -27,12 +36,12 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("a.wav", ["a.wav"]),
         ("b/notes.txt", ["b/notes.txt"]),
-        ("b", ["b/c.FLAC", "b/d/e.mp3"]),
-        (".", ["a.wav", "x[1]y.wav", "z*.ogg", "b/c.FLAC", "b/d/e.mp3"]),
+        ("b", ["b/c.FLAC", "b/d/e.mp3", "b/e/f.au"]),
+        (".", ["a.wav", "x[1]y.wav", "z*.ogg", "b/c.FLAC", "b/d/e.mp3", "b/e/f.au"]),
         ("*.wav", ["a.wav", "x[1]y.wav"]),
-        ("b/*", ["b/c.FLAC", "b/d/e.mp3", "b/notes.txt"]),
+        ("b/*", ["b/c.FLAC", "b/d/e.mp3", "b/e/f.au", "b/notes.txt"]),
         ("**/*.[fm]*", ["b/d/e.mp3"]),
-        ("b/**", ["b/c.FLAC", "b/d/e.mp3", "b/notes.txt"]),
+        ("b/**", ["b/c.FLAC", "b/d/e.mp3", "b/e/f.au", "b/notes.txt"]),
         ("?.wav", ["a.wav"]),
         # Names that look like a pattern, of files that exist.
         ("x[1]y.wav", ["x[1]y.wav"]),

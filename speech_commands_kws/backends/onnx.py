@@ -65,6 +65,8 @@ def _open_session(model: Path, intra_threads: int, providers: list[str]) -> Any:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as engine
 
+    if not isinstance(intra_threads, int) or intra_threads < 0:
+        raise KwsError(f"intra_threads must be a whole number of 0 or more, got {intra_threads!r}")
     available = onnxruntime.get_available_providers()
     if not set(providers) <= set(available):
         raise KwsError(

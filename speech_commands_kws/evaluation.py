@@ -29,10 +29,12 @@ class LabelledClips(Protocol):
     Attributes:
         names: (N,) where each clip lies.
         targets: (N,) the index of its label.
+        fingerprint: of the recordings that they are taken from.
     """
 
     names: Sequence[str]
     targets: np.ndarray
+    fingerprint: str
 
     def batches(self, batch_size: int) -> Iterator[np.ndarray]:
         """Waveforms, float32 (B, T); all together they are the N clips in order."""
@@ -149,6 +151,8 @@ def write_table(title: str, facts: Mapping[str, Any], stream: TextIO) -> None:
     """Write a `summary` for reading: the headline, the classes and the worst clips."""
     console = Console(file=stream, markup=False, emoji=False, highlight=False)
     console.print(display_name(title), soft_wrap=True)
+    if facts.get("description"):
+        console.print(display_name(facts["description"]), soft_wrap=True)
     error, loss = percent(facts["expected_calibration_error"]), facts["log_loss"]
     console.print(f"expected calibration error {error}, log loss {loss:.3f}")
     classes = Table("class", "recall", "precision", "F1", "clips", box=SIMPLE)

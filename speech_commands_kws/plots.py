@@ -107,7 +107,7 @@ def plot_curves(history: Sequence[Mapping[str, float]], folder: Path) -> list[Pa
     """Draw loss, accuracy, learning rate and throughput by epoch; no figures, no picture.
 
     Args:
-        history: one mapping an epoch with `epoch` and any of `train_loss`, `validation_loss`,
+        history: one mapping an epoch with `epoch` (from 0) and any of `train_loss`, `validation_loss`,
             `train_accuracy`, `validation_accuracy`, `learning_rate`, `clips_per_second`.
         folder: where `loss.png`, `accuracy.png`, `learning_rate.png` and `throughput.png` go.
     """
@@ -121,7 +121,7 @@ def _plot_curve(curve: Curve, history: Sequence[Mapping[str, float]], path: Path
     axes = figure.subplots()
     about = []
     for key, series in curve.series.items():
-        points = [(row["epoch"], row[key]) for row in history if key in row]
+        points = [(row["epoch"] + 1, row[key]) for row in history if key in row]
         if points:
             axes.plot(*zip(*points, strict=True), ".-", color=series.colour, label=series.label)
             about.append(f"{series.label} {curve.show(points[-1][1])} at the end")
@@ -131,7 +131,7 @@ def _plot_curve(curve: Curve, history: Sequence[Mapping[str, float]], path: Path
         axes.scatter(epoch, value, label="best validation", **ring)
         about.append(f"best {curve.show(value)} in epoch {epoch:g}")
     axes.set(xlabel="epoch", ylabel=curve.unit)
-    axes.set_xlim(history[0]["epoch"] - 0.5, history[-1]["epoch"] + 0.5)
+    axes.set_xlim(history[0]["epoch"] + 0.5, history[-1]["epoch"] + 1 + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if curve.percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1))

@@ -96,9 +96,9 @@ def test_reliability_bars_have_the_accuracy_of_their_bin(drawn, tmp_path):
 
 def test_curves_mark_the_best_validation_epoch(drawn, tmp_path):
     history = [
-        {"epoch": 1, "train_loss": 2.0, "validation_loss": 1.5, "validation_accuracy": 0.5},
-        {"epoch": 2, "train_loss": 1.0, "validation_loss": 0.5, "validation_accuracy": 0.75},
-        {"epoch": 3, "train_loss": 0.5, "validation_loss": 0.75},
+        {"epoch": 0, "train_loss": 2.0, "validation_loss": 1.5, "validation_accuracy": 0.5},
+        {"epoch": 1, "train_loss": 1.0, "validation_loss": 0.5, "validation_accuracy": 0.75},
+        {"epoch": 2, "train_loss": 0.5, "validation_loss": 0.75},
     ]
     loss, accuracy = plots.plot_curves(history, tmp_path)
     train, validation = loss.axes[0].lines

@@ -3,8 +3,10 @@
 Legend: N clips, B batch, T samples.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +30,7 @@ class LabelledFolder:
     Attributes:
         names: (N,) paths below the folder.
         targets: (N,) the index of each clip's label.
+        fingerprint: SHA-256 of names and samples.
         left_out: one line for every clip that cannot be used.
 
     Raises:
@@ -38,12 +41,14 @@ class LabelledFolder:
     def __init__(self, folder: Path, labels: Sequence[str], sample_rate: int, clip_samples: int):
         self.folder, self.sample_rate, self.clip_samples = folder, sample_rate, clip_samples
         self.left_out: list[str] = []
+        digest = hashlib.sha256()
         if not folder.is_dir():
             raise KwsError(f"expected a folder of <word>/<clip> at input={folder}, found none")
         paths, _ = audio_paths(folder, SPEECH_COMMANDS_PATTERN)
         words, _ = words_and_speakers(paths, SPEECH_COMMANDS_PATTERN)
         label_of = label_of_word(sorted(set(words)), labels)
-        usable = [i for i, path in enumerate(paths) if self._can_read(path)]
+        usable = [i for i, path in enumerate(paths) if self._can_read(path, digest)]
+        self.fingerprint = digest.hexdigest()
         self.names = [paths[i] for i in usable]
         self.targets = np.array([labels.index(label_of[words[i]]) for i in usable], dtype=np.int64)
 
@@ -58,13 +63,15 @@ class LabelledFolder:
     def _read(self, name: str) -> np.ndarray:
         return fit_length(read_audio(self.folder / name, self.sample_rate), self.clip_samples)
 
-    def _can_read(self, name: str) -> bool:
+    def _can_read(self, name: str, digest: Any) -> bool:
         # Read once more when scored: so what is left out is known first, and memory stays flat.
         try:
-            self._read(name)
+            waveform = self._read(name)
         except AudioError as error:
             self.left_out.append(str(error))
             return False
+        digest.update(name.encode(errors="surrogateescape"))
+        digest.update(waveform.tobytes())
         return True
 
 

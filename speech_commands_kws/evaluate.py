@@ -1,0 +1,157 @@
+"""Score a checkpoint or an exported model on a split or a folder: `kws evaluate model.onnx`."""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import hydra
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.progress import track
+
+from speech_commands_kws import evaluation, runs
+from speech_commands_kws.artefact import ArtefactInfo, locate_model
+from speech_commands_kws.audio import display_name
+from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_command
+from speech_commands_kws.data.labelled_folder import LabelledFolder
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.evaluation import LabelledClips, Predict
+
+FORMATS = ("table", "json")
+CHECKPOINT_SUFFIX = ".ckpt"
+# A run's saved configuration may come from elsewhere.
+TRUSTED = {"_execution_whitelist_": EXECUTION_WHITELIST}
+
+
+class Material(NamedTuple):
+    """What a model is scored on: its name in titles and in that of the pictures' folder."""
+
+    clips: LabelledClips
+    title: str
+    folder_name: str
+    description: str
+
+
+def run(cfg: DictConfig) -> float:
+    """Write figures to standard output and pictures into a folder; return the accuracy."""
+    if cfg.format not in FORMATS:
+        raise KwsError(f"expected format to be one of {', '.join(FORMATS)}, got {cfg.format}")
+    path, run_folder = find_model(cfg)
+    info, predict = open_model(path, cfg)
+    material = open_material(cfg, info, run_folder)
+    clips = material.clips
+    batches = -(-len(clips.targets) // cfg.batch_size)
+    console = Console(stderr=True)
+    watch = partial(track, description="scoring", total=batches, console=console, transient=True)
+    scores = evaluation.score(predict, clips, info.labels, cfg.batch_size, watch)
+    facts = evaluation.summary(scores, cfg.bins, cfg.worst)
+    model = f"{run_folder.name}/{path.name}" if run_folder else path.name
+    title = f"{model} on {material.title}: {evaluation.headline(facts)}"
+    folder = (run_folder or Path(cfg.paths.plots)) / f"evaluation_{material.folder_name}"
+    worst = evaluation.worst_clips(scores, clips, cfg.worst, cfg.batch_size)
+    evaluation.draw(scores, worst, info.frontend, title, cfg.bins, folder)
+    origin = {
+        "model": str(path),
+        "data": material.title,
+        "description": material.description,
+        "data_fingerprint": clips.fingerprint,
+    }
+    report(cfg, title, origin | facts | {"pictures": str(folder)})
+    return scores.accuracy
+
+
+def find_model(cfg: DictConfig) -> tuple[Path, Path | None]:
+    """The model file asked for, and the folder of the run that it lies in, if any."""
+    if cfg.model is None:
+        folder = runs.find_run(cfg.run, cfg.paths.runs)
+        return runs.checkpoint_of(folder, runs.BEST, runs.LAST), folder
+    path = locate_model(cfg.model, cfg.paths.runs)
+    around = (path.absolute().parent, path.absolute().parent.parent)
+    return path, next((folder for folder in around if (folder / runs.CONFIG_FILE).is_file()), None)
+
+
+def open_model(path: Path, cfg: DictConfig) -> tuple[ArtefactInfo, Predict]:
+    """What a model says of itself, and how to ask it: waveforms (B, T) to probabilities (B, K)."""
+    if path.suffix == CHECKPOINT_SUFFIX:
+        return open_checkpoint(path)
+    backend = instantiate(cfg.backend, **TRUSTED)(path)
+    return backend.info, lambda waveforms: backend(waveforms)[0]
+
+
+def open_checkpoint(path: Path) -> tuple[ArtefactInfo, Predict]:
+    # Here and not above: to score an exported model needs no torch.
+    import torch
+
+    from speech_commands_kws.checkpoint import load_spotter
+
+    spotter, facts = load_spotter(path)
+    settings = {key: facts[key] for key in ("sample_rate", "clip_samples", "frontend")}
+
+    @torch.inference_mode()
+    def predict(waveforms: np.ndarray) -> np.ndarray:
+        return spotter(torch.from_numpy(waveforms)).softmax(dim=1).numpy()
+
+    return ArtefactInfo(labels=tuple(facts["labels"]), training=facts, **settings), predict
+
+
+def open_material(cfg: DictConfig, info: ArtefactInfo, run_folder: Path | None) -> Material:
+    """The clips of a folder, of the data asked for, or of the data that the run was trained on."""
+    signal = (info.labels, info.sample_rate, info.clip_samples)
+    if cfg.input is not None:
+        folder = Path(cfg.input).expanduser()
+        clips = LabelledFolder(folder, *signal)
+        for reason in clips.left_out:
+            print(f"left out: {reason}", file=sys.stderr)
+        if clips.left_out:
+            print(f"{len(clips.left_out)} recordings were left out", file=sys.stderr)
+        return Material(clips, str(folder), folder.absolute().name, "recordings from a folder")
+    saved = OmegaConf.load(run_folder / runs.CONFIG_FILE) if run_folder else None
+    data = cfg.get("data") or (saved and saved.data)
+    if not data:
+        raise KwsError(
+            "this model lies in no run that tells what to score it on: "
+            "give input=FOLDER, or data=... such as data=speech_commands"
+        )
+    # Here and not above: to score an exported model on a folder needs no torch.
+    from speech_commands_kws.data.labelled_split import labelled_split
+
+    loader = (saved or cfg).loader
+    drawing = {key: loader[key] for key in ("silence_volume", "cache", "seed")}
+    clips = labelled_split(instantiate(data.source, **TRUSTED), cfg.split, *signal, **drawing)
+    folder_name = f"{data.name}_{cfg.split}" if cfg.get("data") else cfg.split
+    title = f"{data.name}, {cfg.split} split"
+    return Material(clips, title, folder_name, data.get("description") or "")
+
+
+def report(cfg: DictConfig, title: str, facts: dict[str, Any]) -> None:
+    """Write the figures to standard output and, on request, to a file."""
+    text = json.dumps(facts, indent=2) + "\n"
+    if cfg.json_file is not None:
+        path = Path(cfg.json_file).expanduser()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        except OSError as error:
+            raise KwsError(
+                f"cannot write json_file={display_name(path)}: {error.strerror}"
+            ) from None
+    if cfg.format == "json":
+        sys.stdout.write(text)
+        return
+    evaluation.write_table(title, facts, sys.stdout)
+    print(f"pictures: {display_name(facts['pictures'])}")
+
+
+@hydra.main(config_path=CONFIG_DIR, config_name="evaluate", execution_whitelist=EXECUTION_WHITELIST)
+def main(cfg: DictConfig) -> float | None:
+    # A file name that the terminal's encoding lacks must not stop the answers.
+    sys.stdout.reconfigure(errors="backslashreplace")
+    return run_command(run, cfg)
+
+
+if __name__ == "__main__":
+    main()

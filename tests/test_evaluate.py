@@ -1,0 +1,214 @@
+"""The command that scores: splits, folders, checkpoints, exports, and what it says when it cannot."""
+
+import json
+import shutil
+
+import pytest
+import soundfile
+import torch
+from conftest import SAMPLE_RATE, TINY_LABELS, TINY_METADATA, burst
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from speech_commands_kws.composition import CONFIG_DIR
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.evaluate import run
+from speech_commands_kws.frontend import LogMel
+from speech_commands_kws.models.bc_resnet import BCResNet
+from speech_commands_kws.spotter_module import SpotterModule
+
+FRONTEND = {
+    "sample_rate": SAMPLE_RATE,
+    "window_ms": 30,
+    "hop_ms": 10,
+    "n_fft": 512,
+    "n_mels": 40,
+    "f_min": 0,
+    "f_max": 8000,
+    "log_floor": 1e-6,
+}
+METADATA = TINY_METADATA | {"frontend": json.dumps(FRONTEND)}
+PICTURES = {"confusion.png", "classes.png", "calibration.png", "worst_clips.png"}
+HELD_OUT = ["data.validation_speakers=[anna]", "data.test_speakers=[bert]"]
+
+
+def write(path, keyword):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, burst(keyword), SAMPLE_RATE)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Two takes of three words by each of three speakers; one "yes" of anna's is a "no"."""
+    root = tmp_path / "recordings"
+    for speaker in ("anna", "bert", "carl"):
+        for word, sound in (("yes", "yes"), ("no", "no"), ("bird", "_unknown_")):
+            for take in range(2):
+                write(root / word / f"{speaker}_nohash_{take}.wav", sound)
+    write(root / "yes/anna_nohash_1.wav", "no")
+    return root
+
+
+@pytest.fixture
+def model(tmp_path, make_tiny_onnx):
+    return make_tiny_onnx(tmp_path / "tiny.onnx", METADATA)
+
+
+@pytest.fixture
+def evaluate(tmp_path):
+    """Runs the command as `kws evaluate` would in an empty folder."""
+
+    def call(*overrides):
+        with initialize_config_dir(CONFIG_DIR):
+            return run(compose("evaluate", [f"paths.root={tmp_path}/here", "worst=1", *overrides]))
+
+    return call
+
+
+@pytest.fixture
+def trained_run(tmp_path, tree, make_tiny_onnx):
+    """A run's folder with its configuration and an export."""
+    folder = tmp_path / "here/plots/runs/2030-01-01_00-00-00_tiny"
+    folder.mkdir(parents=True)
+    make_tiny_onnx(folder / "model.onnx", METADATA)
+    overrides = [f"paths.root={tmp_path}/here", "data=folder", f"data.root={tree}", *HELD_OUT]
+    with initialize_config_dir(CONFIG_DIR):
+        cfg = compose("evaluate", overrides)
+    saved = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("data", "loader")}
+    OmegaConf.save(OmegaConf.create(saved), folder / "config.yaml")
+    return folder
+
+
+def test_a_folder_is_scored_by_an_exported_model(evaluate, tree, model, tmp_path, capsys):
+    accuracy = evaluate(
+        f"model={model}", f"input={tree}", "worst=2", f"json_file={tmp_path}/a/b.json"
+    )
+    assert accuracy == 17 / 18
+    output = capsys.readouterr().out
+    assert "tiny.onnx on" in output and "18 clips, accuracy 94.4%" in output
+    folder = tmp_path / "here/plots/evaluation_recordings"
+    assert {path.name for path in folder.iterdir()} == PICTURES
+    assert f"pictures: {folder}" in output
+    facts = json.loads((tmp_path / "a/b.json").read_text())
+    assert facts["accuracy"] == accuracy
+    assert facts["classes"]["yes"] == {
+        "precision": 1.0,
+        "recall": pytest.approx(5 / 6),
+        "f1": pytest.approx(10 / 11),
+        "support": 6,
+    }
+    worst = facts["worst_clips"]
+    assert len(worst) == 2
+    assert worst[0]["name"] == "yes/anna_nohash_1.wav"
+    assert (worst[0]["truth"], worst[0]["answer"]) == ("yes", "no")
+
+
+def test_json_on_standard_output_is_nothing_but_json(evaluate, tree, model, capsys):
+    (tree / "no/broken.wav").write_text("no audio")
+    evaluate(f"model={model}", f"input={tree}", "format=json")
+    output, complaints = capsys.readouterr()
+    assert json.loads(output)["clips"] == 18
+    assert "broken.wav" in complaints and "1 recordings were left out" in complaints
+
+
+def test_a_split_is_that_of_the_run_that_the_model_lies_in(evaluate, trained_run, capsys):
+    # Of anna: 3 of 4 keywords right, and one class's share, two clips, of `_unknown_` and silence.
+    assert evaluate(f"model={trained_run}/model.onnx") == 7 / 8
+    assert "folder, validation split: 8 clips, accuracy 87.5%" in capsys.readouterr().out
+    assert {path.name for path in (trained_run / "evaluation_validation").iterdir()} == PICTURES
+    assert evaluate(f"model={trained_run}/model.onnx", "split=test") == 1.0
+
+
+def test_data_on_the_command_line_goes_before_that_of_the_run(evaluate, trained_run, tree, capsys):
+    data = ["data=folder", f"data.root={tree}", "data.name=mine"]
+    swapped = ["data.validation_speakers=[bert]", "data.test_speakers=[anna]"]
+    assert evaluate(f"model={trained_run}/model.onnx", *data, *swapped) == 1.0
+    assert "mine, validation split" in capsys.readouterr().out
+    assert (trained_run / "evaluation_mine_validation").is_dir()
+
+
+def test_a_model_outside_any_run_is_scored_on_the_data_named(evaluate, model, tree):
+    data = ["data=folder", f"data.root={tree}", *HELD_OUT]
+    assert evaluate(f"model={model}", "split=validation", *data) == 7 / 8
+
+
+def test_an_input_in_other_words_is_one_clear_error(evaluate, model, tmp_path):
+    write(tmp_path / "other/lights/anna_nohash_0.wav", "yes")
+    with pytest.raises(KwsError, match=r"model's words \(.*yes, no\), got lights"):
+        evaluate(f"model={model}", f"input={tmp_path}/other")
+
+
+@pytest.mark.parametrize(
+    "removed, expected",
+    [("no", "found none of no"), ("bird", "model's labels .* got _silence_, yes")],
+)
+def test_data_of_other_classes_is_one_clear_error(evaluate, model, tree, removed, expected):
+    shutil.rmtree(tree / removed)
+    with pytest.raises(KwsError, match=expected) as caught:
+        evaluate(f"model={model}", "data=folder", f"data.root={tree}", *HELD_OUT)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "overrides, expected",
+    [
+        (["format=xml"], "expected format to be one of table, json, got xml"),
+        (["model=nowhere.onnx"], "nowhere.onnx does not exist"),
+        (["run=nowhere"], "expected the folder of a run at run=nowhere"),
+        ([], "expected a trained run below .*runs, found none"),
+    ],
+)
+def test_what_cannot_be_found_is_one_clear_error(evaluate, overrides, expected):
+    with pytest.raises(KwsError, match=expected):
+        evaluate(*overrides)
+
+
+def test_a_model_without_data_is_told_what_to_name(evaluate, model):
+    with pytest.raises(KwsError, match="give input=FOLDER, or data=..."):
+        evaluate(f"model={model}")
+
+
+def test_a_split_that_is_none_is_one_clear_error(evaluate, trained_run):
+    with pytest.raises(KwsError, match="expected split to be one of train, validation, test"):
+        evaluate(f"model={trained_run}/model.onnx", "split=all")
+
+
+def test_an_unwritable_json_file_is_one_clear_error(evaluate, model, tree, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(KwsError, match="cannot write json_file=.*file/a.json"):
+        evaluate(f"model={model}", f"input={tree}", f"json_file={tmp_path}/file/a.json")
+
+
+def save_checkpoint(folder):
+    """A spotter with weights of chance, as training would store it."""
+    torch.manual_seed(0)
+    sizes = {"width": 1, "sub_bands": 5, "dropout": 0.1, "fast_training": False}
+    sizes |= {"n_classes": len(TINY_LABELS), "n_mels": FRONTEND["n_mels"]}
+    spotter = SpotterModule(LogMel(**FRONTEND), BCResNet(**sizes))
+    facts = {
+        "labels": TINY_LABELS,
+        "sample_rate": SAMPLE_RATE,
+        "clip_samples": SAMPLE_RATE,
+        "frontend": {"_target_": "speech_commands_kws.frontend.LogMel", **FRONTEND},
+        "backbone": {"_target_": "speech_commands_kws.models.bc_resnet.BCResNet", **sizes},
+    }
+    weights = {f"spotter.{name}": value for name, value in spotter.state_dict().items()}
+    (folder / "checkpoints").mkdir()
+    torch.save({"facts": facts, "state_dict": weights}, folder / "checkpoints/best.ckpt")
+    return spotter.eval()
+
+
+def test_the_best_checkpoint_of_a_run_is_scored_by_its_own_probabilities(
+    evaluate, trained_run, tree, capsys
+):
+    spotter = save_checkpoint(trained_run)
+    evaluate(f"run={trained_run}", f"input={tree}", "format=json", "worst=18", "batch_size=4")
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["model"].endswith("checkpoints/best.ckpt")
+    assert len(facts["worst_clips"]) == 18
+    for clip in facts["worst_clips"]:
+        waveform, _ = soundfile.read(tree / clip["name"], dtype="float32")
+        with torch.no_grad():
+            probabilities = spotter(torch.from_numpy(waveform)[None]).softmax(dim=1)[0]
+        assert clip["answer"] == TINY_LABELS[probabilities.argmax()]
+        assert clip["answer_probability"] == pytest.approx(probabilities.max().item(), abs=1e-5)

@@ -35,12 +35,12 @@ def coloured_noise(
 
     Source: Timmer and Koenig 1995, "On generating power law noise"; nothing below LOWEST_HZ.
     """
-    spectrum = np.fft.rfft(generator.standard_normal(samples))
-    frequency = np.fft.rfftfreq(samples, 1 / sample_rate)
+    spectrum = np.fft.rfft(generator.standard_normal(samples, dtype=np.float32))
+    frequency = np.fft.rfftfreq(samples, 1 / sample_rate).astype(np.float32)
     spectrum *= np.maximum(frequency, LOWEST_HZ) ** (-colour / 2)
     spectrum[frequency < LOWEST_HZ] = 0
     noise = np.fft.irfft(spectrum, samples)
-    return (noise / np.std(noise)).astype(np.float32)
+    return noise / np.std(noise)
 
 
 def mains_hum(

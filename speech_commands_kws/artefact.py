@@ -65,12 +65,12 @@ class ArtefactInfo:
 
 
 def newest_export(runs: str | Path) -> Path:
-    """The model exported last by any run in the folder `runs`.
+    """The model exported last by any run below the folder `runs`, the jobs of a sweep too.
 
     Raises:
         KwsError: no run has an export.
     """
-    exports = [path for path in Path(runs).glob(f"*/{MODEL_FILE}") if path.is_file()]
+    exports = [path for path in Path(runs).rglob(MODEL_FILE) if path.is_file()]
     if not exports:
         raise KwsError(
             f"no exported model under {runs}: train and export first (`kws train`, `kws export`), "

@@ -49,13 +49,13 @@ def test_missing_keys_are_named() -> None:
 
 
 def test_the_newest_export_is_taken(tmp_path: Path) -> None:
-    for name, seconds in (("c", 10), ("a", 30), ("b", 20)):
-        (tmp_path / name).mkdir()
+    for name, seconds in (("c", 10), ("sweep/0", 30), ("b", 20)):
+        (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "model.onnx").touch()
         os.utime(tmp_path / name / "model.onnx", (seconds, seconds))
     (tmp_path / "d").mkdir()
-    assert newest_export(tmp_path) == tmp_path / "a" / "model.onnx"
-    assert locate_model(None, tmp_path) == tmp_path / "a" / "model.onnx"
+    assert newest_export(tmp_path) == tmp_path / "sweep/0" / "model.onnx"
+    assert locate_model(None, tmp_path) == tmp_path / "sweep/0" / "model.onnx"
     assert locate_model(tmp_path / "b" / "model.onnx", tmp_path) == tmp_path / "b" / "model.onnx"
 
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import hydra
 import numpy as np
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
@@ -16,15 +15,13 @@ from rich.progress import track
 from speech_commands_kws import evaluation, runs
 from speech_commands_kws.artefact import ArtefactInfo, locate_model
 from speech_commands_kws.audio import display_name
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_command
+from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
 from speech_commands_kws.data.labelled_folder import LabelledFolder
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation import LabelledClips, Predict
 
 FORMATS = ("table", "json")
 CHECKPOINT_SUFFIX = ".ckpt"
-# A run's saved configuration may come from elsewhere.
-TRUSTED = {"_execution_whitelist_": EXECUTION_WHITELIST}
 
 
 class Material(NamedTuple):
@@ -78,7 +75,7 @@ def open_model(path: Path, cfg: DictConfig) -> tuple[ArtefactInfo, Predict]:
     """What a model says of itself, and how to ask it: waveforms (B, T) to probabilities (B, K)."""
     if path.suffix == CHECKPOINT_SUFFIX:
         return open_checkpoint(path)
-    backend = instantiate(cfg.backend, **TRUSTED)(path)
+    backend = build(cfg.backend)(path)
     return backend.info, lambda waveforms: backend(waveforms)[0]
 
 
@@ -121,7 +118,7 @@ def open_material(cfg: DictConfig, info: ArtefactInfo, run_folder: Path | None) 
 
     loader = (saved or cfg).loader
     drawing = {key: loader[key] for key in ("silence_volume", "cache", "seed")}
-    clips = labelled_split(instantiate(data.source, **TRUSTED), cfg.split, *signal, **drawing)
+    clips = labelled_split(build(data.source), cfg.split, *signal, **drawing)
     folder_name = f"{data.name}_{cfg.split}" if cfg.get("data") else cfg.split
     title = f"{data.name}, {cfg.split} split"
     return Material(clips, title, folder_name, data.get("description") or "")

@@ -42,7 +42,7 @@ STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
-TITLE_LEFT_INCHES, TITLE_CHARACTERS_PER_INCH = 0.12, 12
+TITLE_LEFT_INCHES, TITLE_CHARACTERS_PER_INCH = 0.12, 10
 PERCENT = 100
 DIAMONDS = {"marker": "D", "linestyle": "none", "markeredgecolor": "white"}
 WHISKERS = {"fmt": "none", "ecolor": INK, "elinewidth": 1.2}

@@ -10,11 +10,13 @@ from conftest import SAMPLE_RATE, TINY_LABELS, TINY_METADATA, burst
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from speech_commands_kws.artefact import ArtefactInfo
 from speech_commands_kws.composition import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluate import run
 from speech_commands_kws.frontend import LogMel
 from speech_commands_kws.models.bc_resnet import BCResNet
+from speech_commands_kws.packaging.onnx_export import write_onnx
 from speech_commands_kws.spotter_module import SpotterModule
 
 FRONTEND = {
@@ -28,6 +30,7 @@ FRONTEND = {
     "log_floor": 1e-6,
 }
 METADATA = TINY_METADATA | {"frontend": json.dumps(FRONTEND)}
+OPSET = 18
 PICTURES = {"confusion.png", "classes.png", "calibration.png", "worst_clips.png"}
 HELD_OUT = ["data.validation_speakers=[anna]", "data.test_speakers=[bert]"]
 
@@ -202,13 +205,30 @@ def test_the_best_checkpoint_of_a_run_is_scored_by_its_own_probabilities(
     evaluate, trained_run, tree, capsys
 ):
     spotter = save_checkpoint(trained_run)
-    evaluate(f"run={trained_run}", f"input={tree}", "format=json", "worst=18", "batch_size=4")
+    evaluate(f"run={trained_run}", f"input={tree}", "format=json", "worst=4", "batch_size=4")
     facts = json.loads(capsys.readouterr().out)
     assert facts["model"].endswith("checkpoints/best.ckpt")
-    assert len(facts["worst_clips"]) == 18
+    assert len(facts["worst_clips"]) == 4
     for clip in facts["worst_clips"]:
         waveform, _ = soundfile.read(tree / clip["name"], dtype="float32")
         with torch.no_grad():
             probabilities = spotter(torch.from_numpy(waveform)[None]).softmax(dim=1)[0]
         assert clip["answer"] == TINY_LABELS[probabilities.argmax()]
         assert clip["answer_probability"] == pytest.approx(probabilities.max().item(), abs=1e-5)
+
+
+@pytest.mark.integration
+def test_a_checkpoint_and_its_export_have_the_same_figures(evaluate, trained_run, capsys):
+    spotter = save_checkpoint(trained_run)
+    info = ArtefactInfo(tuple(TINY_LABELS), SAMPLE_RATE, SAMPLE_RATE, FRONTEND, training={})
+    write_onnx(spotter, info, OPSET, trained_run / "model.onnx")
+    capsys.readouterr()
+    figures = []
+    for model in ("checkpoints/best.ckpt", "model.onnx"):
+        evaluate(f"model={trained_run}/{model}", "format=json")
+        figures.append(json.loads(capsys.readouterr().out))
+    torch_figures, onnx_figures = figures
+    for key in ("data_fingerprint", "clips", "accuracy", "classes", "confusion"):
+        assert torch_figures[key] == onnx_figures[key], key
+    for key in ("log_loss", "expected_calibration_error"):
+        assert torch_figures[key] == pytest.approx(onnx_figures[key], abs=1e-5), key

@@ -1,0 +1,174 @@
+"""What the README tells a reader to type works: every command of its shell blocks.
+
+All of them compose; those that need neither recordings of people nor a server are typed, in the
+README's order and in one folder, with little data and one epoch.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from speech_commands_kws.commands import COMMANDS, to_overrides
+from speech_commands_kws.composition import CONFIG_DIR
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHELL_BLOCK = re.compile(r"^```(?:bash|sh|shell)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+MAKE_TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
+MODULE_PREFIX = "speech_commands_kws."
+OTHER_PROGRAMS = set(". source cd cat git mlflow pip poetry pre-commit".split())
+SEPARATORS = "|&;<>"
+RECORDING_SUFFIXES = {".wav", ".flac", ".ogg"}
+# One epoch of a few hundred clips.
+LITTLE_TRAINING = (
+    "trainer.max_epochs=1 data.source.speakers=20 data.source.takes_per_word=1"
+    " data.source.unknown_per_speaker=2 data.source.noise_seconds=4 data.source.babbles=1"
+)
+
+
+def shell_lines(text: str) -> list[str]:
+    """The lines of the shell blocks, those that a backslash continues joined, without comments."""
+    lines = "\n".join(SHELL_BLOCK.findall(text)).replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+
+
+def programs(line: str) -> Iterator[list[str]]:
+    """The programs that a line runs, each with its arguments; redirections are left out."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=SEPARATORS)
+    lexer.whitespace_split = True
+    words: list[str] = []
+    for token in [*lexer, ";"]:
+        if words[-1:] in (["<"], [">"]):
+            words.pop()
+        elif set(token) <= set(SEPARATORS) - set("<>"):
+            if words:
+                yield words
+            words = []
+        else:
+            words.append(token)
+
+
+def command_of(words: list[str]) -> tuple[str, list[str]] | None:
+    """The command of ours that `kws NAME ...` or `python -m ...` runs, and Hydra's arguments."""
+    match words:
+        case ["kws", name, *arguments] if name in COMMANDS:
+            return name, to_overrides(name, arguments)
+        case ["python", "-m", module, *arguments] if module.startswith(MODULE_PREFIX):
+            return module.removeprefix(MODULE_PREFIX), arguments
+    return None
+
+
+def single_value(override: str) -> str:
+    """An override as one job of a multirun gets it: `lr=0.1,0.2` is `lr=0.1`."""
+    parsed = OverridesParser.create().parse_override(override)
+    if not parsed.is_sweep_override():
+        return override
+    value = parsed.value()
+    first = value.start if hasattr(value, "start") else next(parsed.sweep_string_iterator())
+    return f"{parsed.get_key_element()}={first}"
+
+
+def composed(command: str, arguments: list[str]) -> DictConfig:
+    overrides = [single_value(word) for word in arguments if not word.startswith("-")]
+    with initialize_config_dir(CONFIG_DIR):
+        return compose(command, overrides)
+
+
+def is_for_any_machine(line: str) -> bool:
+    """Whether a line runs commands of ours only, on data that is made here."""
+    found = [command_of(words) for words in programs(line) if words[0] != "cat"]
+    if not all(found):
+        return False
+    configs = [composed(*command) for command in found if command]
+    return all(config.get("data", {}).get("name", "synthetic") == "synthetic" for config in configs)
+
+
+LINES = shell_lines(README)
+
+
+@pytest.mark.parametrize(
+    "title", ["Setup", "Train", "Production preparation", "Infer"], ids=lambda title: title
+)
+def test_readme_has_the_section(title: str) -> None:
+    assert re.search(rf"^## {title}$", README, re.MULTILINE)
+
+
+def test_readme_shows_every_command() -> None:
+    shown = {found[0] for line in LINES for words in programs(line) if (found := command_of(words))}
+    assert sorted(set(COMMANDS) - shown) == []
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_line_of_the_readme_is_understood(line: str) -> None:
+    for words in programs(line):
+        if command := command_of(words):
+            composed(*command)
+        elif words[0] == "make":
+            targets = {word for word in words[1:] if "=" not in word}
+            assert targets <= set(MAKE_TARGET.findall((ROOT / "Makefile").read_text("utf-8")))
+        elif words[0] == "python":
+            assert words[1] == "-m" or (ROOT / words[1]).is_file()
+        else:
+            assert words[0] in OTHER_PROGRAMS
+
+
+def test_unknown_options_are_seen() -> None:
+    """The checks above do fail."""
+    with pytest.raises(Exception, match="learning_rate"):
+        composed("train", ["optimizer.learning_rate=0.1"])
+    assert list(programs("cat a.wav | kws infer - > out.csv  # heard")) == [
+        ["cat", "a.wav"],
+        ["kws", "infer", "-"],
+    ]
+    assert single_value("optimizer.lr=0.03,0.1") == "optimizer.lr=0.03"
+    assert shell_lines("```bash\nmake \\\n  test\n# no\n```\n```\nkws\n```\n") == ["make    test"]
+
+
+@pytest.fixture
+def readers_folder(tmp_path: Path, tiny_onnx: Path, burst_wav: Callable[..., Path]) -> Path:
+    """A folder with the recordings and the model file that the README names as the reader's own."""
+    words = [word for line in LINES for program in programs(line) for word in program]
+    texts = [*words, *re.findall(r"\"([^\"]+)\"", "".join(PYTHON_BLOCK.findall(README)))]
+    for name in {Path(text.split("=")[-1]) for text in texts}:
+        if name.suffix in RECORDING_SUFFIXES:
+            burst_wav(str(name).replace("*", "a"), "yes")
+        elif name.suffix == ".onnx" and not name.is_absolute():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(tiny_onnx.read_bytes())
+    return tmp_path
+
+
+def type_in(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path}
+    shell = ["bash", "-o", "pipefail", "-c", line]
+    return subprocess.run(shell, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.integration
+def test_lines_of_the_readme_run_one_after_the_other(readers_folder: Path) -> None:
+    typed = [line for line in LINES if is_for_any_machine(line)]
+    assert typed
+    for line in typed:
+        trains = [words for words in programs(line) if (command_of(words) or [None])[0] == "train"]
+        done = type_in(f"{line} {LITTLE_TRAINING}" if trains else line, readers_folder)
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("block", PYTHON_BLOCK.findall(README))
+def test_python_of_the_readme_runs(block: str, readers_folder: Path) -> None:
+    script = readers_folder / "block.py"
+    script.write_text(block, encoding="utf-8")
+    done = type_in(f"python {script.name}", readers_folder)
+    assert done.returncode == 0, f"{block}\n{done.stderr}"

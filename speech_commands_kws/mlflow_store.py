@@ -16,7 +16,7 @@ from urllib.request import urlopen
 LOG = logging.getLogger(__name__)
 STORE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "mlartifacts"
-LOCK_NAME = "mlflow.lock"
+LOCK_NAME = f"{STORE_NAME}.lock"
 LOCK_SECONDS = 300
 SQLITE_PREFIX = "sqlite:///"
 HEALTHY = b"OK"

@@ -144,7 +144,8 @@ def log_start(
 ) -> None:
     """Record what a training is made of: all hyper-parameters, the resolved `config.yaml`, the code's version.
 
-    Numbers among the `facts` become metrics, which MLflow sorts and plots; everything else becomes a tag.
+    Numbers among the `facts` become metrics, which MLflow sorts and plots, other values tags; mappings are left
+    out, since the configuration holds them.
     """
     if logger is None:
         return
@@ -155,7 +156,7 @@ def log_start(
         for key, value in (_code_version() | dict(facts)).items():
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 client.log_metric(run_id, key, value)
-            else:
+            elif not isinstance(value, Mapping):
                 client.set_tag(run_id, key, str(value))
 
 

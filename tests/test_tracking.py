@@ -38,7 +38,7 @@ CONFIG = {
     "data": {"words": [f"word{i}" for i in range(100)], "root": None, "empty": {}},
     "many": {f"key{i}": i for i in range(120)},
 }
-FACTS = {"parameters": 9232, "data.fingerprint": "ab12", "synthetic": True}
+FACTS = {"parameters": 9232, "data.fingerprint": "ab12", "synthetic": True, "frontend": {}}
 
 
 def free_address() -> str:
@@ -102,6 +102,7 @@ def test_facts_are_metrics_or_tags(client, run_folder) -> None:
     data = client.get_run(read_record(run_folder).run_id).data
     assert data.metrics["parameters"] == 9232
     assert (data.tags["data.fingerprint"], data.tags["synthetic"]) == ("ab12", "True")
+    assert "frontend" not in data.tags
 
 
 def test_metrics_are_recorded_by_epoch(client, run_folder) -> None:

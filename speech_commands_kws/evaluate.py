@@ -47,7 +47,7 @@ def run(cfg: DictConfig) -> float:
     scores = evaluation.score(predict, clips, info.labels, cfg.batch_size, watch)
     facts = evaluation.summary(scores, cfg.bins, cfg.worst)
     model = f"{run_folder.name}/{path.name}" if run_folder else path.name
-    title = f"{model} on {material.title}: {evaluation.headline(facts)}"
+    title = f"{material.title}: {evaluation.headline(facts)}\n{model}"
     folder = (run_folder or Path(cfg.paths.plots)) / f"evaluation_{material.folder_name}"
     worst = evaluation.worst_clips(scores, clips, cfg.worst, cfg.batch_size)
     evaluation.draw(scores, worst, info.frontend, title, cfg.bins, folder)

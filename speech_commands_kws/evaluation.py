@@ -150,9 +150,9 @@ def headline(facts: Mapping[str, Any]) -> str:
 def write_table(title: str, facts: Mapping[str, Any], stream: TextIO) -> None:
     """Write a `summary` for reading: the headline, the classes and the worst clips."""
     console = Console(file=stream, markup=False, emoji=False, highlight=False)
-    console.print(display_name(title), soft_wrap=True)
-    if facts.get("description"):
-        console.print(display_name(facts["description"]), soft_wrap=True)
+    for line in (*title.splitlines(), facts.get("description")):
+        if line:
+            console.print(display_name(line), soft_wrap=True)
     error, loss = percent(facts["expected_calibration_error"]), facts["log_loss"]
     console.print(f"expected calibration error {error}, log loss {loss:.3f}")
     classes = Table("class", "recall", "precision", "F1", "clips", box=SIMPLE)

@@ -3,7 +3,7 @@
 Every function draws on a Figure of its own, never on pyplot's global one: the runs of one process
 do not mix. Colours are those of Okabe and Ito (2008), which colour-blind readers tell apart.
 
-Legend: K classes. `about` is the line under a title: which data, how many clips, what accuracy.
+Legend: K classes. `about` stands under a title: which data, how many clips, what accuracy.
 """
 
 import textwrap
@@ -107,8 +107,9 @@ def plot_curves(history: Sequence[Mapping[str, float]], folder: Path) -> list[Pa
     """Draw loss, accuracy, learning rate and throughput by epoch; no figures, no picture.
 
     Args:
-        history: one mapping an epoch with `epoch` (from 0) and any of `train_loss`, `validation_loss`,
-            `train_accuracy`, `validation_accuracy`, `learning_rate`, `clips_per_second`.
+        history: one mapping an epoch with `epoch` (from 0) and any of `train_loss`,
+            `validation_loss`, `train_accuracy`, `validation_accuracy`, `learning_rate`,
+            `clips_per_second`.
         folder: where `loss.png`, `accuracy.png`, `learning_rate.png` and `throughput.png` go.
     """
     recorded = {key for epoch in history for key in epoch}
@@ -260,7 +261,8 @@ def save(figure: Figure, path: Path, title: str, about: str) -> Path:
     """Write a figure under its title; the folder is made where missing."""
     width = figure.get_size_inches()[0]
     letters = int(width * TITLE_CHARACTERS_PER_INCH)
-    lines = [line for text in (title, about) for line in textwrap.wrap(text, letters)]
+    texts = (title, *about.splitlines())
+    lines = [line for text in texts for line in textwrap.wrap(text, letters)]
     figure.suptitle("\n".join(lines), x=TITLE_LEFT_INCHES / width, ha="left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

@@ -1,4 +1,4 @@
-"""The command that scores: splits, folders, checkpoints, exports, and what it says when it cannot."""
+"""Scoring splits and folders, checkpoints and exports, and what is said where that fails."""
 
 import json
 import shutil
@@ -88,7 +88,7 @@ def test_a_folder_is_scored_by_an_exported_model(evaluate, tree, model, tmp_path
     )
     assert accuracy == 17 / 18
     output = capsys.readouterr().out
-    assert "tiny.onnx on" in output and "18 clips, accuracy 94.4%" in output
+    assert f"{tree}: 18 clips, accuracy 94.4%" in output and "\ntiny.onnx\n" in output
     folder = tmp_path / "here/plots/evaluation_recordings"
     assert {path.name for path in folder.iterdir()} == PICTURES
     assert f"pictures: {folder}" in output

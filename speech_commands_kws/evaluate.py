@@ -35,8 +35,7 @@ class Material(NamedTuple):
 
 def run(cfg: DictConfig) -> float:
     """Write figures to standard output and pictures into a folder; return the accuracy."""
-    if cfg.format not in FORMATS:
-        raise KwsError(f"expected format to be one of {', '.join(FORMATS)}, got {cfg.format}")
+    check_settings(cfg)
     path, run_folder = find_model(cfg)
     info, predict = open_model(path, cfg)
     material = open_material(cfg, info, run_folder)
@@ -59,6 +58,15 @@ def run(cfg: DictConfig) -> float:
     }
     report(cfg, title, origin | facts | {"pictures": str(folder)})
     return scores.accuracy
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Refuse what would fail only after the scoring."""
+    if cfg.format not in FORMATS:
+        raise KwsError(f"expected format to be one of {', '.join(FORMATS)}, got {cfg.format}")
+    for name in ("bins", "worst", "batch_size"):
+        if not isinstance(cfg[name], int) or cfg[name] < 1:
+            raise KwsError(f"{name} must be a whole number of 1 or more, got {cfg[name]!r}")
 
 
 def find_model(cfg: DictConfig) -> tuple[Path, Path | None]:
@@ -99,7 +107,7 @@ def open_material(cfg: DictConfig, info: ArtefactInfo, run_folder: Path | None) 
     """The clips of a folder, of the data asked for, or of the data that the run was trained on."""
     signal = (info.labels, info.sample_rate, info.clip_samples)
     if cfg.input is not None:
-        folder = Path(cfg.input).expanduser()
+        folder = Path(str(cfg.input)).expanduser()
         clips = LabelledFolder(folder, *signal)
         for reason in clips.left_out:
             print(f"left out: {reason}", file=sys.stderr)
@@ -128,7 +136,7 @@ def report(cfg: DictConfig, title: str, facts: dict[str, Any]) -> None:
     """Write the figures to standard output and, on request, to a file."""
     text = json.dumps(facts, indent=2) + "\n"
     if cfg.json_file is not None:
-        path = Path(cfg.json_file).expanduser()
+        path = Path(str(cfg.json_file)).expanduser()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)

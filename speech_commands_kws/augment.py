@@ -105,9 +105,13 @@ class SpecAugment(nn.Module):
         if not self.frequency_width:
             return log_mel
         batch, _, mels, frames = log_mel.shape
-        hidden_mels = random_bars(self.frequency_masks, self.frequency_width, batch, mels, generator)
+        hidden_mels = random_bars(
+            self.frequency_masks, self.frequency_width, batch, mels, generator
+        )
         hidden_frames = random_bars(self.time_masks, self.time_width, batch, frames, generator)
-        return log_mel.masked_fill((hidden_mels[:, :, None] | hidden_frames[:, None, :])[:, None], 0)
+        return log_mel.masked_fill(
+            (hidden_mels[:, :, None] | hidden_frames[:, None, :])[:, None], 0
+        )
 
 
 class NoWaveformAugment(nn.Module):

@@ -20,11 +20,15 @@ OWN_CODE = "speech_commands_kws."
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Contents of a checkpoint; raises KwsError where there is none or it is not one of ours."""
     if not path.is_file():
-        raise KwsError(f"expected a checkpoint at {path}, found none; train first or give another path")
+        raise KwsError(
+            f"expected a checkpoint at {path}, found none; train first or give another path"
+        )
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise KwsError(f"expected a checkpoint, {path} cannot be read as one ({type(error).__name__})") from None
+        raise KwsError(
+            f"expected a checkpoint, {path} cannot be read as one ({type(error).__name__})"
+        ) from None
     if not isinstance(contents, dict) or FACTS_KEY not in contents:
         raise KwsError(f"expected a checkpoint of this program, {path} has no '{FACTS_KEY}' entry")
     return contents
@@ -48,5 +52,7 @@ def _build(node: dict[str, Any]) -> nn.Module:
     arguments = dict(node)
     target = arguments.pop("_target_")
     if not target.startswith(OWN_CODE):
-        raise KwsError(f"expected a module of this package in the checkpoint, got {target}; do not use this file")
+        raise KwsError(
+            f"expected a module of this package in the checkpoint, got {target}; do not use this file"
+        )
     return locate(target)(**arguments)

@@ -7,14 +7,22 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from hydra.utils import instantiate
 
 from speech_commands_kws.errors import KwsError, ReportedError
 
 PACKAGE_DIR = Path(__file__).resolve().parent
 REPOSITORY_CONFIGS = PACKAGE_DIR.parent / "configs"
 # A wheel carries the configs inside the package; a checkout has them beside it.
-CONFIG_DIR = str(PACKAGE_DIR / "configs" if (PACKAGE_DIR / "configs").is_dir() else REPOSITORY_CONFIGS)
+CONFIG_DIR = str(
+    PACKAGE_DIR / "configs" if (PACKAGE_DIR / "configs").is_dir() else REPOSITORY_CONFIGS
+)
 EXECUTION_WHITELIST = ["speech_commands_kws.*", "torch.optim.*", "lightning.pytorch.*"]
+
+
+def build(node: Any, **arguments: Any) -> Any:
+    """Instantiate a node of the configuration; a target that is not on the list is refused."""
+    return instantiate(node, _execution_whitelist_=EXECUTION_WHITELIST, **arguments)
 
 
 def run_command(run: Callable[[Any], float | None], cfg: Any) -> float | None:

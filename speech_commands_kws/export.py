@@ -5,19 +5,18 @@ from pathlib import Path
 
 import hydra
 import numpy as np
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws import runs, tracking
 from speech_commands_kws.artefact import ArtefactInfo
 from speech_commands_kws.checkpoint import load_spotter
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_command
+from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
 from speech_commands_kws.data.labelled_split import labelled_split
 from speech_commands_kws.data.tree import VALIDATION
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.packaging.onnx_export import check_parity, trial_waveforms, write_onnx
 
-log = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> float:
@@ -38,13 +37,22 @@ def run(cfg: DictConfig) -> float:
     try:
         write_onnx(spotter, info, cfg.opset, partial)
         difference = check_parity(
-            spotter, partial, trial_waveforms(clips, cfg.seed), cfg.parity.batch_sizes, cfg.parity.tolerance
+            spotter,
+            partial,
+            trial_waveforms(clips, cfg.seed),
+            cfg.parity.batch_sizes,
+            cfg.parity.tolerance,
         )
         partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)
     tracking.log_model_file(folder, output)
-    log.info("%s: %d bytes, differs from torch by at most %.1e", output, output.stat().st_size, difference)
+    LOG.info(
+        "%s: %d bytes, differs from torch by at most %.1e",
+        output,
+        output.stat().st_size,
+        difference,
+    )
     return difference
 
 
@@ -66,8 +74,10 @@ def find_checkpoint(cfg: DictConfig) -> tuple[Path, Path]:
 def validation_clips(saved: DictConfig, info: ArtefactInfo, count: int) -> np.ndarray:
     """(count, T) validation clips of the data that the run was trained on, spread over the classes."""
     drawing = {key: saved.loader[key] for key in ("silence_volume", "cache", "seed")}
-    source = instantiate(saved.data.source)
-    split = labelled_split(source, VALIDATION, info.labels, info.sample_rate, info.clip_samples, **drawing)
+    source = build(saved.data.source)
+    split = labelled_split(
+        source, VALIDATION, info.labels, info.sample_rate, info.clip_samples, **drawing
+    )
     chosen = np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)
     waveforms = np.concatenate(list(split.batches(count)))
     return waveforms[chosen]

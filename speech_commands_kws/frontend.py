@@ -53,13 +53,17 @@ class LogMel(nn.Module):
                 f"change window_ms or n_fft"
             )
         if not 0 <= f_min < f_max <= sample_rate / 2:
-            raise ValueError(f"expected 0 <= f_min < f_max <= {sample_rate / 2} Hz, got {f_min} and {f_max}")
+            raise ValueError(
+                f"expected 0 <= f_min < f_max <= {sample_rate / 2} Hz, got {f_min} and {f_max}"
+            )
         self.n_mels = n_mels
         self.log_floor = log_floor
         # Frames are built from pieces of this many samples: no gather, only reshapes and slices.
         self.piece_samples = math.gcd(self.window_samples, self.hop_samples)
 
-        mel_bank = melscale_fbanks(n_fft // 2 + 1, f_min, f_max, n_mels, sample_rate)  # (n_fft / 2 + 1, M)
+        mel_bank = melscale_fbanks(
+            n_fft // 2 + 1, f_min, f_max, n_mels, sample_rate
+        )  # (n_fft / 2 + 1, M)
         kept_bins = mel_bank.sum(dim=1).nonzero().squeeze(1)
         cosines, sines = folded_dft(self.window_samples, n_fft, kept_bins)
         self.register_buffer("cosines", cosines, persistent=False)  # (W / 2, N)

@@ -13,7 +13,7 @@ KEPT = (
     "clips_per_second",
 )
 
-log = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
 
 class EpochHistory(lightning.Callback):
@@ -22,13 +22,17 @@ class EpochHistory(lightning.Callback):
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if key in KEPT}
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        metrics = {
+            key: float(value) for key, value in trainer.callback_metrics.items() if key in KEPT
+        }
         metrics["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         self.rows = [row for row in self.rows if row[EPOCH] < trainer.current_epoch]
         self.rows.append({EPOCH: trainer.current_epoch, **metrics})
         values = "  ".join(f"{key} {metrics[key]:.4g}" for key in KEPT if key in metrics)
-        log.info("epoch %d/%d  %s", trainer.current_epoch + 1, trainer.max_epochs, values)
+        LOG.info("epoch %d/%d  %s", trainer.current_epoch + 1, trainer.max_epochs, values)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}

@@ -19,7 +19,7 @@ from speech_commands_kws.spotter_module import SpotterModule
 
 SEED_BYTES = 8
 
-log = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
 
 class KeywordModule(lightning.LightningModule):
@@ -33,7 +33,8 @@ class KeywordModule(lightning.LightningModule):
         waveform_augment: (waveform, is_silence, generator) to waveform.
         spectrogram_augment: (log_mel, generator) to log_mel.
         optimizer: parameters to optimizer.
-        scheduler: (optimizer, total_steps) to a scheduler that steps with every batch.
+        scheduler: (optimizer, total_steps) to a scheduler that steps with the optimizer.
+        total_steps: optimizer steps of the whole training.
         label_smoothing: share of probability spread over all classes.
         silence_target: index of the class `_silence_`, or -1.
         seed: of the run.
@@ -47,6 +48,7 @@ class KeywordModule(lightning.LightningModule):
         spectrogram_augment: nn.Module,
         optimizer: Callable[[Any], Optimizer],
         scheduler: Callable[[Optimizer, int], LRScheduler],
+        total_steps: int,
         label_smoothing: float,
         silence_target: int,
         seed: int,
@@ -58,6 +60,7 @@ class KeywordModule(lightning.LightningModule):
         self.spectrogram_augment = spectrogram_augment
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
+        self.total_steps = total_steps
         self.label_smoothing = label_smoothing
         self.silence_target = silence_target
         self.seed = seed
@@ -86,7 +89,9 @@ class KeywordModule(lightning.LightningModule):
         self._log_scores("train", loss, logits, targets)
         return loss
 
-    def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int
+    ) -> None:
         now = time.monotonic()
         self.epoch_clips += len(batch[0])
         self.epoch_seconds += now - self.step_began if self.step_began else 0.0
@@ -104,11 +109,16 @@ class KeywordModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self.make_optimizer(self.spotter.parameters())
-        scheduler = self.make_scheduler(optimizer, self.trainer.estimated_stepping_batches)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        scheduler = self.make_scheduler(optimizer, self.total_steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        norms = [parameter.grad.norm() for parameter in self.parameters() if parameter.grad is not None]
+        norms = [
+            parameter.grad.norm() for parameter in self.parameters() if parameter.grad is not None
+        ]
         norm = torch.stack(norms).norm()
         if not torch.isfinite(norm):
             raise self._diverged("gradient", norm)
@@ -119,14 +129,23 @@ class KeywordModule(lightning.LightningModule):
     def seed_step(self, batch_idx: int) -> Generator:
         """Seed torch's own generator (dropout) and make the one of the augmentation, from this step alone."""
         text = f"{self.seed} {self.current_epoch} {batch_idx} {self.global_rank}"
-        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:SEED_BYTES], "big", signed=True)
+        seed = int.from_bytes(
+            hashlib.sha256(text.encode()).digest()[:SEED_BYTES], "big", signed=True
+        )
         torch.manual_seed(seed)
         return Generator(self.device).manual_seed(seed)
 
     def _log_scores(self, stage: str, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
         accuracy = (logits.argmax(dim=1) == targets).float().mean()
         scores = {f"{stage}_loss": loss, f"{stage}_accuracy": accuracy}
-        self.log_dict(scores, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(targets), sync_dist=True)
+        self.log_dict(
+            scores,
+            on_step=False,
+            on_epoch=True,
+            prog_bar=True,
+            batch_size=len(targets),
+            sync_dist=True,
+        )
 
     def _diverged(self, what: str, value: Tensor) -> KwsError:
         return KwsError(

@@ -1,5 +1,8 @@
 """Folders of runs: `<runs>/<time>_<name>/` with config.yaml, checkpoints/, figures, logs and the exported model."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +16,7 @@ LAST = "last.ckpt"
 LOG_FILE = "log.txt"
 MODEL_FILE = "model.onnx"
 TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 def make_run_folder(runs: Path, name: str) -> Path:
@@ -33,7 +37,9 @@ def find_run(run: str | Path, runs: str | Path) -> Path:
     if str(run) != LATEST:
         folder = Path(run)
         if not (folder / CONFIG_FILE).is_file():
-            raise KwsError(f"expected the folder of a run at run={run}, found no {CONFIG_FILE} there; give another path")
+            raise KwsError(
+                f"expected the folder of a run at run={run}, found no {CONFIG_FILE} there; give another path"
+            )
         return folder
     checkpoints = [
         path
@@ -41,7 +47,9 @@ def find_run(run: str | Path, runs: str | Path) -> Path:
         if (path.parent.parent / CONFIG_FILE).is_file()
     ]
     if not checkpoints:
-        raise KwsError(f"expected a trained run below {runs}, found none; train first, or give run=FOLDER")
+        raise KwsError(
+            f"expected a trained run below {runs}, found none; train first, or give run=FOLDER"
+        )
     return max(checkpoints, key=lambda path: path.stat().st_mtime).parent.parent
 
 
@@ -50,4 +58,20 @@ def checkpoint_of(folder: Path, *names: str) -> Path:
     for name in names:
         if (folder / CHECKPOINTS / name).is_file():
             return folder / CHECKPOINTS / name
-    raise KwsError(f"expected {' or '.join(names)} in {folder / CHECKPOINTS}, found neither; train the run first")
+    raise KwsError(
+        f"expected {' or '.join(names)} in {folder / CHECKPOINTS}, found neither; train the run first"
+    )
+
+
+@contextmanager
+def log_file(folder: Path) -> Iterator[None]:
+    """Write the log into the folder of the run too."""
+    handler = logging.FileHandler(folder / LOG_FILE)
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()

@@ -9,50 +9,59 @@ import lightning
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws import plots, runs, tracking
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_command
+from speech_commands_kws.complexity import complexity
+from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.packed import INT16_SCALE
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.labels import SILENCE
 from speech_commands_kws.lit_module import KeywordModule
-from speech_commands_kws.complexity import complexity
 from speech_commands_kws.spotter_module import SpotterModule
 
-log = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> float:
     """Train, or go on with a training; returns the best validation accuracy."""
     folder, cfg = open_run(cfg)
+    with runs.log_file(folder):
+        return train(cfg, folder)
+
+
+def train(cfg: DictConfig, folder: Path) -> float:
     lightning.seed_everything(cfg.seed, verbose=False)
     if cfg.data.get("description"):
-        log.info("data: %s", cfg.data.description)
+        LOG.info("data: %s", cfg.data.description)
     datamodule = KeywordDataModule(
-        source=instantiate(cfg.data.source), task=instantiate(cfg.task), **OmegaConf.to_object(cfg.loader)
+        source=build(cfg.data.source), task=build(cfg.task), **OmegaConf.to_object(cfg.loader)
     )
     datamodule.setup()
     module = build_module(cfg, datamodule)
-    callbacks = {name: instantiate(node) for name, node in cfg.callbacks.items() if node}
+    callbacks = {name: build(node) for name, node in cfg.callbacks.items() if node}
     for callback in callbacks.values():
         if isinstance(callback, lightning.pytorch.callbacks.ModelCheckpoint):
             callback.dirpath = str(folder / runs.CHECKPOINTS)
-    logger = instantiate(cfg.logger, run_folder=folder) if cfg.logger else None
+    logger = build(cfg.logger, run_folder=folder) if cfg.logger else None
     tracking.log_start(logger, OmegaConf.to_container(cfg, resolve=True), module.facts)
-    trainer = instantiate(
-        cfg.trainer, default_root_dir=folder, callbacks=list(callbacks.values()), logger=logger or False
+    trainer = build(
+        cfg.trainer,
+        default_root_dir=folder,
+        callbacks=list(callbacks.values()),
+        logger=logger or False,
     )
     checkpoint = runs.checkpoint_of(folder, runs.LAST) if cfg.resume else None
     trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
     if trainer.interrupted:
-        raise KwsError(f"interrupted; go on with: python -m speech_commands_kws.train resume=true run={folder}")
+        raise KwsError(
+            f"interrupted; go on with: python -m speech_commands_kws.train resume=true run={folder}"
+        )
     pictures = plots.plot_curves(callbacks["history"].rows, folder / "plots")
     tracking.log_artifacts(logger, pictures, "plots")
     accuracy = float(callbacks["best"].best_model_score)
-    log.info("best validation accuracy %.4f; run: %s", accuracy, folder)
+    LOG.info("best validation accuracy %.4f; run: %s", accuracy, folder)
     return accuracy
 
 
@@ -62,7 +71,7 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
         folder = runs.find_run(cfg.run, cfg.paths.runs).absolute()
         saved = OmegaConf.load(folder / runs.CONFIG_FILE)
         cfg = OmegaConf.merge(saved, {"resume": True, "logger": cfg.logger})
-        log.info("going on with %s", folder)
+        LOG.info("going on with %s", folder)
     else:
         if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
             folder = Path(HydraConfig.get().runtime.output_dir)
@@ -79,11 +88,17 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
     """The untrained module with the facts that checkpoints and exports carry."""
     n_classes = len(datamodule.labels)
     sizes = {"n_classes": n_classes, "n_mels": cfg.frontend.n_mels}
-    spotter = SpotterModule(instantiate(cfg.frontend), instantiate(cfg.backbone, **sizes))
+    spotter = SpotterModule(build(cfg.frontend), build(cfg.backbone, **sizes))
     cost = complexity(spotter, datamodule.clip_samples)
-    log.info("parameters: %s, multiply-adds: %s, front-end: %s", *(f"{count:,}" for count in cost.values()))
-    waveform_augment = instantiate(cfg.augment.waveform)
-    noises = [torch.from_numpy(noise.astype("float32") / INT16_SCALE) for noise in datamodule.packed.noises]
+    LOG.info(
+        "parameters: %s, multiply-adds: %s, front-end: %s",
+        *(f"{count:,}" for count in cost.values()),
+    )
+    waveform_augment = build(cfg.augment.waveform)
+    noises = [
+        torch.from_numpy(noise.astype("float32") / INT16_SCALE)
+        for noise in datamodule.packed.noises
+    ]
     waveform_augment.set_noise(torch.cat(noises) if noises else torch.zeros(0))
     facts: dict[str, Any] = {
         "labels": datamodule.labels,
@@ -99,9 +114,11 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
     return KeywordModule(
         spotter,
         waveform_augment,
-        instantiate(cfg.augment.spectrogram),
-        instantiate(cfg.optimizer),
-        instantiate(cfg.scheduler),
+        build(cfg.augment.spectrogram),
+        build(cfg.optimizer),
+        build(cfg.scheduler),
+        # Not the trainer's estimate: asking for it opens the loader before a resumed run has restored its place.
+        total_steps=len(datamodule.train_dataloader()) * cfg.trainer.max_epochs,
         label_smoothing=cfg.label_smoothing,
         silence_target=datamodule.labels.index(SILENCE) if SILENCE in datamodule.labels else -1,
         seed=cfg.seed,

@@ -71,7 +71,9 @@ def test_noise_at_a_signal_to_noise_ratio():
     noise = torch.randn(BATCH, SAMPLES, generator=seeded()) * 0.3
     amplitude = amplitude_for_snr(signal, noise, torch.full((BATCH, 1), 10.0))
     ratio = signal.square().mean(1) / (amplitude * noise).square().mean(1)
-    torch.testing.assert_close(10 * torch.log10(ratio), torch.full((BATCH,), 10.0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        10 * torch.log10(ratio), torch.full((BATCH,), 10.0), atol=1e-3, rtol=0
+    )
     assert amplitude_for_snr(signal, noise * 0, torch.zeros(BATCH, 1)).eq(0).all()
 
 
@@ -84,7 +86,9 @@ def test_snr_setting_scales_the_noise_to_each_clip():
 
 
 def test_output_stays_in_range():
-    loud = with_noise(noise_amplitude=5.0)(torch.ones(BATCH, SAMPLES), torch.ones(BATCH, dtype=torch.bool), seeded())
+    loud = with_noise(noise_amplitude=5.0)(
+        torch.ones(BATCH, SAMPLES), torch.ones(BATCH, dtype=torch.bool), seeded()
+    )
     assert loud.abs().max() <= 1
 
 
@@ -99,7 +103,9 @@ def test_bars_have_every_width_up_to_the_largest():
     assert set(widths.tolist()) == set(range(6))
 
 
-@pytest.mark.parametrize("model_width, frequency_width", [(1, 0), (1.5, 1), (2, 3), (2.5, 3), (8, 7)])
+@pytest.mark.parametrize(
+    "model_width, frequency_width", [(1, 0), (1.5, 1), (2, 3), (2.5, 3), (8, 7)]
+)
 def test_bars_grow_with_the_model(model_width, frequency_width):
     table = {1: 0, 1.5: 1, 2: 3, 3: 5, 6: 7, 8: 7}
     module = SpecAugment(2, 20, 2, table, model_width)

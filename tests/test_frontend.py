@@ -7,7 +7,14 @@ from speech_commands_kws.frontend import LogMel
 
 SAMPLE_RATE = 16000
 PAPER = dict(
-    sample_rate=SAMPLE_RATE, window_ms=30, hop_ms=10, n_fft=512, n_mels=40, f_min=0, f_max=8000, log_floor=1e-6
+    sample_rate=SAMPLE_RATE,
+    window_ms=30,
+    hop_ms=10,
+    n_fft=512,
+    n_mels=40,
+    f_min=0,
+    f_max=8000,
+    log_floor=1e-6,
 )
 
 
@@ -65,10 +72,14 @@ def test_a_tone_is_loudest_in_the_bin_of_its_frequency():
 
 
 def test_bins_above_f_max_are_left_out():
-    assert LogMel(**PAPER | {"f_max": 4000}).cosines.shape[1] < 130 < LogMel(**PAPER).cosines.shape[1]
+    assert (
+        LogMel(**PAPER | {"f_max": 4000}).cosines.shape[1] < 130 < LogMel(**PAPER).cosines.shape[1]
+    )
 
 
-@pytest.mark.parametrize("changes", [{"window_ms": 40}, {"f_max": 9000}, {"f_min": 5000, "f_max": 4000}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"window_ms": 40}, {"f_max": 9000}, {"f_min": 5000, "f_max": 4000}], ids=str
+)
 def test_impossible_settings_are_refused(changes):
     with pytest.raises(ValueError, match="expected"):
         LogMel(**PAPER | changes)

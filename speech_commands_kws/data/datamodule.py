@@ -32,7 +32,7 @@ from speech_commands_kws.labels import SILENCE, UNKNOWN
 
 SILENT_ROW = -1
 
-log = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,11 @@ class KeywordDataModule(lightning.LightningDataModule):
         fallback = self.labels.index(UNKNOWN) if UNKNOWN in self.labels else SILENT_ROW
         index_of = {label: i for i, label in enumerate(self.labels)}
         # -1 marks words that are no class of this task
-        self.target_of_row = np.array([index_of.get(word, fallback) for word in words], dtype=np.int64)
+        self.target_of_row = np.array(
+            [index_of.get(word, fallback) for word in words], dtype=np.int64
+        )
         self._check_splits()
-        log.info(
+        LOG.info(
             "%s: %d clips, %d speakers, %s; classes: %s",
             self.tree.root,
             len(self.packed.paths),
@@ -157,7 +159,7 @@ class KeywordDataModule(lightning.LightningDataModule):
             " ".join(self.labels),
         )
         if SILENCE in self.labels and not self.packed.noises:
-            log.warning("no background noise in %s: silence is digital silence", self.tree.root)
+            LOG.warning("no background noise in %s: silence is digital silence", self.tree.root)
 
     @property
     def fingerprint(self) -> str:
@@ -187,7 +189,9 @@ class KeywordDataModule(lightning.LightningDataModule):
     def evaluation_set(self, split: str) -> Clips:
         """Clips of a split; for the test split those of the test folder, where the data set has one that fits."""
         if split not in SPLITS:
-            raise KwsError(f"expected split to be one of {', '.join(SPLITS)}, got {split!r}; change split")
+            raise KwsError(
+                f"expected split to be one of {', '.join(SPLITS)}, got {split!r}; change split"
+            )
         self.setup()
         if split == TEST and self.tree.test_root is not None:
             clips = self._test_folder()
@@ -222,11 +226,18 @@ class KeywordDataModule(lightning.LightningDataModule):
 
     def _test_folder(self) -> Clips | None:
         packed = pack_folder(
-            self.tree.test_root, SPEECH_COMMANDS_PATTERN, self.cache, self.sample_rate, self.clip_samples
+            self.tree.test_root,
+            SPEECH_COMMANDS_PATTERN,
+            self.cache,
+            self.sample_rate,
+            self.clip_samples,
         )
         words, _ = words_and_speakers(packed.paths, SPEECH_COMMANDS_PATTERN)
         if set(words) != set(self.labels):
-            log.info("the classes of %s are not those of the task: using the test split", self.tree.test_root)
+            LOG.info(
+                "the classes of %s are not those of the task: using the test split",
+                self.tree.test_root,
+            )
             return None
         targets = np.array([self.labels.index(word) for word in words])
         extra = np.zeros((0, self.clip_samples), dtype=np.float32)
@@ -269,4 +280,6 @@ class EvaluationBatches(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         part = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        return torch.from_numpy(self.clips.waveforms(part)), torch.from_numpy(self.clips.targets[part])
+        return torch.from_numpy(self.clips.waveforms(part)), torch.from_numpy(
+            self.clips.targets[part]
+        )

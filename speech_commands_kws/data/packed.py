@@ -7,8 +7,6 @@ Legend: N clips, T samples of a clip.
 import hashlib
 import json
 import logging
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from rich.progress import track
 
 from speech_commands_kws.audio import fit_length, read_audio
 from speech_commands_kws.data.tree import audio_paths
+from speech_commands_kws.data.whole_folder import make_whole
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.labels import SILENCE
 
@@ -30,7 +29,7 @@ INDEX_FILE = "index.json"
 KEY_LENGTH = 16
 READ_AHEAD = 256  # files decoded at a time: bounds the memory
 
-log = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,9 @@ class PackedClips:
         return self.clips[rows].astype(np.float32) / INT16_SCALE
 
 
-def pack_folder(root: Path, pattern: str, cache: Path, sample_rate: int, clip_samples: int) -> PackedClips:
+def pack_folder(
+    root: Path, pattern: str, cache: Path, sample_rate: int, clip_samples: int
+) -> PackedClips:
     """Open the packed form of a folder; make it first where the folder is new or has changed.
 
     Short clips are centred in zeros, long ones cut to their loudest stretch. A file that is not audio, empty or
@@ -65,31 +66,35 @@ def pack_folder(root: Path, pattern: str, cache: Path, sample_rate: int, clip_sa
     clips, noises = audio_paths(root, pattern)
     folder = cache / _tree_key(root, clips + noises, sample_rate, clip_samples)
     if not folder.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix="partial-", dir=cache))
-        try:
-            _pack(root, clips, noises, partial, sample_rate, clip_samples)
-            if not folder.is_dir():  # a second process may have been faster
-                partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        make_whole(folder, lambda part: _pack(root, clips, noises, part, sample_rate, clip_samples))
     packed = _open(folder, clip_samples)
     for reason in packed.left_out:
-        log.warning("left out: %s", reason)
+        LOG.warning("left out: %s", reason)
     if packed.left_out:
-        log.warning("%d of %d files were left out", len(packed.left_out), len(clips) + len(noises))
+        LOG.warning("%d of %d files were left out", len(packed.left_out), len(clips) + len(noises))
     return packed
 
 
 def _tree_key(root: Path, paths: Sequence[str], sample_rate: int, clip_samples: int) -> str:
-    digest = hashlib.sha256(f"{FORMAT_VERSION} {root.resolve()} {sample_rate} {clip_samples}".encode())
+    digest = hashlib.sha256(
+        f"{FORMAT_VERSION} {root.resolve()} {sample_rate} {clip_samples}".encode()
+    )
     for path in paths:
         status = (root / path).stat()
-        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+        digest.update(
+            f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape")
+        )
     return digest.hexdigest()[:KEY_LENGTH]
 
 
-def _pack(root: Path, clips: list[str], noises: list[str], folder: Path, sample_rate: int, clip_samples: int) -> None:
+def _pack(
+    root: Path,
+    clips: list[str],
+    noises: list[str],
+    folder: Path,
+    sample_rate: int,
+    clip_samples: int,
+) -> None:
     left_out: list[str] = []
     kept, noise_lengths = [], []
     digest = hashlib.sha256()
@@ -110,7 +115,9 @@ def _pack(root: Path, clips: list[str], noises: list[str], folder: Path, sample_
             stream.write(samples.tobytes())
             digest.update(samples.tobytes())
     if not kept:
-        raise KwsError(f"expected recordings below {root}, none of {len(clips)} files is usable; first: {left_out[0]}")
+        raise KwsError(
+            f"expected recordings below {root}, none of {len(clips)} files is usable; first: {left_out[0]}"
+        )
     index = {
         "paths": kept,
         "noise_lengths": noise_lengths,
@@ -132,7 +139,9 @@ def _read_all(
             return error
 
     with ThreadPoolExecutor() as pool:
-        for start in track(range(0, len(paths), READ_AHEAD), f"packing {root.name}", transient=True):
+        for start in track(
+            range(0, len(paths), READ_AHEAD), f"packing {root.name}", transient=True
+        ):
             block = paths[start : start + READ_AHEAD]
             for path, waveform in zip(block, pool.map(read, block), strict=True):
                 if isinstance(waveform, KwsError):

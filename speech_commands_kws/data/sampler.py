@@ -43,7 +43,9 @@ class EpochBatches(Sampler):
     def __iter__(self) -> Iterator[np.ndarray]:
         generator = np.random.default_rng([self.seed, self.epoch])
         unknown = generator.choice(self.unknown_rows, self.n_unknown, replace=False)
-        rows = np.concatenate([self.keyword_rows, unknown, np.full(self.n_silence, self.silent_row)])
+        rows = np.concatenate(
+            [self.keyword_rows, unknown, np.full(self.n_silence, self.silent_row)]
+        )
         rows = generator.permutation(rows.astype(np.int64))
         self.handed_out, self.first_batch = self.first_batch, 0
         for start in range(self.handed_out * self.batch_size, len(rows), self.batch_size):

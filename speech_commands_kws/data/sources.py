@@ -28,7 +28,9 @@ class FolderSource:
     def prepare(self) -> SpeechTree:
         root = Path(self.root)
         if not root.is_dir():
-            raise KwsError(f"expected a folder of recordings at data.root={root}, found none; {self.hint}")
+            raise KwsError(
+                f"expected a folder of recordings at data.root={root}, found none; {self.hint}"
+            )
         test_root = Path(self.test_root) if self.test_root else None
         return SpeechTree(
             root=root,

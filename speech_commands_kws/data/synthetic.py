@@ -19,7 +19,19 @@ import numpy as np
 from speech_commands_kws.data.espeak import Voice, require_espeak
 from speech_commands_kws.data.noise import coloured_noise, mains_hum, set_level
 from speech_commands_kws.data.synthetic_clips import Babble, Chunk, Take, run_chunks, write_wav
-from speech_commands_kws.data.tree import TEST, TRAIN, VALIDATION, SpeechTree, published_split
+from speech_commands_kws.data.tree import (
+    SPEECH_COMMANDS_PATTERN,
+    TEST,
+    TESTING_LIST,
+    TRAIN,
+    VALIDATION,
+    VALIDATION_LIST,
+    SpeechTree,
+    assign_splits,
+    audio_paths,
+    published_split,
+    words_and_speakers,
+)
 from speech_commands_kws.data.whole_folder import make_whole
 from speech_commands_kws.data.words import check_words
 from speech_commands_kws.errors import KwsError
@@ -27,7 +39,7 @@ from speech_commands_kws.labels import BACKGROUND_NOISE
 
 LOG = logging.getLogger(__name__)
 # Raise it when equal settings give another tree than before.
-GENERATOR = 1
+GENERATOR = 2
 FACTS_FILE = "synthetic.json"
 HASH_DIGITS = 8
 # One voice of every ten is for validation and one for testing: the shares of the published split.
@@ -266,6 +278,17 @@ def write_tree(source: SyntheticSource, root: Path) -> None:
     }
     (root / FACTS_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
     run_chunks(plan_chunks(source, root))
+    write_lists(root)
+
+
+def write_lists(root: Path) -> None:
+    """The split lists, in the published form; they say what the rule says."""
+    paths, _ = audio_paths(root, SPEECH_COMMANDS_PATTERN)
+    _, speakers = words_and_speakers(paths, SPEECH_COMMANDS_PATTERN)
+    splits = assign_splits(SpeechTree(root), paths, speakers)
+    for split, name in ((VALIDATION, VALIDATION_LIST), (TEST, TESTING_LIST)):
+        lines = [path for path, own in zip(paths, splits, strict=True) if own == split]
+        (root / name).write_text("".join(f"{line}\n" for line in lines))
 
 
 def write_noise(source: SyntheticSource, root: Path) -> None:

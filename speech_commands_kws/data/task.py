@@ -23,7 +23,11 @@ class Task:
 
     def labels(self, available: Sequence[str]) -> list[str]:
         """Labels of the classes, given the words that the data has."""
-        words = list(self.words) if self.words is not None else sorted(set(available) - {SILENCE, UNKNOWN})
+        words = (
+            list(self.words)
+            if self.words is not None
+            else sorted(set(available) - {SILENCE, UNKNOWN})
+        )
         missing = sorted(set(words) - set(available))
         if missing:
             raise KwsError(
@@ -31,10 +35,14 @@ class Task:
                 f"(there are {', '.join(sorted(set(available)))}); change data.words or task.words, or add recordings"
             )
         if len(set(words)) < len(words):
-            raise KwsError(f"expected each keyword once, got {', '.join(words)}; remove the repeated ones")
+            raise KwsError(
+                f"expected each keyword once, got {', '.join(words)}; remove the repeated ones"
+            )
         others = set(available) - set(words) - {SILENCE}
         special = [SILENCE] * self.silence + [UNKNOWN] * bool(self.unknown and others)
         labels = special + words
         if len(labels) < 2:
-            raise KwsError(f"expected at least two classes, got {labels}; name more words or more recordings")
+            raise KwsError(
+                f"expected at least two classes, got {labels}; name more words or more recordings"
+            )
         return labels

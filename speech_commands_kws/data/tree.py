@@ -19,6 +19,8 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
 HASH_BUCKETS = 2**27
 PERCENT = 100
+PUBLISHED_PERCENT = 10.0
+HEXADECIMAL = 16
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class SpeechTree:
     pattern: str = SPEECH_COMMANDS_PATTERN
     validation_speakers: Sequence[str] = ()
     test_speakers: Sequence[str] = ()
-    validation_percent: float = 10.0
-    test_percent: float = 10.0
+    validation_percent: float = PUBLISHED_PERCENT
+    test_percent: float = PUBLISHED_PERCENT
 
 
 def words_and_speakers(paths: Sequence[str], pattern: str) -> tuple[list[str], list[str]]:
@@ -57,11 +59,15 @@ def words_and_speakers(paths: Sequence[str], pattern: str) -> tuple[list[str], l
 def audio_paths(root: Path, pattern: str) -> tuple[list[str], list[str]]:
     """Sorted paths below `root` that the pattern names, and those of the background noise folder."""
     if not root.is_dir():
-        raise KwsError(f"expected a folder of recordings at {root}, found none; set data.root to where it lies")
+        raise KwsError(
+            f"expected a folder of recordings at {root}, found none; set data.root to where it lies"
+        )
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise KwsError(f"expected a regular expression in data.pattern, got {pattern!r} ({error})") from None
+        raise KwsError(
+            f"expected a regular expression in data.pattern, got {pattern!r} ({error})"
+        ) from None
     if "word" not in expression.groupindex:
         raise KwsError(f"expected a group (?P<word>...) in data.pattern, got {pattern!r}")
     clips, noises = [], []
@@ -88,7 +94,7 @@ def audio_paths(root: Path, pattern: str) -> tuple[list[str], list[str]]:
 
 def published_split(speaker: str, validation_percent: float, test_percent: float) -> str:
     """The split rule of Speech Commands (Warden, arXiv 1804.03209): SHA-1 of the speaker as a percentage."""
-    bucket = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % HASH_BUCKETS
+    bucket = int(hashlib.sha1(speaker.encode()).hexdigest(), HEXADECIMAL) % HASH_BUCKETS
     percent = bucket * PERCENT / (HASH_BUCKETS - 1)
     if percent < validation_percent:
         return VALIDATION
@@ -103,9 +109,13 @@ def assign_splits(tree: SpeechTree, paths: Sequence[str], speakers: Sequence[str
     present = [path for path in lists.values() if path.is_file()]
     if len(present) == 1:
         missing = next(path for path in lists.values() if path not in present)
-        raise KwsError(f"expected both split lists, found {present[0].name} but not {missing}; restore it or remove both")
+        raise KwsError(
+            f"expected both split lists, found {present[0].name} but not {missing}; restore it or remove both"
+        )
     if present:
-        split_of = {line: split for split, path in lists.items() for line in path.read_text().split()}
+        split_of = {
+            line: split for split, path in lists.items() for line in path.read_text().splitlines()
+        }
         return np.array([split_of.get(path, TRAIN) for path in paths])
     shares = (tree.validation_percent, tree.test_percent)
     return np.array([published_split(speaker, *shares) for speaker in speakers])
@@ -117,4 +127,6 @@ def _split_by_hand(tree: SpeechTree, speaker: str) -> str:
     if tree.validation_speakers:
         return VALIDATION if speaker in tree.validation_speakers else TRAIN
     # Only test speakers are named: the hash rule takes validation speakers from the rest.
-    return VALIDATION if published_split(speaker, tree.validation_percent, 0) == VALIDATION else TRAIN
+    return (
+        VALIDATION if published_split(speaker, tree.validation_percent, 0) == VALIDATION else TRAIN
+    )

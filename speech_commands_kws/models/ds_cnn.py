@@ -40,7 +40,9 @@ class DSCNN(nn.Module):
     ):
         super().__init__()
         if n_mels < stem_kernel[0]:
-            raise ValueError(f"expected n_mels of at least stem_kernel[0]={stem_kernel[0]}, got {n_mels}")
+            raise ValueError(
+                f"expected n_mels of at least stem_kernel[0]={stem_kernel[0]}, got {n_mels}"
+            )
         padding = (stem_kernel[0] // 2, stem_kernel[1] // 2)
         self.stem = nn.Sequential(
             nn.Conv2d(1, channels, tuple(stem_kernel), tuple(stem_stride), padding, bias=False),
@@ -49,7 +51,10 @@ class DSCNN(nn.Module):
         )
         self.blocks = nn.Sequential(*(separable_block(channels) for _ in range(n_blocks)))
         self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels, n_classes)
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(channels, n_classes),
         )
 
     def forward(self, log_mel: Tensor) -> Tensor:
@@ -59,7 +64,9 @@ class DSCNN(nn.Module):
 def separable_block(channels: int) -> nn.Sequential:
     """Depthwise then pointwise convolution, each normalised; (B, C, M, F) to the same."""
     return nn.Sequential(
-        nn.Conv2d(channels, channels, BLOCK_KERNEL, padding=BLOCK_KERNEL // 2, groups=channels, bias=False),
+        nn.Conv2d(
+            channels, channels, BLOCK_KERNEL, padding=BLOCK_KERNEL // 2, groups=channels, bias=False
+        ),
         nn.BatchNorm2d(channels),
         nn.ReLU(),
         nn.Conv2d(channels, channels, 1, bias=False),

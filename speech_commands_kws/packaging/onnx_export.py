@@ -86,7 +86,10 @@ def _difference(spotter: SpotterModule, backend: OnnxBackend, waveform: np.ndarr
     with torch.inference_mode():
         expected = SpotterGraph(spotter).eval()(torch.from_numpy(waveform))
     answers = backend(waveform)
-    return max(float(np.abs(answer - wanted.numpy()).max()) for answer, wanted in zip(answers, expected, strict=True))
+    return max(
+        float(np.abs(answer - wanted.numpy()).max())
+        for answer, wanted in zip(answers, expected, strict=True)
+    )
 
 
 def trial_waveforms(clips: np.ndarray, seed: int) -> dict[str, np.ndarray]:

@@ -19,7 +19,9 @@ def touch(root, *paths):
 
 
 def test_published_names_tell_word_and_speaker():
-    words, speakers = words_and_speakers(["yes/0a7c2a8d_nohash_0.wav", "no/anna.flac"], SPEECH_COMMANDS_PATTERN)
+    words, speakers = words_and_speakers(
+        ["yes/0a7c2a8d_nohash_0.wav", "no/anna.flac"], SPEECH_COMMANDS_PATTERN
+    )
     assert words == ["yes", "no"]
     assert speakers == ["0a7c2a8d", "anna"]
 
@@ -42,7 +44,10 @@ def test_noise_hidden_and_list_files_are_no_clips(tmp_path):
         ".git/x/y.wav",
         "yes/.DS_Store",
     )
-    assert audio_paths(tmp_path, SPEECH_COMMANDS_PATTERN) == (["yes/a_nohash_0.wav"], ["_background_noise_/hum.wav"])
+    assert audio_paths(tmp_path, SPEECH_COMMANDS_PATTERN) == (
+        ["yes/a_nohash_0.wav"],
+        ["_background_noise_/hum.wav"],
+    )
 
 
 # From the published lists of v0.02, and a speaker that is in neither.

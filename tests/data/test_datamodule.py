@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tones import SAMPLE_RATE, make_tree, tone
+
+from speech_commands_kws.data.datamodule import KeywordDataModule
+from speech_commands_kws.data.sources import FolderSource
+from speech_commands_kws.data.task import Task
+from speech_commands_kws.data.tree import SPEECH_COMMANDS_PATTERN
+from speech_commands_kws.errors import KwsError
+
+KEYWORDS = Task(["yes", "no"], unknown=True, silence=True)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return make_tree(tmp_path_factory.mktemp("data") / "tree")
+
+
+def source(tree, **changes) -> FolderSource:
+    settings = dict(
+        root=str(tree),
+        pattern=SPEECH_COMMANDS_PATTERN,
+        test_root=None,
+        words=None,
+        validation_speakers=["anna"],
+        test_speakers=["bert"],
+        validation_percent=10,
+        test_percent=10,
+        hint="record some",
+    )
+    return FolderSource(**settings | changes)
+
+
+def datamodule(tree, task=KEYWORDS, **changes) -> KeywordDataModule:
+    module = KeywordDataModule(
+        source(tree, **changes),
+        task,
+        sample_rate=SAMPLE_RATE,
+        clip_seconds=1.0,
+        batch_size=6,
+        evaluation_batch_size=5,
+        silence_volume=1.0,
+        cache=tree.parent / "packed",
+        seed=0,
+    )
+    module.setup()
+    return module
+
+
+def test_an_epoch_of_training(tree):
+    module = datamodule(tree)
+    waveforms, targets = (
+        torch.cat(parts) for parts in zip(*module.train_dataloader(), strict=True)
+    )
+    assert module.labels == ["_silence_", "_unknown_", "yes", "no"]
+    # two training speakers with four takes a word: eight clips a keyword, one class's share of the rest
+    assert torch.bincount(targets).tolist() == [8, 8, 8, 8]
+    assert waveforms.shape == (32, SAMPLE_RATE) and waveforms.dtype == torch.float32
+    assert waveforms[targets == 0].abs().max() == 0, "noise comes from the augmentation"
+    assert waveforms[targets > 0].abs().amax(1).min() > 0.1
+
+
+def test_evaluation_sets_are_fixed_and_hold_only_their_speakers(tree):
+    module = datamodule(tree)
+    for split, speaker in (("validation", "anna"), ("test", "bert")):
+        clips = module.evaluation_set(split)
+        assert np.bincount(clips.targets).tolist() == [4, 4, 4, 4]
+        assert {
+            name.split("/")[1].split("_")[0] for name in clips.names if "silence" not in name
+        } == {speaker}
+        once, again = (
+            np.concatenate(list(module.evaluation_set(split).batches(7))) for _ in range(2)
+        )
+        assert np.array_equal(once, again)
+        silence = once[clips.targets == 0]
+        assert (np.abs(silence).max(axis=1) > 0).all() and len(np.unique(silence[:, 0])) == 4
+
+
+def test_validation_batches_are_the_evaluation_set(tree):
+    module = datamodule(tree)
+    waveforms, targets = (torch.cat(parts) for parts in zip(*module.val_dataloader(), strict=True))
+    clips = module.evaluation_set("validation")
+    assert np.array_equal(targets.numpy(), clips.targets)
+    assert np.array_equal(waveforms.numpy(), np.concatenate(list(clips.batches(100))))
+
+
+def test_official_test_folder_is_used_whole_where_its_classes_fit(tree, tmp_path):
+    test_root = tmp_path / "test_set"
+    for label, word in (("_silence_", None), ("_unknown_", "tree"), ("yes", "yes"), ("no", "no")):
+        (test_root / label).mkdir(parents=True)
+        for k in range(3):
+            waveform = np.zeros(SAMPLE_RATE) if word is None else tone(word, k)
+            soundfile.write(test_root / label / f"tree_zoe_nohash_{k}.wav", waveform, SAMPLE_RATE)
+    clips = datamodule(tree, test_root=str(test_root)).evaluation_set("test")
+    assert np.bincount(clips.targets).tolist() == [3, 3, 3, 3]
+    other_task = datamodule(tree, Task(["bird", "no"], True, True), test_root=str(test_root))
+    assert {name.split("_")[0] for name in other_task.evaluation_set("test").names} > {"bird/bert"}
+
+
+def test_without_unknown_the_other_words_are_left_out(tree):
+    module = datamodule(tree, Task(["yes", "no"], unknown=False, silence=False))
+    targets = torch.cat([target for _, target in module.train_dataloader()])
+    assert torch.bincount(targets).tolist() == [8, 8]
+
+
+def test_missing_root_says_what_to_do(tmp_path):
+    with pytest.raises(KwsError, match="data.root=.*record some"):
+        source(tmp_path / "nowhere").prepare()
+
+
+def test_a_split_without_clips_is_an_error(tree):
+    with pytest.raises(KwsError, match="none for train"):
+        datamodule(tree, validation_speakers=["anna"], test_speakers=["bert", "carl", "dora"])
+
+
+def test_unknown_split_is_an_error(tree):
+    with pytest.raises(KwsError, match="'dev'"):
+        datamodule(tree).evaluation_set("dev")

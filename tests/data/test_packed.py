@@ -1,0 +1,117 @@
+import logging
+
+import numpy as np
+import pytest
+import soundfile
+from tones import SAMPLE_RATE, make_tree, tone
+
+from speech_commands_kws.data import packed as packed_module
+from speech_commands_kws.data.packed import pack_folder
+from speech_commands_kws.data.tree import SPEECH_COMMANDS_PATTERN
+from speech_commands_kws.errors import KwsError
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return make_tree(tmp_path / "tree", takes=1)
+
+
+def pack(tree, cache=None):
+    return pack_folder(
+        tree, SPEECH_COMMANDS_PATTERN, cache or tree.parent / "packed", SAMPLE_RATE, SAMPLE_RATE
+    )
+
+
+def test_packed_clips_are_the_recordings(tree):
+    packed = pack(tree)
+    assert len(packed.paths) == 16 and packed.clips.shape == (16, SAMPLE_RATE)
+    assert [len(noise) for noise in packed.noises] == [5 * SAMPLE_RATE]
+    assert not packed.left_out
+    for row in (0, 7, 15):
+        expected, _ = soundfile.read(tree / packed.paths[row], dtype="float32")
+        np.testing.assert_allclose(packed.waveforms(np.array([row]))[0], expected, atol=2**-15)
+
+
+def test_other_rates_channels_and_lengths_are_brought_to_one_form(tree):
+    stereo = np.stack([tone("yes", 1, sample_rate=44100)] * 2, axis=1)
+    soundfile.write(tree / "yes/eve.flac", stereo, 44100)
+    soundfile.write(tree / "yes/fay.wav", tone("yes", 2, seconds=0.5, sample_rate=8000), 8000)
+    packed = pack(tree)
+    eve, fay = (
+        packed.waveforms(np.array([packed.paths.index(f"yes/{name}")]))[0]
+        for name in ("eve.flac", "fay.wav")
+    )
+    spectrum = np.abs(np.fft.rfft(eve))
+    assert abs(spectrum.argmax() - 400) < 20
+    assert (
+        np.abs(fay[: SAMPLE_RATE // 5]).max() == 0 and np.abs(fay[-SAMPLE_RATE // 5 :]).max() == 0
+    )
+    assert np.abs(fay[SAMPLE_RATE // 2]) + np.abs(fay).max() > 0.1
+
+
+def test_second_opening_packs_nothing(tree, monkeypatch):
+    first = pack(tree)
+    monkeypatch.setattr(packed_module, "_pack", lambda *arguments: pytest.fail("packed again"))
+    again = pack(tree)
+    assert again.fingerprint == first.fingerprint
+    assert np.array_equal(again.clips, first.clips)
+
+
+def test_changed_recording_is_packed_again(tree):
+    before = pack(tree)
+    soundfile.write(tree / "yes/anna_nohash_0.wav", tone("no", 99), SAMPLE_RATE)
+    after = pack(tree)
+    assert after.fingerprint != before.fingerprint
+    row = before.paths.index("yes/anna_nohash_0.wav")
+    assert not np.array_equal(before.clips[row], after.clips[row])
+
+
+def test_fingerprint_is_of_the_content_and_not_of_the_place(tmp_path, tree):
+    other = make_tree(tmp_path / "elsewhere" / "copy", takes=1)
+    assert pack(other).fingerprint == pack(tree).fingerprint
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("text.wav", b"this is no sound"),
+        ("empty.wav", b""),
+        ("silent.wav", None),
+    ],
+)
+def test_unusable_files_are_named_and_left_out(tree, caplog, name, content):
+    path = tree / "yes" / name
+    if content is None:
+        soundfile.write(path, np.zeros(SAMPLE_RATE), SAMPLE_RATE)
+    else:
+        path.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        packed = pack(tree)
+    assert len(packed.paths) == 16 and f"yes/{name}" not in packed.paths
+    assert len(packed.left_out) == 1 and name in packed.left_out[0]
+    assert name in caplog.text and "1 of 18 files" in caplog.text
+
+
+def test_silence_is_wanted_in_the_folder_of_silence(tree):
+    (tree / "_silence_").mkdir()
+    soundfile.write(tree / "_silence_/a.wav", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
+    assert "_silence_/a.wav" in pack(tree).paths
+
+
+def test_nothing_usable_is_an_error(tmp_path):
+    (tmp_path / "tree/yes").mkdir(parents=True)
+    (tmp_path / "tree/yes/a.wav").write_bytes(b"x")
+    with pytest.raises(KwsError, match="none of 1 files is usable"):
+        pack(tmp_path / "tree")
+
+
+def test_interrupted_packing_leaves_nothing_behind(tree, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(packed_module, "fit_length", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pack(tree)
+    assert list((tree.parent / "packed").iterdir()) == []
+    monkeypatch.undo()
+    assert len(pack(tree).paths) == 16

@@ -1,0 +1,209 @@
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from tones import make_tree
+
+from speech_commands_kws.checkpoint import load_spotter, read_checkpoint
+from speech_commands_kws.composition import CONFIG_DIR
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.lit_module import KeywordModule
+from speech_commands_kws.train import run
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PATIENCE_SECONDS = 300
+EVERY_STEP = "callbacks.last.every_n_train_steps=1"
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return make_tree(tmp_path_factory.mktemp("recordings") / "tree")
+
+
+def overrides(tree: Path, root: Path, *more: str) -> list[str]:
+    return [
+        "data=folder",
+        f"data.root={tree}",
+        "data.words=[yes,no]",
+        "data.validation_speakers=[anna]",
+        "data.test_speakers=[bert]",
+        f"paths.root={root}",
+        f"paths.data={tree.parent}",
+        "name=test",
+        "logger=none",
+        "loader.batch_size=6",
+        "trainer.max_epochs=2",
+        "+trainer.enable_progress_bar=false",
+        "~callbacks.progress",
+        *more,
+    ]
+
+
+def train(tree: Path, root: Path, *more: str) -> Path:
+    """Train in this process; the folder of the run."""
+    with initialize_config_dir(CONFIG_DIR):
+        run(compose("train", overrides(tree, root, *more)))
+    return newest_run(root)
+
+
+def newest_run(root: Path) -> Path:
+    return max((root / "plots/runs").iterdir(), key=lambda folder: folder.stat().st_mtime)
+
+
+def weights(folder: Path, name: str = "last.ckpt") -> dict[str, torch.Tensor]:
+    return read_checkpoint(folder / "checkpoints" / name)["state_dict"]
+
+
+def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def test_two_steps_change_the_weights_and_leave_a_whole_run(tree, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    folder = train(
+        tree, tmp_path, "trainer.max_epochs=1", "+trainer.limit_train_batches=2", EVERY_STEP
+    )
+    untrained = train(
+        tree,
+        tmp_path,
+        "trainer.max_epochs=1",
+        "+trainer.limit_train_batches=1",
+        EVERY_STEP,
+        "name=one",
+    )
+    assert not torch.equal(
+        weights(folder)["spotter.backbone.stem.0.weight"],
+        weights(untrained)["spotter.backbone.stem.0.weight"],
+    )
+    assert read_checkpoint(folder / "checkpoints/last.ckpt")["global_step"] == 2
+    assert OmegaConf.load(folder / "config.yaml").trainer.max_epochs == 1
+    assert (folder / "log.txt").read_text().count("epoch 1/1") == 1
+    assert list((folder / "plots").glob("*.png"))
+    spotter, facts = load_spotter(folder / "checkpoints/best.ckpt")
+    assert facts["labels"] == ["_silence_", "_unknown_", "yes", "no"]
+    assert facts["parameters"] == sum(parameter.numel() for parameter in spotter.parameters())
+    assert spotter(torch.zeros(2, 16000)).shape == (2, 4)
+
+
+def test_same_seed_same_weights_and_another_seed_others(tree, tmp_path):
+    steps = ("trainer.max_epochs=1", "+trainer.limit_train_batches=3", EVERY_STEP)
+    first, second = train(tree, tmp_path, *steps), train(tree, tmp_path, *steps, "name=again")
+    assert_equal(weights(first), weights(second))
+    other = train(tree, tmp_path, *steps, "name=other", "seed=1")
+    assert not torch.equal(
+        *(weights(folder)["spotter.backbone.stem.0.weight"] for folder in (first, other))
+    )
+
+
+@pytest.mark.parametrize(
+    "stop_after", [2, 6, 8], ids=["mid-epoch", "end of epoch", "mid second epoch"]
+)
+def test_resumed_equals_uninterrupted(tree, tmp_path, monkeypatch, stop_after):
+    whole = train(tree, tmp_path / "whole", EVERY_STEP)
+
+    training_step = KeywordModule.training_step
+
+    def stopping(self, batch, batch_idx):
+        if self.global_step == stop_after:
+            raise RuntimeError("pulled the plug")
+        return training_step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KeywordModule, "training_step", stopping)
+        with pytest.raises(RuntimeError, match="plug"):
+            train(tree, tmp_path / "cut", EVERY_STEP)
+    cut = newest_run(tmp_path / "cut")
+    assert read_checkpoint(cut / "checkpoints/last.ckpt")["global_step"] == stop_after
+    resumed = train(tree, tmp_path / "cut", "resume=true")
+    assert resumed == cut
+    assert_equal(weights(whole), weights(resumed))
+    assert_equal(weights(whole, "best.ckpt"), weights(resumed, "best.ckpt"))
+
+
+@pytest.mark.integration
+def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(tree, tmp_path):
+    more = [EVERY_STEP, "trainer.max_epochs=8"]
+    whole = train(tree, tmp_path / "whole", *more)
+
+    arguments = [
+        sys.executable,
+        "-m",
+        "speech_commands_kws.train",
+        *overrides(tree, tmp_path / "cut", *more),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen(
+        arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    kill_in_mid_epoch(process, tmp_path / "cut", steps_per_epoch=6)
+    subprocess.run([*arguments, "resume=true"], env=environment, check=True, capture_output=True)
+    assert_equal(weights(whole), weights(newest_run(tmp_path / "cut")))
+
+
+def kill_in_mid_epoch(process: subprocess.Popen, root: Path, steps_per_epoch: int) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        for checkpoint in root.glob("plots/runs/*/checkpoints/last.ckpt"):
+            step = read_checkpoint(checkpoint)["global_step"]
+            if step > steps_per_epoch and step % steps_per_epoch:
+                process.send_signal(signal.SIGKILL)
+                assert process.wait() == -signal.SIGKILL, "the training ended before it was killed"
+                return
+        time.sleep(0.01)
+    process.kill()
+    raise AssertionError("no checkpoint in the middle of an epoch")
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_divergence_stops_with_a_message_and_keeps_the_last_good_checkpoint(
+    tree, tmp_path, monkeypatch, what
+):
+    training_step = KeywordModule.training_step
+
+    def diverging(self, batch, batch_idx):
+        if self.global_step == 3 and what == "loss":
+            batch = (batch[0] * float("nan"), batch[1])
+        loss = training_step(self, batch, batch_idx)
+        return loss * float("inf") if self.global_step == 3 else loss
+
+    monkeypatch.setattr(KeywordModule, "training_step", diverging)
+    with pytest.raises(KwsError, match=f"finite {what}.*step 3.*optimizer.lr"):
+        train(tree, tmp_path, EVERY_STEP)
+    kept = weights(newest_run(tmp_path))
+    assert all(torch.isfinite(value).all() for value in kept.values())
+
+
+def test_resume_without_a_run_is_one_clear_error(tree, tmp_path):
+    with pytest.raises(KwsError, match="found none; train first"):
+        train(tree, tmp_path, "resume=true")
+
+
+def test_resume_refuses_another_configuration(tree, tmp_path):
+    folder = train(
+        tree, tmp_path, "trainer.max_epochs=1", "+trainer.limit_train_batches=1", EVERY_STEP
+    )
+    with pytest.raises(KwsError, match="config.yaml"):
+        train(tree, tmp_path, "resume=true", f"run={folder / 'checkpoints'}")
+
+
+def test_averaged_weights_are_what_is_kept(tree, tmp_path):
+    settings = ("trainer.max_epochs=1", "+trainer.limit_train_batches=4", EVERY_STEP)
+    plain = train(tree, tmp_path, *settings)
+    averaged = train(tree, tmp_path, *settings, "callbacks=ema", "name=ema")
+    name = "spotter.backbone.stem.0.weight"
+    assert not torch.equal(weights(plain)[name], weights(averaged)[name])
+    assert load_spotter(averaged / "checkpoints/last.ckpt")[0].backbone.stem[0].weight.shape == (
+        16,
+        1,
+        5,
+        5,
+    )

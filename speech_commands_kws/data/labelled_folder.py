@@ -50,7 +50,7 @@ class LabelledFolder:
         usable = [i for i, path in enumerate(paths) if self._can_read(path, digest)]
         self.fingerprint = digest.hexdigest()
         self.names = [paths[i] for i in usable]
-        self.targets = np.array([0 for i in usable], dtype=np.int64)
+        self.targets = np.array([labels.index(label_of[words[i]]) for i in usable], dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.names)

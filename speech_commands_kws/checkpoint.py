@@ -1,6 +1,7 @@
 """Checkpoints are plain data: tensors and JSON-able values, read back without running code from the file."""
 
 import pickle
+import zipfile
 from pathlib import Path
 from pydoc import locate
 from typing import Any
@@ -12,7 +13,6 @@ from speech_commands_kws.errors import KwsError
 from speech_commands_kws.spotter_module import SpotterModule
 
 FACTS_KEY = "facts"
-AVERAGED_KEY = "current_model_state"  # Lightning's weight averaging keeps the averages in "state_dict" beside it
 PREFIX = "spotter."
 OWN_CODE = "speech_commands_kws."
 
@@ -23,6 +23,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise KwsError(
             f"expected a checkpoint at {path}, found none; train first or give another path"
         )
+    if not zipfile.is_zipfile(path):
+        raise KwsError(f"expected a checkpoint, {path} cannot be read as one (no archive)")
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
@@ -55,4 +57,9 @@ def _build(node: dict[str, Any]) -> nn.Module:
         raise KwsError(
             f"expected a module of this package in the checkpoint, got {target}; do not use this file"
         )
-    return locate(target)(**arguments)
+    try:
+        return locate(target)(**arguments)
+    except TypeError as error:
+        raise KwsError(
+            f"the checkpoint is of another version of {target} ({error}): train again"
+        ) from None

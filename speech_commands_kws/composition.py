@@ -8,8 +8,11 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
+from omegaconf import MissingMandatoryValue
+from omegaconf.errors import InterpolationToMissingValueError
 
 from speech_commands_kws.errors import KwsError, ReportedError
+from speech_commands_kws.extras import missing_package
 
 PACKAGE_DIR = Path(__file__).resolve().parent
 REPOSITORY_CONFIGS = PACKAGE_DIR.parent / "configs"
@@ -31,10 +34,21 @@ def run_command(run: Callable[[Any], float | None], cfg: Any) -> float | None:
     In a multirun the error is raised instead, because leaving the process would end the other jobs too.
     """
     try:
-        return run(cfg)
+        return checked(run, cfg)
     except KwsError as error:
         if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
         if not isinstance(error, ReportedError):
             print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def checked(run: Callable[[Any], float | None], cfg: Any) -> float | None:
+    """Run a command; a setting or a package that is missing becomes a mistake of the user."""
+    try:
+        return run(cfg)
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        key = str(error).splitlines()[0].rpartition(": ")[2]
+        raise KwsError(f"expected a value for {key}, got none: add {key}=...") from None
+    except ModuleNotFoundError as error:
+        raise missing_package(error) from None

@@ -112,7 +112,7 @@ class KeywordModule(lightning.LightningModule):
         scheduler = self.make_scheduler(optimizer, self.total_steps)
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step", "name": "learning_rate"},
         }
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -124,7 +124,9 @@ class KeywordModule(lightning.LightningModule):
             raise self._diverged("gradient", norm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[FACTS_KEY] = self.facts
+        accuracy = self.trainer.callback_metrics.get("validation_accuracy")
+        measured = {} if accuracy is None else {"validation_accuracy": float(accuracy)}
+        checkpoint[FACTS_KEY] = self.facts | measured
 
     def seed_step(self, batch_idx: int) -> Generator:
         """Seed torch's own generator (dropout) and make the one of the augmentation, from this step alone."""

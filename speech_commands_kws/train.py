@@ -22,6 +22,7 @@ from speech_commands_kws.lit_module import KeywordModule
 from speech_commands_kws.spotter_module import SpotterModule
 
 LOG = logging.getLogger(__name__)
+CHANGEABLE = ("resume", "run", "logger", "paths", "hydra", "experiment")
 
 
 def run(cfg: DictConfig) -> float:
@@ -53,6 +54,7 @@ def train(cfg: DictConfig, folder: Path) -> float:
         logger=logger or False,
     )
     checkpoint = runs.checkpoint_of(folder, runs.LAST) if cfg.resume else None
+    LOG.info("run: %s; after an interruption: kws train resume=true run=%s", folder, folder)
     trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
     if trainer.interrupted:
         raise KwsError(
@@ -66,22 +68,32 @@ def train(cfg: DictConfig, folder: Path) -> float:
 
 
 def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
-    """Folder and configuration of the run: a new folder, or that of the run to go on with."""
+    """Folder and resolved configuration of the run: a new folder, or that of the run to go on with."""
     if cfg.resume:
         folder = runs.find_run(cfg.run, cfg.paths.runs).absolute()
         saved = OmegaConf.load(folder / runs.CONFIG_FILE)
-        cfg = OmegaConf.merge(saved, {"resume": True, "logger": cfg.logger})
-        LOG.info("going on with %s", folder)
+        refuse_changes(cfg, saved)
+        return folder, OmegaConf.merge(saved, {"resume": True, "logger": cfg.logger})
+    resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
     else:
-        if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-            folder = Path(HydraConfig.get().runtime.output_dir)
-            folder.mkdir(parents=True, exist_ok=True)
-        else:
-            folder = runs.make_run_folder(Path(cfg.paths.runs), cfg.name)
-        resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-        OmegaConf.save(resolved, folder / runs.CONFIG_FILE)
-        cfg = resolved
-    return folder, cfg
+        folder = runs.make_run_folder(Path(cfg.paths.runs), cfg.name)
+    OmegaConf.save(resolved, folder / runs.CONFIG_FILE)
+    return folder, resolved
+
+
+def refuse_changes(cfg: DictConfig, saved: DictConfig) -> None:
+    """A run goes on as it began: of the settings given now only those about the record may differ."""
+    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    for override in given:
+        key = override.lstrip("+~").partition("=")[0].partition("@")[0]
+        wanted, had = OmegaConf.select(cfg, key), OmegaConf.select(saved, key)
+        if key.partition(".")[0] not in CHANGEABLE and wanted != had:
+            raise KwsError(
+                f"expected the settings that the run began with, got {override}: drop it, or train anew without resume"
+            )
 
 
 def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModule:
@@ -108,6 +120,7 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
         "backbone": {**OmegaConf.to_container(cfg.backbone, resolve=True), **sizes},
         "data": cfg.data.name,
         "data_fingerprint": datamodule.fingerprint,
+        "git_commit": tracking.git_commit(tracking.CODE_FOLDER)[0],
         "seed": cfg.seed,
         **cost,
     }

@@ -4,11 +4,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from tones import make_tree
 
@@ -16,7 +18,7 @@ from speech_commands_kws.checkpoint import load_spotter, read_checkpoint
 from speech_commands_kws.composition import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.lit_module import KeywordModule
-from speech_commands_kws.train import run
+from speech_commands_kws.train import refuse_changes, run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PATIENCE_SECONDS = 300
@@ -187,12 +189,24 @@ def test_resume_without_a_run_is_one_clear_error(tree, tmp_path):
         train(tree, tmp_path, "resume=true")
 
 
-def test_resume_refuses_another_configuration(tree, tmp_path):
-    folder = train(
-        tree, tmp_path, "trainer.max_epochs=1", "+trainer.limit_train_batches=1", EVERY_STEP
-    )
+def test_resume_refuses_what_is_no_run(tree, tmp_path):
     with pytest.raises(KwsError, match="config.yaml"):
-        train(tree, tmp_path, "resume=true", f"run={folder / 'checkpoints'}")
+        train(tree, tmp_path, "resume=true", f"run={tmp_path}")
+
+
+@pytest.mark.parametrize("change", ["seed=5", "optimizer=adamw", "optimizer.lr=0.5"])
+def test_resume_refuses_other_settings(tree, tmp_path, change):
+    arguments = overrides(tree, tmp_path)
+    with initialize_config_dir(CONFIG_DIR):
+        saved = OmegaConf.create(OmegaConf.to_container(compose("train", arguments), resolve=True))
+        for more, refused in (["resume=true"], False), ([change, "resume=true"], True):
+            cfg = compose("train", arguments + more, return_hydra_config=True)
+            HydraConfig.instance().set_config(cfg)
+            try:
+                with pytest.raises(KwsError, match=change) if refused else nullcontext():
+                    refuse_changes(cfg, saved)
+            finally:
+                HydraConfig.instance().cfg = None
 
 
 def test_averaged_weights_are_what_is_kept(tree, tmp_path):

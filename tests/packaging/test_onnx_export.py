@@ -1,0 +1,95 @@
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from tones import tone
+
+from speech_commands_kws.artefact import ArtefactInfo
+from speech_commands_kws.backends.onnx import OnnxBackend
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.frontend import LogMel
+from speech_commands_kws.models.bc_resnet import BCResNet
+from speech_commands_kws.models.ds_cnn import DSCNN
+from speech_commands_kws.packaging.onnx_export import check_parity, trial_waveforms, write_onnx
+from speech_commands_kws.spotter_module import SpotterModule
+
+SAMPLE_RATE = 16000
+OPSET = 18
+BATCH_SIZES = [1, 2, 32]
+TOLERANCE = 1e-4
+LABELS = ("_silence_", "_unknown_", "yes", "no")
+INFO = ArtefactInfo(LABELS, SAMPLE_RATE, SAMPLE_RATE, {"n_mels": 40}, {"run": "test"})
+
+
+def trained_looking(backbone: torch.nn.Module) -> SpotterModule:
+    """A spotter whose weights and running statistics are not those of initialisation."""
+    torch.manual_seed(0)
+    spotter = SpotterModule(LogMel(SAMPLE_RATE, 30, 10, 512, 40, 0, 8000, 1e-6), backbone)
+    for _ in range(5):
+        spotter(torch.randn(8, SAMPLE_RATE) * torch.rand(8, 1))
+    with torch.no_grad():
+        for parameter in spotter.parameters():
+            parameter.mul_(1.1)
+    return spotter.eval()
+
+
+@pytest.fixture(scope="module")
+def spotter():
+    return trained_looking(BCResNet(4, 40, 1, 5, 0.1, fast_training=False))
+
+
+@pytest.fixture(scope="module")
+def model(spotter, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "model.onnx"
+    write_onnx(spotter, INFO, OPSET, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def waveforms():
+    clips = np.stack([tone(word, i) for i, word in enumerate(["yes", "no", "bird", "tree"])])
+    return trial_waveforms(clips, seed=0)
+
+
+def test_file_and_module_agree(spotter, model, waveforms):
+    assert set(waveforms) == {"real clips", "silence", "clipping", "noise"}
+    assert np.abs(waveforms["clipping"]).min() == 1 and waveforms["silence"].max() == 0
+    assert check_parity(spotter, model, waveforms, BATCH_SIZES, TOLERANCE) < TOLERANCE
+
+
+def test_one_perturbed_weight_fails_the_gate(spotter, model, waveforms, tmp_path):
+    proto = onnx.load(model)
+    weights = max(proto.graph.initializer, key=lambda tensor: tensor.name.endswith("head.1.weight"))
+    values = onnx.numpy_helper.to_array(weights).copy()
+    values.flat[0] += 0.1
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    onnx.save(proto, tmp_path / "perturbed.onnx")
+    with pytest.raises(KwsError, match="differ by .* nothing was exported"):
+        check_parity(spotter, tmp_path / "perturbed.onnx", waveforms, BATCH_SIZES, TOLERANCE)
+
+
+def test_answers_that_are_not_finite_fail_the_gate(spotter, model, waveforms):
+    broken = {"broken": np.full((1, SAMPLE_RATE), np.nan, dtype=np.float32)}
+    with pytest.raises(KwsError, match="broken"):
+        check_parity(spotter, model, broken, [1], TOLERANCE)
+
+
+def test_metadata_says_all_that_running_needs(model):
+    info = OnnxBackend(model).info
+    assert info == INFO
+    properties = {item.key: item.value for item in onnx.load(model).metadata_props}
+    assert json.loads(properties["labels"]) == list(LABELS)
+
+
+def test_graph_has_no_complex_operators(model):
+    operators = {node.op_type for node in onnx.load(model).graph.node}
+    assert not operators & {"STFT", "DFT", "Loop", "If"}
+    assert "MatMul" in operators
+
+
+def test_second_family_exports_too(tmp_path, waveforms):
+    spotter = trained_looking(DSCNN(4, 40, 64, 4, [4, 10], [2, 2], 0.2))
+    write_onnx(spotter, INFO, OPSET, tmp_path / "ds_cnn.onnx")
+    assert check_parity(spotter, tmp_path / "ds_cnn.onnx", waveforms, [1, 2], TOLERANCE) < TOLERANCE

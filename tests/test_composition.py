@@ -1,0 +1,52 @@
+import pytest
+from omegaconf import OmegaConf
+
+from speech_commands_kws.composition import build, run_command
+from speech_commands_kws.errors import KwsError, ReportedError
+
+
+def failing(error: Exception):
+    def run(cfg):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (KwsError("expected this"), "error: expected this\n"),
+        (ReportedError("one line each has been printed"), ""),
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), '[train]"\n'),
+    ],
+)
+def test_a_mistake_of_the_user_is_one_line_and_status_one(capsys, error, line):
+    with pytest.raises(SystemExit) as stop:
+        run_command(failing(error), None)
+    complaint = capsys.readouterr().err
+    assert stop.value.code == 1
+    assert complaint.endswith(line) and complaint.count("\n") == bool(line)
+
+
+def test_missing_setting_is_named(capsys):
+    cfg = OmegaConf.create({"data": {"root": "???", "source": {"root": "${data.root}"}}})
+    with pytest.raises(SystemExit):
+        run_command(lambda cfg: OmegaConf.to_container(cfg, resolve=True), cfg)
+    assert (
+        capsys.readouterr().err
+        == "error: expected a value for data.root, got none: add data.root=...\n"
+    )
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run_command(failing(ZeroDivisionError()), None)
+
+
+def test_answer_is_handed_on():
+    assert run_command(lambda cfg: cfg + 0.5, 1) == 1.5
+
+
+def test_foreign_targets_are_refused():
+    with pytest.raises(Exception, match="os.system"):
+        build(OmegaConf.create({"_target_": "os.system", "command": "true"}))

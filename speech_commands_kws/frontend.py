@@ -11,6 +11,7 @@ from torch.nn import functional
 from torchaudio.functional import melscale_fbanks
 
 MILLISECONDS = 1000
+CLIPS_IN_CACHE = 8
 
 
 class LogMel(nn.Module):
@@ -74,6 +75,11 @@ class LogMel(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             mel = self.mel_power(waveform.float())  # (B, F, M)
             return torch.log(mel + self.log_floor).transpose(1, 2).unsqueeze(1)
+
+    @torch.no_grad()
+    def in_parts(self, waveform: Tensor) -> Tensor:
+        """The same for large batches: a few clips at a time, whose frames stay in the processor's cache."""
+        return torch.cat([self(part) for part in waveform.split(CLIPS_IN_CACHE)])
 
     def mel_power(self, waveform: Tensor) -> Tensor:
         """(B, T) waveform to (B, F, M) mel energies."""

@@ -89,3 +89,8 @@ def test_multiply_adds_counts_the_three_products():
     frontend = LogMel(**PAPER)
     bins = frontend.cosines.shape[1]
     assert frontend.multiply_adds(101) == 101 * (2 * 240 * bins + bins * 40)
+
+
+def test_in_parts_is_the_same():
+    frontend, waveform = LogMel(**PAPER), speech_like().repeat(10, 1)[:19]
+    torch.testing.assert_close(frontend.in_parts(waveform), frontend(waveform), atol=1e-5, rtol=0)

@@ -30,6 +30,12 @@ def tree(tmp_path_factory):
     return make_tree(tmp_path_factory.mktemp("recordings") / "tree")
 
 
+@pytest.fixture(scope="module")
+def whole(tree, tmp_path_factory):
+    """The folder of a run that nothing interrupted."""
+    return train(tree, tmp_path_factory.mktemp("whole"), EVERY_STEP)
+
+
 def overrides(tree: Path, root: Path, *more: str) -> list[str]:
     return [
         "data=folder",
@@ -96,22 +102,17 @@ def test_two_steps_change_the_weights_and_leave_a_whole_run(tree, tmp_path, capl
     assert spotter(torch.zeros(2, 16000)).shape == (2, 4)
 
 
-def test_same_seed_same_weights_and_another_seed_others(tree, tmp_path):
-    steps = ("trainer.max_epochs=1", "+trainer.limit_train_batches=3", EVERY_STEP)
-    first, second = train(tree, tmp_path, *steps), train(tree, tmp_path, *steps, "name=again")
-    assert_equal(weights(first), weights(second))
-    other = train(tree, tmp_path, *steps, "name=other", "seed=1")
-    assert not torch.equal(
-        *(weights(folder)["spotter.backbone.stem.0.weight"] for folder in (first, other))
-    )
+def test_same_seed_same_weights_and_another_seed_others(tree, whole, tmp_path):
+    assert_equal(weights(whole), weights(train(tree, tmp_path, EVERY_STEP)))
+    other = train(tree, tmp_path, EVERY_STEP, "name=other", "seed=1")
+    name = "spotter.backbone.stem.0.weight"
+    assert not torch.equal(weights(whole)[name], weights(other)[name])
 
 
 @pytest.mark.parametrize(
     "stop_after", [2, 6, 8], ids=["mid-epoch", "end of epoch", "mid second epoch"]
 )
-def test_resumed_equals_uninterrupted(tree, tmp_path, monkeypatch, stop_after):
-    whole = train(tree, tmp_path / "whole", EVERY_STEP)
-
+def test_resumed_equals_uninterrupted(tree, whole, tmp_path, monkeypatch, stop_after):
     training_step = KeywordModule.training_step
 
     def stopping(self, batch, batch_idx):

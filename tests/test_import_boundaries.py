@@ -23,7 +23,7 @@ ROOMS = {
     "trained": (2, "checkpoint complexity spotter_module"),
     "training": (
         3,
-        "data evaluation history lit_module mel_pictures mlflow_store plots runs schedule "
+        "data evaluation history step_checkpoint lit_module mel_pictures mlflow_store plots runs schedule "
         "steady_logger sweep tracking",
     ),
     "packaging": (3, "packaging"),

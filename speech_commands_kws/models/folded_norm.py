@@ -20,51 +20,39 @@ import torch
 from torch import Tensor, nn
 
 
-class Moments:
-    """L G (C, R, R) and L mu (C, R) of pieces (C, R, L), added one by one."""
-
-    def __init__(self, *pieces: Tensor):
-        self.gram_sum, self.sum, self.length = None, None, 0
-        for piece in pieces:
-            self.add(piece)
-
-    def add(self, piece: Tensor) -> None:
-        gram, total = torch.bmm(piece, piece.mT), piece.sum(2)
-        if self.length:
-            self.gram_sum += gram
-            self.sum += total
-        else:
-            self.gram_sum, self.sum = gram.double(), total.double()
-        self.length += piece.shape[2]
-
-
 class FoldedNorm:
-    """Batch norm of A x as a matrix and an offset; `bands` groups of consecutive rows are normalised together.
+    """Batch norm of A x in training, for one pass forward and one back.
 
-    Below, matrices are (C, bands, R' / bands, R) and values of a band (C, bands).
+    Attributes hold matrices as (C, bands, R' / bands, R) and values of a band as (C, bands, 1, 1), in double precision.
+
+    Args:
+        batch_norm: its parameters are used, its running statistics are updated.
+        bands: groups of consecutive rows of R' that are normalised together; C x bands channels of the batch norm.
     """
 
     def __init__(self, batch_norm: nn.BatchNorm2d, bands: int):
         self.batch_norm, self.bands = batch_norm, bands
 
-    def forward(self, matrix: Tensor, moments: Moments) -> tuple[Tensor, Tensor]:
-        """A (C, R', R) to g A, of the same shape, and h (C, R', 1)."""
+    def forward(self, rows: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        """x (C, R, L) and A (C, R', R) to g A, of the same shape, and the offset (C, R', 1)."""
+        channels, _, columns = matrix.shape
+        self.length = rows.shape[2]
         double = matrix.double()
-        spread = double @ (moments.gram_sum / moments.length)  # A G
-        self.mean = (moments.sum / moments.length)[:, None]
-        self.length = moments.length
-        by_band = len(matrix), self.bands, -1, matrix.shape[2]
-        self.matrix, self.spread = double.view(by_band), spread.view(by_band)
+        gram = torch.bmm(rows, rows.mT).double().div_(self.length)
+        self.mean = rows.sum(2).view(channels, 1, 1, columns).double().div_(self.length)
+        self.matrix = double.view(channels, self.bands, -1, columns)
+        self.spread = (double @ gram).view_as(self.matrix)  # A G
         in_band = self.matrix.shape[2]
-        self.band_mean = (self.matrix.mean(2) * self.mean).sum(2)
-        variance = (self.matrix * self.spread).sum((-2, -1)) / in_band - self.band_mean.square()
-        self._update_running(variance, moments.length * in_band)
+        self.band_mean = (self.matrix * self.mean).sum((-2, -1), keepdim=True).div_(in_band)
+        square = (self.matrix * self.spread).sum((-2, -1), keepdim=True).div_(in_band)
+        variance = square - self.band_mean.square()
+        self._update_running(variance, self.length * in_band)
         self.scale = torch.rsqrt(variance + self.batch_norm.eps)
         self.gain = self.batch_norm.weight.view_as(variance) * self.scale
         offset = self.batch_norm.bias.view_as(variance) - self.gain * self.band_mean
-        folded = self.gain[:, :, None, None] * self.matrix
-        offset = offset[:, :, None].expand(-1, -1, in_band).reshape(len(matrix), -1, 1)
-        return folded.view_as(matrix).to(matrix.dtype), offset.to(matrix.dtype)
+        folded = (self.gain * self.matrix).view_as(matrix).to(matrix.dtype)
+        offset = offset.expand(-1, -1, in_band, -1).reshape(channels, -1, 1).to(matrix.dtype)
+        return folded, offset
 
     def _update_running(self, variance: Tensor, count: int) -> None:
         norm = self.batch_norm
@@ -73,24 +61,30 @@ class FoldedNorm:
         norm.running_mean.mul_(keep).add_(self.band_mean.view(-1), alpha=norm.momentum)
         norm.running_var.mul_(keep).add_(variance.view(-1), alpha=unbiased)
 
-    def backward(self, grad_folded: Tensor, grad_offset: Tensor, grads: dict):
-        """Gradient of A, S and c; those of gamma and beta are entered into `grads`."""
-        dtype = grad_folded.dtype
+    def backward(self, grad_folded: Tensor, grad_offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of A, gamma and beta from those of g A and the offset; S and c are kept for `add_gradient`."""
+        channels, _, columns = grad_folded.shape
         in_band = self.matrix.shape[2]
-        grad_folded = grad_folded.view_as(self.matrix).double()
-        grad_beta = grad_offset.view(*self.gain.shape, in_band).double().sum(2)
-        grad_gain = (grad_folded * self.matrix).sum((-2, -1)) - self.band_mean * grad_beta
-        grad_gamma = grad_gain * self.scale
-        # d (v + eps)^(-1/2) = -1/2 (v + eps)^(-3/2) dv, and v = mean(y^2) - m^2; both means are over a band's rows
-        grad_variance = grad_gamma * self.gain * self.scale * -0.5
-        grad_mean = self.gain * grad_beta + 2 * self.band_mean * grad_variance
-        by_square = (grad_variance * (2 / in_band))[:, :, None, None] * self.matrix
-        by_mean = (grad_mean / -in_band)[:, :, None, None]
-        grad_matrix = self.gain[:, :, None, None] * grad_folded + by_mean * self.mean[:, None]
-        grad_matrix += (grad_variance * (2 / in_band))[:, :, None, None] * self.spread
-        symmetric = self.matrix.flatten(1, 2).mT @ by_square.flatten(1, 2) / self.length
-        constant = (by_mean * self.matrix).sum((1, 2))[:, :, None] / self.length
-        grads[self.batch_norm.weight], grads[self.batch_norm.bias] = grad_gamma.view(
-            -1
-        ), grad_beta.view(-1)
-        return grad_matrix.flatten(1, 2).to(dtype), symmetric.to(dtype), constant.to(dtype)
+        grad_matrix = grad_folded.view_as(self.matrix).double()
+        grad_beta = grad_offset.view(channels, self.bands, in_band, 1).double()
+        grad_beta = grad_beta.sum(2, keepdim=True)
+        grad_gain = (grad_matrix * self.matrix).sum((-2, -1), keepdim=True)
+        grad_gamma = (grad_gain - self.band_mean * grad_beta) * self.scale
+        # d (v + eps)^(-1/2) = -1/2 (v + eps)^(-3/2) dv, and v = mean(y^2) - m^2, both means over a band's rows too.
+        by_square = grad_gamma * self.gain * self.scale / -in_band
+        by_mean = self.gain * grad_beta / -in_band - self.band_mean * by_square
+        weighted = by_square * self.matrix
+        grad_matrix = grad_matrix * self.gain + by_square * self.spread + by_mean * self.mean
+        symmetric = self.matrix.flatten(1, 2).mT @ weighted.flatten(1, 2)
+        constant = (by_mean * self.matrix).sum((1, 2)).view(channels, columns, 1)
+        self.symmetric = symmetric.div_(self.length).to(grad_folded.dtype)
+        self.constant = constant.div_(self.length).to(grad_folded.dtype)
+        return (
+            grad_matrix.view_as(grad_folded).to(grad_folded.dtype),
+            grad_gamma.view(-1),
+            grad_beta.view(-1),
+        )
+
+    def add_gradient(self, grad: Tensor, rows: Tensor) -> Tensor:
+        """Add S x + c to the (C, R, L) gradient of x, in place."""
+        return grad.baddbmm_(self.symmetric, rows).add_(self.constant)

@@ -73,23 +73,29 @@ class LogMel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         with torch.autocast(waveform.device.type, enabled=False):
-            mel = self.mel_power(waveform.float())  # (B, F, M)
-            return torch.log(mel + self.log_floor).transpose(1, 2).unsqueeze(1)
+            return self.log_mel(self.frame(waveform.float()))
 
     @torch.no_grad()
     def in_parts(self, waveform: Tensor) -> Tensor:
-        """The same for large batches: a few clips at a time, whose frames stay in the processor's cache."""
-        return torch.cat([self(part) for part in waveform.split(CLIPS_IN_CACHE)])
+        """The same for large batches: a few clips at a time, whose frames stay in the processor's cache.
 
-    def mel_power(self, waveform: Tensor) -> Tensor:
-        """(B, T) waveform to (B, F, M) mel energies."""
-        frames = self.frame(waveform)
+        Frames are overlapping views of the waveform here, which not every engine could run.
+        """
+        half = self.window_samples // 2
+        padded = functional.pad(waveform.float(), (half, half), mode="reflect")
+        frames = padded.unfold(1, self.window_samples, self.hop_samples)
+        with torch.autocast(waveform.device.type, enabled=False):
+            return torch.cat([self.log_mel(part) for part in frames.split(CLIPS_IN_CACHE)])
+
+    def log_mel(self, frames: Tensor) -> Tensor:
+        """(B, F, W) frames to (B, 1, M, F) log-mel."""
         half = self.window_samples // 2
         later = frames[..., half:]  # samples 0 .. W/2 - 1 counted from the centre
         earlier = frames[..., 1 : half + 1].flip(-1)  # samples 0 .. -(W/2 - 1)
         real = (later + earlier) @ self.cosines
         imaginary = (later - earlier) @ self.sines
-        return (real.square() + imaginary.square()) @ self.mel_bank
+        mel = (real.square() + imaginary.square()) @ self.mel_bank
+        return torch.log(mel + self.log_floor).transpose(1, 2).unsqueeze(1)
 
     def multiply_adds(self, n_frames: int) -> int:
         """Multiply-adds of the matrix products for a number of frames."""

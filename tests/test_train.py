@@ -222,3 +222,10 @@ def test_averaged_weights_are_what_is_kept(tree, tmp_path):
         5,
         5,
     )
+
+
+def test_a_short_run_that_has_ended_can_be_asked_to_go_on(tree, tmp_path):
+    with initialize_config_dir(CONFIG_DIR):
+        arguments = overrides(tree, tmp_path, "trainer.max_epochs=1")
+        accuracy = run(compose("train", arguments))
+        assert run(compose("train", [*arguments, "resume=true"])) == accuracy

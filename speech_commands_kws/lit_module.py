@@ -81,7 +81,7 @@ class KeywordModule(lightning.LightningModule):
         generator = self.seed_step(batch_idx)
         with torch.no_grad():
             waveform = self.waveform_augment(waveform, targets == self.silence_target, generator)
-            log_mel = self.spectrogram_augment(self.spotter.frontend.in_parts(waveform), generator)
+            log_mel = self.spectrogram_augment(self.spotter.frontend.by_fft(waveform), generator)
         logits = self.spotter.backbone(log_mel).float()
         loss = functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         if not torch.isfinite(loss):

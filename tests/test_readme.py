@@ -29,8 +29,7 @@ MODULE_PREFIX = "speech_commands_kws."
 OTHER_PROGRAMS = set(". source cd cat git mlflow pip poetry pre-commit".split())
 SEPARATORS = "|&;<>"
 MADE_HERE = {"synthetic", "folder"}
-# Two epochs of a step or two; the second can be resumed.
-SHORT = "trainer.max_epochs=2 callbacks.last.every_n_train_steps=3"
+SHORT = "trainer.max_epochs=2"
 LITTLE_SPEECH = (
     "data.source.speakers=20 data.source.takes_per_word=1 data.source.unknown_per_speaker=2"
     " data.source.noise_seconds=4 data.source.babbles=1"

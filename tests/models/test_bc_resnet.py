@@ -169,11 +169,3 @@ def test_bfloat16_autocast_keeps_the_statistics_in_single_precision():
     expected = copy.deepcopy(model)(log_mel)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(model(log_mel), expected)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_fast_training_on_a_gpu():
-    torch.manual_seed(0)
-    model = random_model(1, 40, 0.1, torch.float64).cuda()
-    assert max(errors_of_fast_form(model, log_mel_like(7, 40, 31, torch.float64).cuda())) < 1e-9

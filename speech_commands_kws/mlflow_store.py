@@ -1,6 +1,7 @@
 """Which MLflow store is used: the server at an address where one answers, otherwise a SQLite file of our own."""
 
 import logging
+import os
 import shlex
 import sqlite3
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import urlopen
 
+from speech_commands_kws.errors import KwsError
+
 LOG = logging.getLogger(__name__)
 STORE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "mlartifacts"
@@ -22,6 +25,21 @@ SQLITE_PREFIX = "sqlite:///"
 HEALTHY = b"OK"
 ASKS_FOR_LOGIN = (401, 403)
 DEFAULT_PORT = 8080
+# With MLflow's own defaults (7 retries) every call to a server that went away blocks for four minutes.
+CLIENT_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+def prepare_client() -> None:
+    """Set how MLflow's client behaves, where the user has not; to be called before it is imported."""
+    for name, value in CLIENT_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 def usable_uri(tracking_uri: str | None, local_store: str | Path, probe_seconds: float) -> str:
@@ -29,22 +47,46 @@ def usable_uri(tracking_uri: str | None, local_store: str | Path, probe_seconds:
 
     One line is logged where the server is missing: where the record goes, and the command that shows it there.
     """
+    uri, fault = _choose_store(tracking_uri, local_store, probe_seconds)
+    if fault is not None:
+        LOG.warning(
+            "no MLflow server at %s (%s): recording into %s, which this shows there: %s",
+            tracking_uri,
+            fault,
+            uri,
+            server_command(uri, tracking_uri),
+        )
+    return uri
+
+
+def readable_uri(tracking_uri: str | None, local_store: str | Path, probe_seconds: float) -> str:
+    """The store that `usable_uri` chooses, for reading: nothing is made where there is none.
+
+    Raises:
+        KwsError: there is no store yet.
+    """
+    uri, fault = _choose_store(tracking_uri, local_store, probe_seconds)
+    missing = store_fault(uri, probe_seconds)
+    if missing:
+        server = f"at {tracking_uri} ({fault}) or " if fault else ""
+        raise KwsError(
+            f"expected an MLflow store {server}at {uri}, found none ({missing}): "
+            "train first, start the server, or name another with tracking_uri="
+        )
+    return uri
+
+
+def _choose_store(
+    tracking_uri: str | None, local_store: str | Path, probe_seconds: float
+) -> tuple[str, str | None]:
+    """The address of the store, and why it is not the server that was asked for."""
     if tracking_uri and not _is_server(tracking_uri):
-        return _absolute(tracking_uri)
+        return _absolute(tracking_uri), None
     local_uri = sqlite_uri(Path(local_store) / STORE_NAME)
     if not tracking_uri:
-        return local_uri
+        return local_uri, None
     fault = store_fault(tracking_uri, probe_seconds)
-    if fault is None:
-        return tracking_uri
-    LOG.warning(
-        "no MLflow server at %s (%s): recording into %s, which this shows there: %s",
-        tracking_uri,
-        fault,
-        local_uri,
-        server_command(local_uri, tracking_uri),
-    )
-    return local_uri
+    return (local_uri, fault) if fault else (tracking_uri, None)
 
 
 def server_command(store_uri: str, address: str) -> str:

@@ -6,7 +6,6 @@ another process adds to the same one. MLflow and Lightning are imported where th
 
 import json
 import logging
-import os
 import sqlite3
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from speech_commands_kws.mlflow_store import (
     exclusive_use,
     first_line,
     outage_reported,
+    prepare_client,
     store_fault,
     usable_uri,
 )
@@ -32,14 +32,6 @@ CODE_FOLDER = Path(__file__).resolve().parent
 RECORD_NAME = "mlflow.json"
 PROBE_SECONDS = 1.5
 PARAMS_A_BATCH = 100  # MLflow refuses more in one request
-# With MLflow's own defaults (7 retries) every call to a server that went away blocks for four minutes.
-CLIENT_ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
 
 
 class MlflowRun(NamedTuple):
@@ -64,7 +56,7 @@ def mlflow_logger(
     Raises:
         KwsError: the store refuses, or cannot be written.
     """
-    _prepare_client()
+    prepare_client()
     from mlflow.exceptions import MlflowException
 
     run_folder = Path(run_folder)
@@ -82,11 +74,6 @@ def mlflow_logger(
         ) from error
     write_record(run_folder, MlflowRun(uri, logger.run_id))
     return logger
-
-
-def _prepare_client() -> None:
-    for name, value in CLIENT_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
 
 
 def _open_run(
@@ -229,7 +216,7 @@ def log_to_run(
     if fault:
         LOG.warning("not recorded: no MLflow store at %s (%s)", record.tracking_uri, fault)
         return
-    _prepare_client()
+    prepare_client()
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(record.tracking_uri)

@@ -21,9 +21,10 @@ ROOMS = {
     "torch parts": (1, "augment frontend models"),
     "run-time": (1, "answers backends detector spotter"),
     "trained": (2, "checkpoint complexity spotter_module"),
+    "records": (2, "mlflow_store"),
     "training": (
         3,
-        "data evaluation history step_checkpoint lit_module mel_pictures mlflow_store plots runs schedule "
+        "data evaluation history step_checkpoint lit_module mel_pictures plots runs schedule "
         "steady_logger sweep tracking",
     ),
     "packaging": (3, "packaging"),
@@ -35,11 +36,14 @@ OUTSIDE = {
     "torch parts": {"numpy", "torch", "torchaudio"},
     "run-time": {"numpy", "rich"},
     "trained": {"numpy", "torch"},
-    "packaging": {"numpy", "onnx", "onnxruntime", "onnxscript", "torch"},
+    "records": {"mlflow"},
+    "packaging": {"mlflow", "numpy", "onnx", "onnxruntime", "onnxscript", "torch"},
     "door": {"hydra", "omegaconf"},
 }
 ENGINES = {"onnxruntime", "tensorrt", "tritonclient"}
-ONLY_IN_TRAINING = {"librosa", "matplotlib", "mlflow"}
+ONLY_IN_TRAINING = {"librosa", "matplotlib"}
+# Where MLflow may be used; by the last two inside functions only, since the answers of `infer` need none.
+USES_MLFLOW = {"training", "records", "packaging"}
 # What the base dependencies do not bring, or what is too slow to load for an answer.
 HEAVY = (
     "torch torchaudio lightning mlflow dvc librosa matplotlib onnx optuna sqlalchemy tritonclient"
@@ -111,6 +115,8 @@ def breaks_the_walls(found: Import) -> bool:
         return False
     if package in ENGINES and room == "run-time":
         return found.at_top
+    if package == "mlflow":
+        return room not in USES_MLFLOW or room != "training" and found.at_top
     if package in ONLY_IN_TRAINING:
         return room != "training"
     return room in OUTSIDE and package not in OUTSIDE[room]
@@ -140,6 +146,7 @@ def test_imports_keep_to_the_rooms(
         (breaks_the_walls, "frontend", "import lightning.pytorch"),
         (breaks_the_walls, "spotter_module", "import lightning.pytorch"),
         (breaks_the_walls, "infer", "def run():\n    import mlflow"),
+        (breaks_the_walls, "packaging.registered", "import mlflow"),
     ],
 )
 def test_a_broken_import_is_seen(
@@ -155,6 +162,7 @@ def test_a_broken_import_is_seen(
         ("spotter", "from speech_commands_kws.backends.onnx import OnnxBackend"),
         ("infer", "import hydra\nfrom speech_commands_kws.composition import CONFIG_DIR"),
         ("plots", "import json\nimport matplotlib.pyplot"),
+        ("packaging.registered", "def fetch():\n    import mlflow"),
     ],
 )
 def test_a_good_import_is_left_alone(importer: str, source: str) -> None:

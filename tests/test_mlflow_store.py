@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from speech_commands_kws.errors import KwsError
 from speech_commands_kws.mlflow_store import (
     artifact_folder,
     exclusive_use,
+    readable_uri,
     server_command,
     sqlite_uri,
     store_fault,
@@ -101,6 +103,23 @@ def test_without_a_server_one_line_names_the_store_and_the_command(
     assert record.levelno == logging.WARNING and "\n" not in message
     assert closed_address in message and uri in message
     assert message.endswith(server_command(uri, closed_address))
+
+
+def test_reading_follows_the_same_rule_and_makes_no_store(
+    closed_address: str, web_address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    local = sqlite_uri(tmp_path / "mlflow.db")
+    with pytest.raises(
+        KwsError, match="at http.*refused.* or at sqlite.*no such file.*train first"
+    ):
+        readable_uri(closed_address, tmp_path, PROBE_SECONDS)
+    with pytest.raises(KwsError, match="expected an MLflow store at sqlite"):
+        readable_uri(None, tmp_path, PROBE_SECONDS)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mlflow.db").touch()
+    assert readable_uri(closed_address, tmp_path, PROBE_SECONDS) == local
+    assert readable_uri(f"{web_address}/mlflow", tmp_path, 1) == f"{web_address}/mlflow"
+    assert not caplog.records
 
 
 def test_server_command_shows_the_store_at_the_address_asked_for() -> None:

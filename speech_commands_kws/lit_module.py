@@ -25,8 +25,8 @@ LOG = logging.getLogger(__name__)
 class KeywordModule(lightning.LightningModule):
     """Cross-entropy training of a spotter.
 
-    Every random number of a step (augmentation, dropout) follows from (seed, epoch, batch index), so that a run that
-    was interrupted goes on to the very weights it would have reached.
+    Every random number of a step (augmentation, dropout) follows from (seed, epoch, batch index, rank), so that a run
+    that was interrupted goes on to the very weights it would have reached.
 
     Args:
         spotter: trained in place.
@@ -100,7 +100,7 @@ class KeywordModule(lightning.LightningModule):
     def on_validation_start(self) -> None:
         if self.epoch_seconds:
             rate = self.epoch_clips * self.trainer.world_size / self.epoch_seconds
-            self.log("clips_per_second", rate)
+            self.log("clips_per_second", rate, sync_dist=True)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         waveform, targets = batch

@@ -9,14 +9,16 @@ import lightning
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning.pytorch.loggers.logger import DummyLogger
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws import plots, runs, tracking
+from speech_commands_kws import data_parallel, plots, runs, tracking
 from speech_commands_kws.complexity import complexity
 from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.packed import INT16_SCALE
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.further_processes import is_first_process
 from speech_commands_kws.labels import SILENCE
 from speech_commands_kws.lit_module import KeywordModule
 from speech_commands_kws.spotter_module import SpotterModule
@@ -37,7 +39,10 @@ def train(cfg: DictConfig, folder: Path) -> float:
     if cfg.data.get("description"):
         LOG.info("data: %s", cfg.data.description)
     datamodule = KeywordDataModule(
-        source=build(cfg.data.source), task=build(cfg.task), **OmegaConf.to_object(cfg.loader)
+        source=build(cfg.data.source),
+        task=build(cfg.task),
+        shard=data_parallel.own_shard(cfg.trainer),
+        **OmegaConf.to_object(cfg.loader),
     )
     datamodule.setup()
     module = build_module(cfg, datamodule)
@@ -45,14 +50,17 @@ def train(cfg: DictConfig, folder: Path) -> float:
     for callback in callbacks.values():
         if isinstance(callback, lightning.pytorch.callbacks.ModelCheckpoint):
             callback.dirpath = str(folder / runs.CHECKPOINTS)
-    logger = build(cfg.logger, run_folder=folder) if cfg.logger else None
+    records = cfg.logger and is_first_process()
+    logger = build(cfg.logger, run_folder=folder) if records else None
     tracking.log_start(logger, OmegaConf.to_container(cfg, resolve=True), module.facts)
     trainer = build(
         cfg.trainer,
         default_root_dir=folder,
         callbacks=list(callbacks.values()),
-        logger=logger or False,
+        logger=logger or DummyLogger(),
     )
+    if isinstance(trainer.strategy, data_parallel.LocalDDP):
+        trainer.strategy.hand_out(OmegaConf.to_container(cfg, resolve=True), folder)
     checkpoint = runs.checkpoint_of(folder, runs.LAST) if cfg.resume else None
     LOG.info("run: %s; after an interruption: kws train resume=true run=%s", folder, folder)
     trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -60,11 +68,16 @@ def train(cfg: DictConfig, folder: Path) -> float:
         raise KwsError(
             f"interrupted; go on with: python -m speech_commands_kws.train resume=true run={folder}"
         )
-    pictures = plots.plot_curves(callbacks["history"].rows, folder / "plots")
-    tracking.log_artifacts(logger, pictures, "plots")
+    if trainer.is_global_zero:
+        pictures = plots.plot_curves(callbacks["history"].rows, folder / "plots")
+        tracking.log_artifacts(logger, pictures, "plots")
     accuracy = float(callbacks["best"].best_model_score)
     LOG.info("best validation accuracy %.4f; run: %s", accuracy, folder)
     return accuracy
+
+
+def is_multirun() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
@@ -73,9 +86,11 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
         folder = runs.find_run(cfg.run, cfg.paths.runs).absolute()
         saved = OmegaConf.load(folder / runs.CONFIG_FILE)
         refuse_changes(cfg, saved)
+        data_parallel.check_processes(saved.trainer, is_multirun())
         return folder, OmegaConf.merge(saved, {"resume": True, "logger": cfg.logger})
+    data_parallel.check_processes(cfg.trainer, is_multirun())
     resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+    if is_multirun():
         folder = Path(HydraConfig.get().runtime.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
     else:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from speech_commands_kws.data.packed import INT16_SCALE, PackedClips, pack_folder
-from speech_commands_kws.data.sampler import EpochBatches, ResumableLoader
+from speech_commands_kws.data.sampler import EpochBatches, ResumableLoader, Shard
 from speech_commands_kws.data.task import Task
 from speech_commands_kws.data.tree import (
     SPEECH_COMMANDS_PATTERN,
@@ -99,10 +99,11 @@ class KeywordDataModule(lightning.LightningDataModule):
         task: classes.
         sample_rate: of the packed clips (Hz).
         clip_seconds: length of a clip (seconds).
-        batch_size, evaluation_batch_size: clips.
+        batch_size, evaluation_batch_size: clips, of all processes together.
         silence_volume: largest factor on the noise of silent clips in evaluation.
         cache: folder of packed trees.
         seed: of all drawing.
+        shard: what this process gets of every batch.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class KeywordDataModule(lightning.LightningDataModule):
         silence_volume: float,
         cache: str | Path,
         seed: int,
+        shard: Shard = Shard(),
     ):
         super().__init__()
         self.source = source
@@ -127,6 +129,7 @@ class KeywordDataModule(lightning.LightningDataModule):
         self.silence_volume = silence_volume
         self.cache = Path(cache)
         self.seed = seed
+        self.shard = shard
         self.tree: SpeechTree | None = None
 
     def prepare_data(self) -> None:
@@ -177,6 +180,7 @@ class KeywordDataModule(lightning.LightningDataModule):
             silent_row=SILENT_ROW,
             batch_size=self.batch_size,
             seed=self.seed,
+            shard=self.shard,
         )
         return ResumableLoader(dataset, sampler=batches, batch_size=None)
 
@@ -256,7 +260,8 @@ class KeywordDataModule(lightning.LightningDataModule):
 
     def _evaluation_loader(self, split: str) -> DataLoader:
         clips = self.evaluation_set(split)
-        return DataLoader(EvaluationBatches(clips, self.evaluation_batch_size), batch_size=None)
+        batches = EvaluationBatches(clips, self.evaluation_batch_size, self.shard)
+        return DataLoader(batches, batch_size=None)
 
     def _check_splits(self) -> None:
         counts = {split: len(self._rows(split)[0]) for split in (TRAIN, VALIDATION)}
@@ -269,17 +274,18 @@ class KeywordDataModule(lightning.LightningDataModule):
 
 
 class EvaluationBatches(Dataset):
-    """Batches of evaluation clips in order: an index to ((B, T) waveforms, (B,) targets)."""
+    """The shard of batches of evaluation clips in order: an index to ((B, T) waveforms, (B,) targets)."""
 
-    def __init__(self, clips: Clips, batch_size: int):
+    def __init__(self, clips: Clips, batch_size: int, shard: Shard):
         self.clips = clips
         self.batch_size = batch_size
+        self.shard = shard
 
     def __len__(self) -> int:
-        return -(-len(self.clips) // self.batch_size)
+        return self.shard.n_batches(len(self.clips), self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        part = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        part = self.shard.part(index, len(self.clips), self.batch_size)
         return torch.from_numpy(self.clips.waveforms(part)), torch.from_numpy(
             self.clips.targets[part]
         )

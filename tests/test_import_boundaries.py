@@ -24,12 +24,14 @@ ROOMS = {
     "records": (2, "mlflow_store"),
     "training": (
         3,
-        "data evaluation history step_checkpoint lit_module mel_pictures plots runs schedule "
+        "data data_parallel evaluation further_processes "
+        "history step_checkpoint lit_module mel_pictures plots runs schedule "
         "steady_logger sweep tracking",
     ),
     "packaging": (3, "packaging"),
     "door": (4, "composition"),
     "commands": (5, "benchmark commands describe evaluate export infer listen serve train"),
+    "processes of train": (6, "train_rank"),
 }
 OUTSIDE = {
     "ground": {"numpy", "soundfile", "soxr"},

@@ -71,7 +71,7 @@ def readable_uri(tracking_uri: str | None, local_store: str | Path, probe_second
         server = f"at {tracking_uri} ({fault}) or " if fault else ""
         raise KwsError(
             f"expected an MLflow store {server}at {uri}, found none ({missing}): "
-            "train first, start the server, or name another with tracking_uri="
+            "train first, start the server, or name another tracking_uri"
         )
     return uri
 
@@ -80,7 +80,7 @@ def _choose_store(
     tracking_uri: str | None, local_store: str | Path, probe_seconds: float
 ) -> tuple[str, str | None]:
     """The address of the store, and why it is not the server that was asked for."""
-    if tracking_uri and not _is_server(tracking_uri):
+    if tracking_uri and not is_server(tracking_uri):
         return _absolute(tracking_uri), None
     local_uri = sqlite_uri(Path(local_store) / STORE_NAME)
     if not tracking_uri:
@@ -105,7 +105,7 @@ def store_fault(uri: str, seconds: float) -> str | None:
     """
     if uri.startswith(SQLITE_PREFIX):
         return None if _sqlite_path(uri).is_file() else "no such file"
-    if not _is_server(uri):
+    if not is_server(uri):
         return None
     answers: SimpleQueue[str | None] = SimpleQueue()
     # In a thread, because neither the look-up of a name nor addresses tried in turn obey one time limit.
@@ -128,7 +128,7 @@ def _server_fault(uri: str, seconds: float) -> str | None:
     return None if answer == HEALTHY else "something else answers there"
 
 
-def _is_server(uri: str) -> bool:
+def is_server(uri: str) -> bool:
     return urlsplit(uri).scheme in ("http", "https")
 
 

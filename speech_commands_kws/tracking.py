@@ -4,41 +4,49 @@ A run folder remembers its MLflow run (`mlflow.json`), so that a resumed trainin
 another process adds to the same one. MLflow and Lightning are imported where they are used: both take seconds.
 """
 
-import json
 import logging
 import sqlite3
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.mlflow_run import (
+    RUNNING,
+    MlflowRun,
+    begin_run,
+    client_of,
+    read_record,
+    write_record,
+)
 from speech_commands_kws.mlflow_store import (
-    artifact_folder,
-    exclusive_use,
+    STORE_NAME,
     first_line,
+    is_server,
     outage_reported,
     prepare_client,
+    sqlite_uri,
     store_fault,
     usable_uri,
 )
 
 if TYPE_CHECKING:
-    from lightning.pytorch.loggers import MLFlowLogger
     from mlflow.tracking import MlflowClient
+
+    from speech_commands_kws.steady_logger import SteadyMLFlowLogger
 
 LOG = logging.getLogger(__name__)
 CODE_FOLDER = Path(__file__).resolve().parent
-RECORD_NAME = "mlflow.json"
 PROBE_SECONDS = 1.5
-PARAMS_A_BATCH = 100  # MLflow refuses more in one request
-
-
-class MlflowRun(NamedTuple):
-    """Where the MLflow run of a run folder is found."""
-
-    tracking_uri: str
-    run_id: str
+RETRY_SECONDS = 3.0
+CLOSE_SECONDS = 5.0
+SYSTEM_METRICS_SECONDS = 10.0
+PARENT_TAG = "mlflow.parentRunId"
 
 
 def mlflow_logger(
@@ -47,68 +55,94 @@ def mlflow_logger(
     run_folder: str | Path,
     local_store: str | Path,
     probe_seconds: float = PROBE_SECONDS,
-) -> "MLFlowLogger":
+    retry_seconds: float = RETRY_SECONDS,
+    close_seconds: float = CLOSE_SECONDS,
+    system_metrics: bool = False,
+    system_metrics_seconds: float = SYSTEM_METRICS_SECONDS,
+) -> "SteadyMLFlowLogger":
     """Lightning's logger for the MLflow run of `run_folder`: continued where it exists, otherwise begun.
 
     Where no server answers at `tracking_uri` within `probe_seconds`, or none is named, the record goes to
-    `local_store/mlflow.db`. Any other kind of store (`sqlite:///…`, `databricks`, …) is used as given.
+    `local_store/mlflow.db`. Any other kind of store (`sqlite:///…`, `databricks`, …) is used as given. Where the
+    folder above `run_folder` holds a record, as that of a sweep does, the run is its child: in the same store and
+    experiment.
 
     Raises:
         KwsError: the store refuses, or cannot be written.
     """
     prepare_client()
+    from speech_commands_kws.steady_logger import SteadyMLFlowLogger
+
+    run_folder = Path(run_folder).absolute()
+    parent = read_record(run_folder.parent)
+    if parent and store_fault(parent.tracking_uri, probe_seconds) is None:
+        tracking_uri = parent.tracking_uri
+        experiment_name = _experiment_of(parent) or experiment_name
+    begin = partial(
+        begin_run,
+        experiment_name=experiment_name,
+        name=run_name(run_folder),
+        tags={PARENT_TAG: parent.run_id} if parent else {},
+    )
+    earlier = _earlier_run(run_folder, tracking_uri, probe_seconds)
+    record = earlier or _begin(begin, tracking_uri, local_store, probe_seconds)
+    write_record(run_folder, record)
+    logger = SteadyMLFlowLogger(
+        record,
+        run_folder,
+        begin_locally=partial(begin, sqlite_uri(Path(local_store) / STORE_NAME)),
+        probe_seconds=probe_seconds,
+        retry_seconds=retry_seconds,
+        close_seconds=close_seconds,
+        system_metrics_seconds=system_metrics_seconds if system_metrics else None,
+    )
+    if earlier:
+        logger.log_status(RUNNING)
+    return logger
+
+
+def _earlier_run(
+    run_folder: Path, tracking_uri: str | None, probe_seconds: float
+) -> MlflowRun | None:
+    """The run that the folder remembers, unless its store is gone; a server that is away now may come back."""
+    record = read_record(run_folder)
+    if record is None or store_fault(record.tracking_uri, probe_seconds) is None:
+        return record
+    is_awaited = is_server(record.tracking_uri) and record.tracking_uri == tracking_uri
+    return record if is_awaited else None
+
+
+def _experiment_of(parent: MlflowRun) -> str | None:
+    """The name of its experiment; None where the store no longer knows the run."""
+    client = client_of(parent.tracking_uri)
     from mlflow.exceptions import MlflowException
 
-    run_folder = Path(run_folder)
-    earlier = read_record(run_folder)
-    if earlier and store_fault(earlier.tracking_uri, probe_seconds):
-        earlier = None
-    uri = earlier.tracking_uri if earlier else usable_uri(tracking_uri, local_store, probe_seconds)
     try:
-        with exclusive_use(uri):
-            logger = _open_run(uri, experiment_name, run_folder, earlier)
+        experiment_id = client.get_run(parent.run_id).info.experiment_id
+        return client.get_experiment(experiment_id).name
+    except MlflowException as error:
+        LOG.warning("MLflow does not know the run of the sweep: %s", first_line(error))
+        return None
+
+
+def _begin(
+    begin: Callable[[str], MlflowRun],
+    tracking_uri: str | None,
+    local_store: str | Path,
+    probe_seconds: float,
+) -> MlflowRun:
+    from mlflow.exceptions import MlflowException
+
+    uri = usable_uri(tracking_uri, local_store, probe_seconds)
+    try:
+        return begin(uri)
     except (MlflowException, sqlite3.Error, OSError) as error:
+        if is_server(uri) and store_fault(uri, probe_seconds):  # it has just gone away
+            return _begin(begin, tracking_uri, local_store, probe_seconds)
         raise KwsError(
             f"the MLflow store {uri} refused: {first_line(error)}; name another with"
             " logger.tracking_uri= or logger.experiment_name=, or train without: logger=none"
         ) from error
-    write_record(run_folder, MlflowRun(uri, logger.run_id))
-    return logger
-
-
-def _open_run(
-    uri: str, experiment_name: str, run_folder: Path, earlier: MlflowRun | None
-) -> "MLFlowLogger":
-    from mlflow.tracking import MlflowClient
-
-    from speech_commands_kws.steady_logger import SteadyMLFlowLogger
-
-    client = MlflowClient(uri)
-    if earlier:
-        client.update_run(earlier.run_id, status="RUNNING")
-    else:
-        _ensure_experiment(client, experiment_name, artifact_folder(uri))
-    logger = SteadyMLFlowLogger(
-        experiment_name=experiment_name,
-        run_name=run_name(run_folder),
-        tracking_uri=uri,
-        run_id=earlier and earlier.run_id,
-    )
-    _ = logger.experiment  # Lightning begins the run here
-    return logger
-
-
-def _ensure_experiment(client: "MlflowClient", name: str, artifacts: Path | None) -> None:
-    from mlflow.exceptions import MlflowException
-
-    if client.get_experiment_by_name(name):
-        return
-    try:
-        # Without a location the artifacts of a SQLite store would lie in ./mlruns of the current folder.
-        client.create_experiment(name, artifacts and artifacts.as_uri())
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
-            raise
 
 
 def run_name(run_folder: Path) -> str:
@@ -116,18 +150,23 @@ def run_name(run_folder: Path) -> str:
     return "/".join(run_folder.parts[-2:]) if run_folder.name.isdigit() else run_folder.name
 
 
-def read_record(run_folder: str | Path) -> MlflowRun | None:
-    path = Path(run_folder) / RECORD_NAME
-    return MlflowRun(**json.loads(path.read_text("utf-8"))) if path.is_file() else None
-
-
-def write_record(run_folder: Path, record: MlflowRun) -> None:
-    run_folder.mkdir(parents=True, exist_ok=True)
-    (run_folder / RECORD_NAME).write_text(json.dumps(record._asdict()), "utf-8")
+@contextmanager
+def recorded(logger: "SteadyMLFlowLogger | None") -> Iterator[None]:
+    """A training that `logger` records: at its end, however it ends, what is not delivered yet is."""
+    status = "FAILED"
+    try:
+        yield
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        if logger is not None:
+            logger.close(status)
 
 
 def log_start(
-    logger: "MLFlowLogger | None", config: Mapping[str, Any], facts: Mapping[str, Any]
+    logger: "SteadyMLFlowLogger | None", config: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> None:
     """Record what a training is made of: all hyper-parameters, the resolved `config.yaml`, the code's version.
 
@@ -136,24 +175,23 @@ def log_start(
     """
     if logger is None:
         return
-    client, run_id = logger.experiment, logger.run_id
-    with outage_reported("the configuration"):
-        client.log_dict(run_id, dict(config), "config.yaml")
-        _log_params(client, run_id, flatten(config))
-        for key, value in (_code_version() | dict(facts)).items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                client.log_metric(run_id, key, value)
-            elif not isinstance(value, Mapping):
-                client.set_tag(run_id, key, str(value))
-
-
-def _log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
-    from mlflow.entities import Param
-
-    known = client.get_run(run_id).data.params  # a resumed run has them; MLflow lets none change
-    new = [Param(key, str(value)) for key, value in params.items() if key not in known]
-    for i in range(0, len(new), PARAMS_A_BATCH):
-        client.log_batch(run_id, params=new[i : i + PARAMS_A_BATCH])
+    facts = _code_version() | dict(facts)
+    numbers = {
+        key: value
+        for key, value in facts.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    words = {
+        key: value
+        for key, value in facts.items()
+        if key not in numbers and not isinstance(value, Mapping)
+    }
+    logger.log_hyperparams(flatten(config))
+    logger.log_tags(words)
+    logger.log_metrics(numbers)
+    logger.log_text(
+        yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), "config.yaml"
+    )
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -194,11 +232,16 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def log_artifacts(
-    logger: "MLFlowLogger | None", paths: Iterable[str | Path], artifact_path: str | None = None
+    logger: "SteadyMLFlowLogger | None",
+    paths: Iterable[str | Path],
+    artifact_path: str | None = None,
 ) -> None:
-    """Record files or folders of the training that `logger` records, under the name `artifact_path`."""
+    """Record files or folders of the training that `logger` records, under the name `artifact_path`.
+
+    They must stay where they are until the training is over.
+    """
     if logger is not None:
-        _log_paths(logger.experiment, logger.run_id, paths, artifact_path)
+        logger.log_files(paths, artifact_path)
 
 
 def log_to_run(
@@ -216,10 +259,7 @@ def log_to_run(
     if fault:
         LOG.warning("not recorded: no MLflow store at %s (%s)", record.tracking_uri, fault)
         return
-    prepare_client()
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(record.tracking_uri)
+    client = client_of(record.tracking_uri)
     with outage_reported("the metrics"):
         for key, value in (metrics or {}).items():
             client.log_metric(record.run_id, key, value)

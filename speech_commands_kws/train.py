@@ -46,13 +46,27 @@ def train(cfg: DictConfig, folder: Path) -> float:
     )
     datamodule.setup()
     module = build_module(cfg, datamodule)
+    records = cfg.logger and is_first_process()
+    logger = build(cfg.logger, run_folder=folder) if records else None
+    with tracking.recorded(logger):
+        tracking.log_start(logger, OmegaConf.to_container(cfg, resolve=True), module.facts)
+        accuracy = fit(cfg, folder, module, datamodule, logger)
+    LOG.info("best validation accuracy %.4f; run: %s", accuracy, folder)
+    return accuracy
+
+
+def fit(
+    cfg: DictConfig,
+    folder: Path,
+    module: KeywordModule,
+    datamodule: KeywordDataModule,
+    logger: Any,
+) -> float:
+    """Train, or go on with a training; returns the best validation accuracy."""
     callbacks = {name: build(node) for name, node in cfg.callbacks.items() if node}
     for callback in callbacks.values():
         if isinstance(callback, lightning.pytorch.callbacks.ModelCheckpoint):
             callback.dirpath = str(folder / runs.CHECKPOINTS)
-    records = cfg.logger and is_first_process()
-    logger = build(cfg.logger, run_folder=folder) if records else None
-    tracking.log_start(logger, OmegaConf.to_container(cfg, resolve=True), module.facts)
     trainer = build(
         cfg.trainer,
         default_root_dir=folder,
@@ -71,9 +85,7 @@ def train(cfg: DictConfig, folder: Path) -> float:
     if trainer.is_global_zero:
         pictures = plots.plot_curves(callbacks["history"].rows, folder / "plots")
         tracking.log_artifacts(logger, pictures, "plots")
-    accuracy = float(callbacks["best"].best_model_score)
-    LOG.info("best validation accuracy %.4f; run: %s", accuracy, folder)
-    return accuracy
+    return float(callbacks["best"].best_model_score)
 
 
 def is_multirun() -> bool:

@@ -24,12 +24,12 @@ ROOMS = {
     "records": (2, "mlflow_store"),
     "training": (
         3,
-        "data data_parallel evaluation further_processes "
-        "history step_checkpoint lit_module mel_pictures plots runs schedule "
-        "steady_logger sweep tracking",
+        "data data_parallel evaluation further_processes history lit_module mel_pictures "
+        "mlflow_run outbox plots runs schedule steady_logger step_checkpoint sweep system_metrics "
+        "tracking",
     ),
     "packaging": (3, "packaging"),
-    "door": (4, "composition"),
+    "door": (4, "composition registration"),
     "commands": (5, "benchmark commands describe evaluate export infer listen serve train"),
     "processes of train": (6, "train_rank"),
 }

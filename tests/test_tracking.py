@@ -1,25 +1,22 @@
 import json
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 import yaml
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow_servers import START_SECONDS, Server, free_address
 
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.mlflow_run import RECORD_NAME, MlflowRun, begin_run, write_record
 from speech_commands_kws.mlflow_store import sqlite_uri
 from speech_commands_kws.tracking import (
-    RECORD_NAME,
     flatten,
     git_commit,
     log_artifacts,
@@ -28,22 +25,17 @@ from speech_commands_kws.tracking import (
     log_to_run,
     mlflow_logger,
     read_record,
+    recorded,
     run_name,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVER_START_SECONDS = 180
 CONFIG = {
     "optimizer": {"lr": 0.1, "_target_": "torch.optim.SGD"},
     "data": {"words": [f"word{i}" for i in range(100)], "root": None, "empty": {}},
     "many": {f"key{i}": i for i in range(120)},
 }
 FACTS = {"parameters": 9232, "data.fingerprint": "ab12", "synthetic": True, "frontend": {}}
-
-
-def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def open_logger(store: Path, run_folder: Path, tracking_uri: str | None = None):
@@ -82,7 +74,7 @@ def run_folder(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "figures").mkdir()
     (folder / "figures" / "curves.png").write_bytes(b"png")
     log_artifacts(logger, [folder / "figures"], "figures")
-    logger.finalize("success")
+    logger.close("FINISHED")
     return folder
 
 
@@ -140,11 +132,12 @@ def test_another_process_adds_its_model_and_metrics(client, run_folder, tmp_path
 def test_a_resumed_training_continues_its_run(store, client, tmp_path) -> None:
     first = open_logger(store, tmp_path / "run")
     log_start(first, CONFIG, {})
-    first.finalize("failed")
+    first.close("FAILED")
     second = open_logger(store, tmp_path / "run", free_address())
     assert second.run_id == first.run_id
-    assert client.get_run(first.run_id).info.status == "RUNNING"
     log_start(second, CONFIG | {"optimizer": {"lr": 0.2}, "resume": True}, {})
+    assert second.outbox.close(0)
+    assert client.get_run(first.run_id).info.status == "RUNNING"
     params = client.get_run(first.run_id).data.params
     assert (params["optimizer.lr"], params["resume"]) == ("0.1", "True")
     assert read_config(client, first.run_id, tmp_path)["optimizer"] == {"lr": 0.2}
@@ -172,26 +165,49 @@ def test_a_store_that_refuses_is_one_clear_line(store, tmp_path, client, run_fol
     assert "\n" not in str(caught.value)
 
 
-# A server that goes away
+@pytest.mark.parametrize(
+    ("error", "status"), [(None, "FINISHED"), (ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")]
+)
+def test_however_a_training_ends_its_run_does(store, client, tmp_path, error, status) -> None:
+    logger = open_logger(store, tmp_path / "run")
+    with suppress(ValueError, KeyboardInterrupt), recorded(logger):
+        if error:
+            raise error
+    assert client.get_run(logger.run_id).info.status == status
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [RECORD_NAME]
 
 
-def test_an_outage_costs_the_record_and_not_the_training(tmp_path, caplog, monkeypatch) -> None:
-    from speech_commands_kws.steady_logger import SteadyMLFlowLogger
+# Parent and children
 
-    logger = SteadyMLFlowLogger(tracking_uri=free_address(), run_id="0" * 32)
-    began = time.monotonic()
-    logger.log_metrics({"train_loss": 1.0}, 3)
-    assert time.monotonic() - began < 10
-    (record,) = [each for each in caplog.records if each.name.startswith("speech_commands_kws")]
-    assert "the metrics of step 3" in record.getMessage()
 
-    def fail(*_: object) -> None:
-        raise MlflowException("gone")
+def test_a_trial_is_a_child_in_the_store_and_experiment_of_its_parent(
+    store, client, tmp_path
+) -> None:
+    parent = begin_run(sqlite_uri(store / "mlflow.db"), "of the sweep", "sweep", {})
+    write_record(tmp_path, parent)
+    logger = mlflow_logger(None, "another", tmp_path / "0", tmp_path / "unused")
+    logger.close("FINISHED")
+    child = client.get_run(logger.run_id)
+    assert child.data.tags["mlflow.parentRunId"] == parent.run_id
+    assert child.info.experiment_id == client.get_run(parent.run_id).info.experiment_id
+    assert not (tmp_path / "unused").exists()
 
-    logger._initialized = True
-    monkeypatch.setattr(logger._mlflow_client, "get_run", fail)
-    logger.finalize("success")
-    assert "the end of the run: gone" in caplog.text
+
+def test_a_trial_whose_parent_cannot_be_reached_is_recorded_locally(
+    store, client, tmp_path
+) -> None:
+    write_record(tmp_path, MlflowRun(free_address(), "ab12"))
+    logger = open_logger(store, tmp_path / "0")
+    logger.close("FINISHED")
+    assert client.get_run(logger.run_id).data.tags["mlflow.parentRunId"] == "ab12"
+
+
+def test_a_parent_that_its_store_forgot_does_not_keep_a_trial_from_training(
+    store, tmp_path, caplog
+) -> None:
+    write_record(tmp_path, MlflowRun(sqlite_uri(store / "mlflow.db"), "ab12"))
+    open_logger(store, tmp_path / "0").close("FINISHED")
+    assert "does not know the run of the sweep" in caplog.text
 
 
 def test_an_artifact_that_cannot_be_recorded_is_named(run_folder, tmp_path, caplog) -> None:
@@ -250,32 +266,12 @@ def test_git_commit_outside_a_repository(repository: Path, monkeypatch, capfd) -
 @pytest.fixture(scope="module")
 def server_address(store: Path, run_folder: Path) -> Iterator[str]:
     """A real server, started by the command that a run without one prints, on the same store."""
-    from speech_commands_kws.mlflow_store import server_command
-
-    address = free_address()
-    command = server_command(sqlite_uri(store / "mlflow.db"), address)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    server = subprocess.Popen(
-        command, shell=True, start_new_session=True, env=os.environ | {"PATH": path}
-    )
+    server = Server(store)
     try:
-        await_server(server, address)
-        yield address
+        server.start()
+        yield server.address
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(SERVER_START_SECONDS)
-
-
-def await_server(server: subprocess.Popen, address: str) -> None:
-    deadline = time.monotonic() + SERVER_START_SECONDS
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "the server ended"
-        try:
-            assert urlopen(f"{address}/health", timeout=5).read() == b"OK"
-            return
-        except URLError:
-            time.sleep(0.5)
-    raise AssertionError("the server did not start in time")
+        server.kill()
 
 
 @pytest.mark.integration
@@ -298,7 +294,7 @@ def test_a_training_records_on_the_server(
     log_start(logger, CONFIG, FACTS)
     logger.log_metrics({"train_loss": 0.25}, 0)
     log_artifacts(logger, [Path(__file__)], "plots")
-    logger.finalize("success")
+    logger.close("FINISHED")
     log_model_file(tmp_path / "run", Path(__file__))
     assert not caplog.records and not (tmp_path / "unused").exists()
     client = MlflowClient(server_address)
@@ -319,14 +315,14 @@ def test_runs_that_begin_at_once_share_a_new_store(tmp_path: Path) -> None:
     code = (
         "import sys; from speech_commands_kws.tracking import mlflow_logger;"
         "logger = mlflow_logger(None, 'kws-test', sys.argv[1], sys.argv[2]);"
-        "logger.log_metrics({'loss': 1.0}, 0)"
+        "logger.log_metrics({'loss': 1.0}, 0); logger.close('FINISHED')"
     )
     command = [sys.executable, "-c", code]
     jobs = [
         subprocess.Popen([*command, tmp_path / "runs" / str(i), tmp_path / "store"], cwd=ROOT)
         for i in range(3)
     ]
-    assert [job.wait(SERVER_START_SECONDS) for job in jobs] == [0, 0, 0]
+    assert [job.wait(START_SECONDS) for job in jobs] == [0, 0, 0]
     client = MlflowClient(sqlite_uri(tmp_path / "store" / "mlflow.db"))
     experiment = client.get_experiment_by_name("kws-test")
     runs = client.search_runs([experiment.experiment_id])

@@ -6,7 +6,6 @@ floor. Equal settings give equal trees, byte for byte, as long as the libraries 
 
 import hashlib
 import json
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -37,7 +36,6 @@ from speech_commands_kws.data.words import check_words
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.labels import BACKGROUND_NOISE
 
-LOG = logging.getLogger(__name__)
 # Raise it when equal settings give another tree than before.
 GENERATOR = 2
 FACTS_FILE = "synthetic.json"
@@ -100,7 +98,6 @@ class SyntheticSource:
         """
         check_settings(self)
         root = Path(self.parent).absolute() / f"synthetic-{settings_hash(self)}"
-        LOG.info("Synthetic speech made by espeak-ng, not recordings of people: %s", root)
         if not root.is_dir():
             require_espeak()
             make_whole(root, lambda part: write_tree(self, part))

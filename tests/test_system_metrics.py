@@ -1,0 +1,42 @@
+import time
+from threading import active_count
+
+import pytest
+
+from speech_commands_kws.mlflow_run import MlflowRun
+from speech_commands_kws.system_metrics import SystemMetrics
+
+
+class Box(list):
+    put = list.append
+
+
+@pytest.fixture
+def box() -> Box:
+    return Box()
+
+
+def record(began: float) -> MlflowRun:
+    return MlflowRun("http://127.0.0.1:1", "ab12", began)
+
+
+def test_the_machine_is_measured_every_so_many_seconds(box) -> None:
+    before = active_count()
+    metrics = SystemMetrics(box, record(time.time() - 100), seconds=0.05)
+    while len(box) < 3:
+        time.sleep(0.01)
+    metrics.finish()
+    n_measured = len(box)
+    assert active_count() == before
+    time.sleep(0.15)
+    assert len(box) == n_measured
+    values = box[0]["metrics"]
+    assert 0 <= values["system/cpu_utilization_percentage"] <= 100
+    assert values["system/system_memory_usage_megabytes"] > 10
+    assert all(100 <= item["step"] < 200 for item in box)  # a resumed run goes on where it was
+
+
+def test_a_short_run_is_measured_once(box) -> None:
+    SystemMetrics(box, record(time.time()), seconds=1000).finish()
+    (item,) = box
+    assert item["step"] == 0 and item["metrics"]["system/disk_usage_percentage"] > 0

@@ -77,11 +77,12 @@ def fit(
         trainer.strategy.hand_out(OmegaConf.to_container(cfg, resolve=True), folder)
     checkpoint = runs.checkpoint_of(folder, runs.LAST) if cfg.resume else None
     LOG.info("run: %s; after an interruption: kws train resume=true run=%s", folder, folder)
-    trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
-    if trainer.interrupted:
+    try:
+        trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C
         raise KwsError(
             f"interrupted; go on with: python -m speech_commands_kws.train resume=true run={folder}"
-        )
+        ) from None
     if trainer.is_global_zero:
         pictures = plots.plot_curves(callbacks["history"].rows, folder / "plots")
         tracking.log_artifacts(logger, pictures, "plots")

@@ -1,7 +1,8 @@
 """What every command shares: where the configs lie, what they may instantiate, how a mistake ends the process."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,12 @@ REPOSITORY_CONFIGS = PACKAGE_DIR.parent / "configs"
 CONFIG_DIR = str(
     PACKAGE_DIR / "configs" if (PACKAGE_DIR / "configs").is_dir() else REPOSITORY_CONFIGS
 )
-EXECUTION_WHITELIST = ["speech_commands_kws.*", "torch.optim.*", "lightning.pytorch.*"]
+EXECUTION_WHITELIST = [
+    "speech_commands_kws.*",
+    "torch.optim.*",
+    "lightning.pytorch.*",
+    "optuna.pruners.*",
+]
 
 
 def build(node: Any, **arguments: Any) -> Any:
@@ -28,22 +34,28 @@ def build(node: Any, **arguments: Any) -> Any:
     return instantiate(node, _execution_whitelist_=EXECUTION_WHITELIST, **arguments)
 
 
-def run_command(run: Callable[[Any], float | None], cfg: Any) -> float | None:
+def run_command(run: Callable[[Any], Any], cfg: Any) -> Any:
     """Run a command; a mistake of the user ends it with one line on standard error and status 1.
 
     In a multirun the error is raised instead, because leaving the process would end the other jobs too.
     """
-    try:
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         return checked(run, cfg)
+    with mistakes_end_the_process():
+        return checked(run, cfg)
+
+
+@contextmanager
+def mistakes_end_the_process() -> Iterator[None]:
+    try:
+        yield
     except KwsError as error:
-        if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise
         if not isinstance(error, ReportedError):
             print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
-def checked(run: Callable[[Any], float | None], cfg: Any) -> float | None:
+def checked(run: Callable[[Any], Any], cfg: Any) -> Any:
     """Run a command; a setting or a package that is missing becomes a mistake of the user."""
     try:
         return run(cfg)

@@ -5,7 +5,9 @@ Hydra loads this module at the start of every training, so it imports nothing sl
 
 import json
 import math
+import operator
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ RESULT_NAME = "result.json"
 TABLE_NAME = "comparison.txt"
 TABLE_WIDTH = 160  # of the file; the terminal's own width counts on the terminal
 OK = "ok"
+MAXIMIZE = "maximize"
 BEST_MARK = "* best"
+HIDDEN_KEYS = ("sweep.trial",)  # the name of the folder says it
 
 
 class ComparisonTable(Callback):
@@ -27,10 +31,9 @@ class ComparisonTable(Callback):
     Jobs may run in other processes, so the end reads only what they left on disk.
     """
 
-    def __init__(self, metric: str, maximize: bool) -> None:
-        """Name what `train` returns, for the head of its column, and say whether more of it is better."""
-        self.metric = metric
-        self.maximize = maximize
+    def __init__(self, objectives: Mapping[str, str]) -> None:
+        """Name what `train` returns, in its order, and say whether to maximize or minimize it."""
+        self.objectives = dict(objectives)
         self.started = 0.0
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
@@ -38,26 +41,50 @@ class ComparisonTable(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         if config.hydra.mode == RunMode.MULTIRUN:
-            result = job_result(job_return) | {"seconds": round(time.monotonic() - self.started, 1)}
-            path = Path(config.hydra.runtime.output_dir) / RESULT_NAME
-            path.write_text(json.dumps(result), "utf-8")
+            seconds = round(time.monotonic() - self.started, 1)
+            outcome = (
+                job_return._return_value
+            )  # the public property prints and raises for a failed job
+            folder = Path(config.hydra.runtime.output_dir)
+            if job_return.status == JobStatus.COMPLETED:
+                write_result(folder, job_return.overrides, as_values(outcome), OK, seconds)
+            else:
+                reason = f"{type(outcome).__name__}: {outcome}".splitlines()[0]
+                write_result(folder, job_return.overrides, None, reason, seconds)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         sweep_folder = Path(config.hydra.sweep.dir).resolve()
         results = read_results(sweep_folder)
         if results:
-            show(rank(results, self.maximize), self.metric, sweep_folder)
+            show(rank(results, self.objectives), self.objectives, sweep_folder)
 
 
-def job_result(job_return: JobReturn) -> dict[str, Any]:
-    """What one job was given and what came of it, as plain data."""
-    outcome = job_return._return_value  # the public property prints and raises for a failed job
-    overrides = dict(override.partition("=")[::2] for override in job_return.overrides)
-    if job_return.status == JobStatus.COMPLETED:
-        value = None if outcome is None else float(outcome)
-        return {"overrides": overrides, "value": value, "status": OK}
-    reason = f"{type(outcome).__name__}: {outcome}".splitlines()[0]
-    return {"overrides": overrides, "value": None, "status": reason}
+def as_values(outcome: Any) -> list[float] | None:
+    """What a training returned: a number for each objective, or nothing."""
+    if outcome is None:
+        return None
+    return [float(each) for each in (outcome if isinstance(outcome, (list, tuple)) else [outcome])]
+
+
+def write_result(
+    folder: Path,
+    overrides: Sequence[str],
+    values: list[float] | None,
+    status: str,
+    seconds: float | None = None,
+) -> None:
+    """What one job was given and what came of it; `seconds` and values known before are kept."""
+    result = read_result(folder) or {"values": None, "seconds": None}
+    given = {"values": values, "seconds": seconds}
+    result |= {key: value for key, value in given.items() if value is not None}
+    result |= {"overrides": dict(each.partition("=")[::2] for each in overrides), "status": status}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RESULT_NAME).write_text(json.dumps(result), "utf-8")
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    path = folder / RESULT_NAME
+    return json.loads(path.read_text("utf-8")) if path.is_file() else None
 
 
 def read_results(sweep_folder: Path) -> list[dict[str, Any]]:
@@ -68,30 +95,46 @@ def read_results(sweep_folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def rank(results: list[dict[str, Any]], maximize: bool) -> list[dict[str, Any]]:
-    """Best first; jobs without a finite value last, in the order of their numbers."""
-    sign = -1 if maximize else 1
+def rank(results: list[dict[str, Any]], objectives: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Best first by the first objective; jobs without a finite value last, in the order of their numbers."""
+    sign = -1 if next(iter(objectives.values())) == MAXIMIZE else 1
     numbered = sorted(results, key=lambda result: (len(result["folder"].name), result["folder"]))
     return sorted(
-        numbered, key=lambda result: sign * result["value"] if has_value(result) else math.inf
+        numbered, key=lambda result: sign * result["values"][0] if has_value(result) else math.inf
     )
 
 
 def has_value(result: dict[str, Any]) -> bool:
-    return result["value"] is not None and math.isfinite(result["value"])
+    return bool(result["values"]) and all(map(math.isfinite, result["values"]))
+
+
+def front(results: list[dict[str, Any]], objectives: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The results that no other one is better than in every objective."""
+    signs = [1 if direction == MAXIMIZE else -1 for direction in objectives.values()]
+    scored = [
+        (result, [sign * value for sign, value in zip(signs, result["values"], strict=True)])
+        for result in results
+        if has_value(result) and result["status"] == OK
+    ]
+    return [
+        result
+        for result, score in scored
+        if not any(other != score and all(map(operator.ge, other, score)) for _, other in scored)
+    ]
 
 
 def varied_keys(results: list[dict[str, Any]]) -> list[str]:
     """The overrides that differ between jobs, in the order in which they were given."""
     keys = list(dict.fromkeys(key for result in results for key in result["overrides"]))
+    keys = [key for key in keys if key not in HIDDEN_KEYS]
     return [key for key in keys if len({result["overrides"].get(key) for result in results}) > 1]
 
 
-def show(ranked: list[dict[str, Any]], metric: str, sweep_folder: Path) -> None:
+def show(ranked: list[dict[str, Any]], objectives: Mapping[str, str], sweep_folder: Path) -> None:
     """Print the table and leave it in the sweep's folder."""
     from rich.console import Console
 
-    table = comparison_table(ranked, metric)
+    table = comparison_table(ranked, objectives)
     path = sweep_folder / TABLE_NAME
     with path.open("w", encoding="utf-8") as file:
         Console(file=file, width=TABLE_WIDTH).print(table)
@@ -101,20 +144,27 @@ def show(ranked: list[dict[str, Any]], metric: str, sweep_folder: Path) -> None:
     console.print(where, markup=False, highlight=False, soft_wrap=True)
 
 
-def comparison_table(ranked: list[dict[str, Any]], metric: str) -> Any:
-    """A rich table, one row a job in the order given; the first is marked where it has a value."""
+def comparison_table(ranked: list[dict[str, Any]], objectives: Mapping[str, str]) -> Any:
+    """A rich table, one row a job in the order given; the best are marked, several where several objectives differ."""
     from rich.table import Table
     from rich.text import Text
 
     keys = varied_keys(ranked)
-    table = Table(title=f"{len(ranked)} jobs compared by {metric}")
-    for head in ("", *keys, metric, "seconds", "status", "run"):
+    best = front(ranked, objectives)
+    table = Table(title=f"{len(ranked)} jobs compared by {' and '.join(objectives)}")
+    for head in ("", *keys, *objectives, "seconds", "status", "run"):
         table.add_column(Text(head), overflow="fold")
-    for i, result in enumerate(ranked):
-        mark = BEST_MARK if i == 0 and has_value(result) else ""
+    for result in ranked:
+        mark = BEST_MARK if result in best else ""
         values = [result["overrides"].get(key, "") for key in keys]
-        value = "" if result["value"] is None else f"{result['value']:.4f}"
-        cells = [mark, *values, value, f"{result['seconds']:.1f}", result["status"]]
+        reached = [shown(value) for value in result["values"] or ()]
+        reached += [""] * (len(objectives) - len(reached))
+        seconds = "" if result["seconds"] is None else f"{result['seconds']:.1f}"
+        cells = [mark, *values, *reached, seconds, result["status"]]
         # As Text, because a value such as [computer,lights] would be read as rich markup.
         table.add_row(*map(Text, [*cells, result["folder"].name]), style="bold" if mark else None)
     return table
+
+
+def shown(value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() else f"{value:.4f}"

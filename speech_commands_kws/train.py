@@ -27,14 +27,17 @@ LOG = logging.getLogger(__name__)
 CHANGEABLE = ("resume", "run", "logger", "paths", "hydra", "experiment")
 
 
-def run(cfg: DictConfig) -> float:
-    """Train, or go on with a training; returns the best validation accuracy."""
+def run(cfg: DictConfig) -> float | list[float]:
+    """Train, or go on with a training; returns its objectives: a number, or several where the sweep has several."""
     folder, cfg = open_run(cfg)
     with runs.log_file(folder):
-        return train(cfg, folder)
+        measured = train(cfg, folder)
+    values = [float(measured[name]) for name in cfg.sweep.objectives]
+    return values[0] if len(values) == 1 else values
 
 
-def train(cfg: DictConfig, folder: Path) -> float:
+def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
+    """Returns what was measured, by the names that `sweep.objectives` may have."""
     lightning.seed_everything(cfg.seed, verbose=False)
     if cfg.data.get("description"):
         LOG.info("data: %s", cfg.data.description)
@@ -52,7 +55,9 @@ def train(cfg: DictConfig, folder: Path) -> float:
         tracking.log_start(logger, OmegaConf.to_container(cfg, resolve=True), module.facts)
         accuracy = fit(cfg, folder, module, datamodule, logger)
     LOG.info("best validation accuracy %.4f; run: %s", accuracy, folder)
-    return accuracy
+    return {"validation_accuracy": accuracy} | {
+        name: module.facts[name] for name in ("parameters", "multiply_adds")
+    }
 
 
 def fit(
@@ -80,6 +85,8 @@ def fit(
     try:
         trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:  # what Lightning makes of Ctrl-C
+        if is_multirun():
+            raise KeyboardInterrupt  # ends the other jobs too
         raise KwsError(
             f"interrupted; go on with: python -m speech_commands_kws.train resume=true run={folder}"
         ) from None
@@ -106,6 +113,8 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
     if is_multirun():
         folder = Path(HydraConfig.get().runtime.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
+        # A trial whose process was killed is begun again in its own folder.
+        resolved.resume = (folder / runs.CHECKPOINTS / runs.LAST).is_file()
     else:
         folder = runs.make_run_folder(Path(cfg.paths.runs), cfg.name)
     OmegaConf.save(resolved, folder / runs.CONFIG_FILE)
@@ -168,7 +177,7 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
 
 
 @hydra.main(config_path=CONFIG_DIR, config_name="train", execution_whitelist=EXECUTION_WHITELIST)
-def main(cfg: DictConfig) -> float | None:
+def main(cfg: DictConfig) -> float | list[float] | None:
     return run_command(run, cfg)
 
 

@@ -169,7 +169,9 @@ def process_exits(tree: ast.Module) -> Complaints:
     mains = [node for node in tree.body if getattr(node, "name", "") == "main"]
     in_main = {id(node) for main in mains for node in ast.walk(main)}
     for node in ast.walk(tree):
-        raised = isinstance(node, ast.Name) and node.id == "SystemExit"
+        raised = isinstance(node, ast.Raise) and any(
+            getattr(part, "id", "") == "SystemExit" for part in ast.walk(node)
+        )
         called = isinstance(node, ast.Call) and dotted_name(node.func) in PROCESS_EXITS
         imported = "sys.exit" in imported_names(node)
         if (raised or called or imported) and id(node) not in in_main:

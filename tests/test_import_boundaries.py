@@ -25,12 +25,15 @@ ROOMS = {
     "training": (
         3,
         "data data_parallel evaluation further_processes history lit_module mel_pictures "
-        "mlflow_run outbox plots runs schedule steady_logger step_checkpoint sweep system_metrics "
-        "tracking",
+        "mlflow_run outbox plots pruning runs schedule steady_logger step_checkpoint studies "
+        "sweep system_metrics tracking",
     ),
     "packaging": (3, "packaging"),
     "door": (4, "composition registration"),
-    "commands": (5, "benchmark commands describe evaluate export infer listen serve train"),
+    "commands": (
+        5,
+        "benchmark commands describe evaluate export infer listen serve study_sweeper train",
+    ),
     "processes of train": (6, "train_rank"),
 }
 OUTSIDE = {
@@ -203,6 +206,33 @@ def test_an_answer_needs_the_base_dependencies_only(
     loaded = loaded_after(program, tmp_path, *arguments)
     assert "onnxruntime" in loaded
     assert loaded & set(HEAVY) == set()
+
+
+@pytest.mark.parametrize("command", ["infer", "describe"])
+def test_a_file_answers_where_mlflow_cannot_be_imported(
+    command: str, tiny_onnx: Path, burst_wav: Callable, tmp_path: Path
+) -> None:
+    """A registered model does not, and the message says what to install."""
+    burst_wav("yes.wav", "yes")
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots" / "mlflow.db").touch()
+    barred = (
+        f"import sys; sys.modules['mlflow'] = None; from {PACKAGE}.{command} import main; main()"
+    )
+    given = [] if command == "describe" else ["input=yes.wav"]
+    for model in (tiny_onnx, "models:/speech-commands-kws@champion"):
+        done = subprocess.run(
+            [sys.executable, "-c", barred, f"model={model}", *given, "registry.tracking_uri=null"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+        )
+        if model == tiny_onnx:
+            assert done.returncode == 0, done.stderr
+        else:
+            message = 'error: mlflow is not installed: pip install "speech-commands-kws[train]"\n'
+            assert (done.returncode, done.stdout) == (1, "") and done.stderr.endswith(message)
 
 
 def test_the_public_class_needs_the_base_dependencies_only(tiny_onnx: Path, tmp_path: Path) -> None:

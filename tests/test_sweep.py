@@ -6,17 +6,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra.core.utils import JobReturn, JobStatus
 from rich.console import Console
 
 from speech_commands_kws.sweep import (
     RESULT_NAME,
     TABLE_NAME,
     comparison_table,
-    job_result,
+    front,
     rank,
+    read_result,
     read_results,
     varied_keys,
+    write_result,
 )
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -45,6 +46,7 @@ defaults:
   - _self_
 rate: 0.5
 words: [yes, no]
+sweep: {{objectives: {{accuracy: maximize}}}}
 hydra:
   searchpath: ["file://{CONFIGS}"]
   run: {{dir: single}}
@@ -52,14 +54,13 @@ hydra:
 """
 
 
-def finished(overrides: list[str], value: float | None, status=JobStatus.COMPLETED) -> JobReturn:
-    return JobReturn(overrides=overrides, status=status, _return_value=value)
+ACCURACY = {"accuracy": "maximize"}
 
 
 def result(folder: str, value: float | None, **overrides: str) -> dict:
     return {
         "folder": Path("sweep") / folder,
-        "value": value,
+        "values": None if value is None else [value],
         "overrides": overrides,
         "seconds": 1.25,
         "status": "ok" if value is not None else "KwsError: no",
@@ -78,27 +79,43 @@ def start_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_job_result_keeps_overrides_and_value() -> None:
-    done = job_result(finished(["optimizer.lr=0.1", "+name=a=b", "~logger"], 0.75))
-    assert done == {
+def test_result_keeps_overrides_and_what_was_known_before(tmp_path: Path) -> None:
+    folder = tmp_path / "0"
+    write_result(folder, ["optimizer.lr=0.1", "+name=a=b", "~logger"], [0.75], "ok", 1.5)
+    assert read_result(folder) == {
         "overrides": {"optimizer.lr": "0.1", "+name": "a=b", "~logger": ""},
-        "value": 0.75,
+        "values": [0.75],
+        "seconds": 1.5,
         "status": "ok",
+    }
+    write_result(folder, ["optimizer.lr=0.1"], None, "killed")
+    assert read_result(folder) == {
+        "overrides": {"optimizer.lr": "0.1"},
+        "values": [0.75],
+        "seconds": 1.5,
+        "status": "killed",
     }
 
 
-def test_job_result_of_a_failure_is_its_first_line() -> None:
-    failed = job_result(finished(["lr=1"], ValueError("no\nmore"), JobStatus.FAILED))
-    assert (failed["value"], failed["status"]) == (None, "ValueError: no")
+def test_front_has_what_nothing_else_is_better_than_in_all() -> None:
+    objectives = {"accuracy": "maximize", "cost": "minimize"}
+    values = {"0": [0.9, 10.0], "1": [0.8, 5.0], "2": [0.8, 6.0], "3": [0.9, 10.0], "4": None}
+    results = [
+        result(name, None) | {"values": each, "status": "ok"} for name, each in values.items()
+    ]
+    assert [each["folder"].name for each in front(results, objectives)] == ["0", "1", "3"]
+    results[0]["status"] = "pruned after epoch 1"
+    assert [each["folder"].name for each in front(results, objectives)] == ["1", "3"]
 
 
 @pytest.mark.parametrize(
-    ("maximize", "order"), [(True, ["2", "10", "0", "1", "3"]), (False, ["0", "2", "10", "1", "3"])]
+    ("direction", "order"),
+    [("maximize", ["2", "10", "0", "1", "3"]), ("minimize", ["0", "2", "10", "1", "3"])],
 )
-def test_rank_puts_the_best_first_and_what_has_no_value_last(maximize, order) -> None:
+def test_rank_puts_the_best_first_and_what_has_no_value_last(direction, order) -> None:
     values = {"10": 0.9, "1": math.nan, "3": None, "0": 0.5, "2": 0.9}
     results = [result(folder, value) for folder, value in values.items()]
-    assert [each["folder"].name for each in rank(results, maximize)] == order
+    assert [each["folder"].name for each in rank(results, {"accuracy": direction})] == order
 
 
 def test_varied_keys_leave_out_what_all_jobs_share() -> None:
@@ -109,7 +126,7 @@ def test_varied_keys_leave_out_what_all_jobs_share() -> None:
 def test_table_marks_only_a_best_that_has_a_value() -> None:
     def render(results: list[dict]) -> list[str]:
         text = io.StringIO()
-        Console(file=text, width=120).print(comparison_table(results, "accuracy"))
+        Console(file=text, width=120).print(comparison_table(results, ACCURACY))
         return text.getvalue().splitlines()
 
     lines = render([result("1", 0.93456, words="[yes,no]"), result("0", None, words="[go]")])
@@ -129,8 +146,8 @@ def test_multirun_prints_one_table_and_leaves_it(tmp_path: Path) -> None:
     assert "1.5" in rows[0] and "[yes,no]" in rows[0] and "0.7500" in rows[0] and "2" in rows[0]
     assert str(tmp_path / "sweep" / TABLE_NAME) in done.stdout
     assert (tmp_path / "sweep" / TABLE_NAME).read_text().count("0.7500") == 2
-    values = {each["folder"].name: each["value"] for each in read_results(tmp_path / "sweep")}
-    assert values == {"0": 0.25, "1": 0.25, "2": 0.75, "3": 0.75}
+    values = {each["folder"].name: each["values"] for each in read_results(tmp_path / "sweep")}
+    assert values == {"0": [0.25], "1": [0.25], "2": [0.75], "3": [0.75]}
 
 
 def test_multirun_with_a_failed_job_still_compares_the_others(tmp_path: Path) -> None:
@@ -141,7 +158,7 @@ def test_multirun_with_a_failed_job_still_compares_the_others(tmp_path: Path) ->
         True
     ] * 3
     failed = json.loads((tmp_path / "sweep" / "1" / RESULT_NAME).read_text())
-    assert failed["overrides"] == {"rate": "3"} and failed["value"] is None
+    assert failed["overrides"] == {"rate": "3"} and failed["values"] is None
 
 
 def test_single_run_prints_no_table(tmp_path: Path) -> None:

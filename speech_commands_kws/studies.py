@@ -1,0 +1,218 @@
+"""Studies that several processes share, and that survive every one of them.
+
+A study has all its trials from the start, as waiting ones. A process claims a waiting trial, which the storage grants
+once, and shows that it lives by a time stamp on the trial. A trial whose process is silent is taken over: its numbers
+and its folder stay, so that its training goes on from the last checkpoint.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.exceptions import OptunaError
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from speech_commands_kws.errors import KwsError
+
+SQLITE_PREFIX = "sqlite:///"
+JOURNAL_PREFIX = "journal:///"
+LOCK_SECONDS = 60
+# Attributes of a study and of its trials.
+SPACE = "space"
+SEEN, HOST, ATTEMPTS, REASON = "seen", "host", "attempts", "reason"
+PRUNED_AFTER = "pruned_after_epoch"
+
+
+def open_storage(address: str) -> BaseStorage:
+    """An Optuna storage by its address: `sqlite:///FILE`, any other database address, or `journal:///FILE`.
+
+    A journal file may lie on a disk that several machines share.
+
+    Raises:
+        KwsError: nothing can be opened there, or the database's driver is missing.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    is_journal = address.startswith(JOURNAL_PREFIX)
+    prefix = JOURNAL_PREFIX if is_journal else SQLITE_PREFIX
+    try:
+        if address.startswith(prefix):
+            Path(address.removeprefix(prefix)).parent.mkdir(parents=True, exist_ok=True)
+        if is_journal:
+            return JournalStorage(JournalFileBackend(address.removeprefix(prefix)))
+        patience = {"timeout": LOCK_SECONDS} if address.startswith(SQLITE_PREFIX) else {}
+        return RDBStorage(address, engine_kwargs={"connect_args": patience})
+    except (SQLAlchemyError, ImportError, OSError, ValueError, OptunaError) as error:
+        raise KwsError(
+            f"expected a storage for the study at sweep.storage={address}, got "
+            f"{type(error).__name__}: {str(error).splitlines()[0]}; "
+            "give an address such as sqlite:////folder/studies.db"
+        ) from error
+
+
+class SharedStudy:
+    """One study, seen from one of the processes that work on it.
+
+    Args:
+        name: of the study; a second start with the same name goes on with it.
+        address: of the storage.
+        directions: minimize or maximize, one for each objective.
+        lost_after_seconds: how long a process may be silent before its trials are taken over.
+        beat_seconds: how often this process shows that it lives.
+        attempts: how often a trial is begun, before the death of its processes counts as its failure.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        directions: list[str],
+        lost_after_seconds: float,
+        beat_seconds: float,
+        attempts: int,
+    ):
+        self.lost_after_seconds, self.beat_seconds = lost_after_seconds, beat_seconds
+        self.attempts = attempts
+        self.storage = open_storage(address)
+        self.study = optuna.create_study(
+            study_name=name,
+            storage=self.storage,
+            sampler=RandomSampler(),
+            directions=directions,
+            load_if_exists=True,
+        )
+        wanted = [StudyDirection[direction.upper()] for direction in directions]
+        if self.study.directions != wanted:
+            raise self._other_study("objectives", wanted, self.study.directions)
+
+    def _other_study(self, what: str, wanted: Any, had: Any) -> KwsError:
+        return KwsError(
+            f"expected the {what} that the study {self.study.study_name} began with ({had}), got {wanted}; "
+            f"give the new study another name: sweep.name=..."
+        )
+
+    def check_space(
+        self, distributions: Mapping[str, BaseDistribution], fixed: Mapping[str, Any]
+    ) -> None:
+        """Refuse to mix trials of two searches in one study.
+
+        Raises:
+            KwsError: the study began with another search space or other fixed settings.
+        """
+        space = {name: distribution_to_json(each) for name, each in distributions.items()}
+        space |= {name: str(value) for name, value in fixed.items()}
+        had = self.study.user_attrs.get(SPACE)
+        if had is None:
+            self.study.set_user_attr(SPACE, space)
+        elif had != space:
+            changed = sorted(
+                name for name in had.keys() | space.keys() if had.get(name) != space.get(name)
+            )
+            raise self._other_study(
+                "search",
+                {name: space.get(name) for name in changed},
+                {name: had.get(name) for name in changed},
+            )
+
+    def prepare(self, count: int, points: Iterable[Mapping[str, Any]] | None) -> None:
+        """Have at least `count` trials in all; `points` fixes their parameters, in order."""
+        fixed = list(points) if points is not None else [{}] * count
+        for point in fixed[len(self.study.get_trials(deepcopy=False)) :]:
+            self.study.enqueue_trial(dict(point))
+
+    def trials(self, count: int, *states: TrialState) -> list[FrozenTrial]:
+        """Those among the first `count`, in the order of their numbers; of all states where none is named."""
+        found = self.study.get_trials(deepcopy=False, states=states or None)
+        return sorted((each for each in found if each.number < count), key=lambda each: each.number)
+
+    def claim(self, count: int) -> int | None:
+        """The id of a trial that is now this process's own: a waiting one, or one that its process left."""
+        for trial in self.trials(count, TrialState.WAITING):
+            # The storage lets one process only take a trial out of the waiting state.
+            if self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+                return self._begin(trial)
+        for trial in self.trials(count, TrialState.RUNNING):
+            if self._is_lost(trial):
+                if trial.user_attrs.get(ATTEMPTS, 0) < self.attempts:
+                    return self._begin(trial)
+                self.fail(trial, f"its process was killed, {self.attempts} times")
+        return None
+
+    def _begin(self, trial: FrozenTrial) -> int:
+        self.beat([trial._trial_id])
+        self.storage.set_trial_user_attr(trial._trial_id, HOST, socket.gethostname())
+        begun = trial.user_attrs.get(ATTEMPTS, 0) + 1
+        self.storage.set_trial_user_attr(trial._trial_id, ATTEMPTS, begun)
+        self.storage.set_trial_user_attr(trial._trial_id, PRUNED_AFTER, None)
+        return trial._trial_id
+
+    def _is_lost(self, trial: FrozenTrial) -> bool:
+        return time.time() - trial.user_attrs.get(SEEN, 0.0) > self.lost_after_seconds
+
+    def sampled(
+        self,
+        trial_id: int,
+        sampler: BaseSampler,
+        distributions: Mapping[str, BaseDistribution],
+    ) -> Trial:
+        """The trial with its parameters: those it has, or else new ones."""
+        self.study.sampler = sampler
+        trial = Trial(self.study, trial_id)
+        for name, distribution in distributions.items():
+            trial._suggest(name, distribution)
+        return trial
+
+    def twin(self, trial: Trial, count: int) -> FrozenTrial | None:
+        """A completed trial with the same parameters, whose result a seeded training would only repeat."""
+        done = self.trials(count, TrialState.COMPLETE)
+        return next((each for each in done if each.params == trial.params), None)
+
+    def beat(self, trial_ids: Iterable[int]) -> None:
+        for trial_id in trial_ids:
+            self.storage.set_trial_user_attr(trial_id, SEEN, time.time())
+
+    @contextmanager
+    def kept_alive(self, trial_ids: Iterable[int]) -> Iterator[None]:
+        """Show, while trials run, that they do."""
+        over = threading.Event()
+
+        def beat_on() -> None:
+            while not over.wait(self.beat_seconds):
+                self.beat(trial_ids)
+
+        thread = threading.Thread(target=beat_on, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def release(self, trial_id: int) -> None:
+        """Give a trial back, as if its process had been lost long ago: it can be taken over at once."""
+        self.storage.set_trial_user_attr(trial_id, SEEN, 0.0)
+        begun = self.storage.get_trial(trial_id).user_attrs.get(ATTEMPTS, 1)
+        self.storage.set_trial_user_attr(trial_id, ATTEMPTS, begun - 1)
+
+    def fail(self, trial: Trial | FrozenTrial, reason: str) -> None:
+        self.storage.set_trial_user_attr(trial._trial_id, REASON, reason)
+        self.study.tell(trial.number, state=TrialState.FAIL)
+
+
+def load_trial(name: str, address: str, number: int, pruner: Any) -> Trial:
+    """A running trial of a study, for the process that trains it; its parameters are not sampled anew."""
+    study = optuna.load_study(
+        study_name=name, storage=open_storage(address), sampler=RandomSampler(), pruner=pruner
+    )
+    frozen = study.get_trials(deepcopy=False)[number]
+    return Trial(study, frozen._trial_id)

@@ -133,8 +133,9 @@ def test_another_run_gets_everything(open_outbox, store) -> None:
     assert store.items == numbered(1, 2, 3)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_failure_that_nobody_foresaw_ends_in_no_endless_wait(tmp_path) -> None:
+def test_a_failure_that_nobody_foresaw_ends_in_no_endless_wait(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("threading.excepthook", lambda _: None)
+
     def fail(_: list[Item]) -> int:
         raise ZeroDivisionError
 

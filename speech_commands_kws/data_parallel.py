@@ -6,13 +6,11 @@ each process would make a run folder; `further_processes` starts them instead.
 
 import os
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.experimental.callback import Callback
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
@@ -118,17 +116,3 @@ def check_processes(trainer: Mapping[str, Any], is_multirun: bool) -> None:
             f"trainer=ddp starts its processes itself, but {RANK_VARIABLE} is set, as torchrun and srun do; start the "
             f"command once, without them"
         )
-
-
-class OneProcessEach(Callback):
-    """A Hydra callback: a multirun whose trainings would each use several processes ends before its first job.
-
-    What differs between the jobs is not known then; each job looks at that itself.
-    """
-
-    def on_multirun_start(self, config: Mapping[str, Any], **_: Any) -> None:
-        try:
-            check_processes(config["trainer"], is_multirun=True)
-        except KwsError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(1) from None  # Hydra would only warn of another exception

@@ -34,7 +34,7 @@ ROOMS = {
         5,
         "benchmark commands describe evaluate export infer listen serve study_sweeper train",
     ),
-    "processes of train": (6, "train_rank"),
+    "processes of train": (6, "one_process train_rank"),
 }
 OUTSIDE = {
     "ground": {"numpy", "soundfile", "soxr"},

@@ -5,6 +5,7 @@ import torch
 from tones import SAMPLE_RATE, make_tree, tone
 
 from speech_commands_kws.data.datamodule import KeywordDataModule
+from speech_commands_kws.data.sampler import Shard
 from speech_commands_kws.data.sources import FolderSource
 from speech_commands_kws.data.task import Task
 from speech_commands_kws.data.tree import SPEECH_COMMANDS_PATTERN
@@ -33,7 +34,7 @@ def source(tree, **changes) -> FolderSource:
     return FolderSource(**settings | changes)
 
 
-def datamodule(tree, task=KEYWORDS, **changes) -> KeywordDataModule:
+def datamodule(tree, task=KEYWORDS, shard=Shard(), **changes) -> KeywordDataModule:
     module = KeywordDataModule(
         source(tree, **changes),
         task,
@@ -44,6 +45,7 @@ def datamodule(tree, task=KEYWORDS, **changes) -> KeywordDataModule:
         silence_volume=1.0,
         cache=tree.parent / "packed",
         seed=0,
+        shard=shard,
     )
     module.setup()
     return module
@@ -118,3 +120,19 @@ def test_a_split_without_clips_is_an_error(tree):
 def test_unknown_split_is_an_error(tree):
     with pytest.raises(KwsError, match="'dev'"):
         datamodule(tree).evaluation_set("dev")
+
+
+def test_processes_share_the_clips_of_validation(tree):
+    clips = datamodule(tree).evaluation_set("validation")
+    loaders = [datamodule(tree, shard=Shard(i, 3)).val_dataloader() for i in range(3)]
+    batches = [list(loader) for loader in loaders]
+    assert [len(each) for each in batches] == [
+        3,
+        3,
+        3,
+    ]  # 16 clips in fives, and one that is left over
+    parts = [part for each in zip(*batches, strict=True) for part in each]
+    assert sum(len(targets) for _, targets in parts) == len(clips) == 16
+    heard = sorted(waveform.sum().item() for waveforms, _ in parts for waveform in waveforms)
+    assert heard == sorted(torch.from_numpy(clips.waveforms(slice(None))).sum(1).tolist())
+    assert torch.cat([targets for _, targets in parts]).bincount().tolist() == [4, 4, 4, 4]

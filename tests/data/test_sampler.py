@@ -1,9 +1,11 @@
 import numpy as np
+import pytest
 
-from speech_commands_kws.data.sampler import EpochBatches, ResumableLoader
+from speech_commands_kws.data.sampler import EpochBatches, ResumableLoader, Shard
+from speech_commands_kws.errors import KwsError
 
 
-def make_sampler(seed: int = 0) -> EpochBatches:
+def make_sampler(seed: int = 0, shard: Shard = Shard()) -> EpochBatches:
     return EpochBatches(
         keyword_rows=np.arange(50),
         unknown_rows=np.arange(100, 140),
@@ -12,6 +14,7 @@ def make_sampler(seed: int = 0) -> EpochBatches:
         silent_row=-1,
         batch_size=8,
         seed=seed,
+        shard=shard,
     )
 
 
@@ -65,3 +68,59 @@ def test_state_from_the_end_of_an_epoch_begins_the_next():
     restored = ResumableLoader(np.arange(140), sampler=make_sampler(), batch_size=None)
     restored.load_state_dict(loader.state_dict())
     assert len(list(restored)) == len(loader)
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 4, 8])
+def test_processes_share_every_batch_of_a_single_one(world_size):
+    whole = list(make_sampler())
+    shards = [list(make_sampler(shard=Shard(i, world_size))) for i in range(world_size)]
+    assert {len(batches) for batches in shards} == {len(shards[0])}
+    assert min(len(batch) for batches in shards for batch in batches) >= 1
+    together = [sorted(np.concatenate(parts)) for parts in zip(*shards, strict=True)]
+    assert sorted(np.concatenate(together)) == sorted(np.concatenate(whole))
+    for ours, theirs in zip(together[:-1], whole, strict=False):
+        assert ours == sorted(theirs)
+    sizes = [[len(batch) for batch in parts] for parts in zip(*shards, strict=True)]
+    assert max(max(parts) - min(parts) for parts in sizes) <= 1
+
+
+@pytest.mark.parametrize(
+    ("n_clips", "batch_size", "world_size", "sizes"),
+    [
+        (10, 4, 1, [4, 4, 2]),
+        (9, 4, 1, [4, 4, 1]),
+        (9, 4, 2, [4, 5]),  # a single clip is too few for two
+        (10, 4, 2, [4, 4, 2]),
+        (8, 4, 4, [4, 4]),
+        (3, 4, 3, [3]),
+        (11, 4, 4, [4, 7]),
+    ],
+)
+def test_what_is_left_over_is_a_batch_only_with_a_clip_for_each(
+    n_clips, batch_size, world_size, sizes
+):
+    shards = [Shard(i, world_size) for i in range(world_size)]
+    clips = range(n_clips)
+    assert [shard.n_batches(n_clips, batch_size) for shard in shards] == [len(sizes)] * world_size
+    parts = [
+        [clips[shard.part(i, n_clips, batch_size)] for shard in shards] for i in range(len(sizes))
+    ]
+    assert [sum(map(len, batch)) for batch in parts] == sizes
+    assert sorted(clip for batch in parts for part in batch for clip in part) == list(clips)
+
+
+@pytest.mark.parametrize(("n_clips", "batch_size"), [(2, 8), (8, 2)])
+def test_fewer_clips_than_processes_is_refused(n_clips, batch_size):
+    with pytest.raises(KwsError, match="clip for each of 3 processes.*trainer.devices"):
+        Shard(0, 3).n_batches(n_clips, batch_size)
+
+
+def test_restored_loader_of_a_process_hands_out_the_rest_of_its_shard():
+    shard = Shard(1, 2)
+    whole = ResumableLoader(np.arange(140), sampler=make_sampler(shard=shard), batch_size=None)
+    batches = iter(whole)
+    _ = [next(batches) for _ in range(3)]
+    state, rest = whole.state_dict(), list(batches)
+    restored = ResumableLoader(np.arange(140), sampler=make_sampler(shard=shard), batch_size=None)
+    restored.load_state_dict(state)
+    assert all(np.array_equal(one, other) for one, other in zip(restored, rest, strict=True))

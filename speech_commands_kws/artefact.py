@@ -5,7 +5,7 @@ signal path.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ INPUT = "waveform"
 PROBABILITIES = "probabilities"
 LOGITS = "logits"
 MODEL_FILE = "model.onnx"
+REGISTERED = "models:"  # what the addresses of MLflow's registry begin with
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,23 @@ def newest_export(runs: str | Path) -> Path:
     return max(exports, key=lambda path: (path.stat().st_mtime_ns, str(path)))
 
 
-def locate_model(model: str | Path | None, runs: str | Path) -> Path:
+def locate_model(
+    model: str | Path | None,
+    runs: str | Path,
+    fetch: Callable[[str], Path] | None = None,
+) -> Path:
     """The model file asked for, or the newest export where none is.
+
+    Args:
+        fetch: brings the file of an address such as `models:/<name>@<alias>`.
 
     Raises:
         KwsError: it does not exist, or is no file.
     """
     if model is None:
         return newest_export(runs)
+    if fetch is not None and str(model).startswith(REGISTERED):
+        return fetch(str(model))
     path = ensure_present(Path(str(model)).expanduser())
     if not path.is_file():
         raise KwsError(

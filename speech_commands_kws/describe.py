@@ -55,7 +55,7 @@ def run(cfg: DictConfig) -> float:
     """Write the description to standard output; return the size of the file in bytes."""
     if cfg.format not in WRITERS:
         raise KwsError(f"format must be one of {', '.join(WRITERS)}, got {cfg.format}")
-    model = locate_model(cfg.model, cfg.paths.runs)
+    model = locate_model(cfg.model, cfg.paths.runs, instantiate(cfg.registry))
     facts = describe(model, instantiate(cfg.backend)(model).info)
     WRITERS[cfg.format](facts, sys.stdout)
     return float(facts["bytes"])

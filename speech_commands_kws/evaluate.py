@@ -74,7 +74,7 @@ def find_model(cfg: DictConfig) -> tuple[Path, Path | None]:
     if cfg.model is None:
         folder = runs.find_run(cfg.run, cfg.paths.runs)
         return runs.checkpoint_of(folder, runs.BEST, runs.LAST), folder
-    path = locate_model(cfg.model, cfg.paths.runs)
+    path = locate_model(cfg.model, cfg.paths.runs, build(cfg.registry))
     around = (path.absolute().parent, path.absolute().parent.parent)
     return path, next((folder for folder in around if (folder / runs.CONFIG_FILE).is_file()), None)
 

@@ -1,6 +1,9 @@
-"""Export a trained spotter to ONNX: `python -m speech_commands_kws.export [run=latest|FOLDER]`."""
+"""Export a trained spotter to ONNX, and register it on request: `kws export [run=latest|FOLDER] [register=true]`."""
 
 import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -9,19 +12,25 @@ from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws import runs, tracking
 from speech_commands_kws.artefact import ArtefactInfo
-from speech_commands_kws.checkpoint import load_spotter
+from speech_commands_kws.backends.onnx import OnnxBackend
+from speech_commands_kws.checkpoint import load_spotter, read_checkpoint
 from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
-from speech_commands_kws.data.labelled_split import labelled_split
-from speech_commands_kws.data.tree import VALIDATION
+from speech_commands_kws.data.datamodule import Clips
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.packaging import registry
+from speech_commands_kws.packaging.latency import median_latency_ms
 from speech_commands_kws.packaging.onnx_export import check_parity, trial_waveforms, write_onnx
+from speech_commands_kws.registration import register, required_record, validation_split
 
 LOG = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> float:
-    """Write `model.onnx`; returns its largest difference from the trained module."""
+    """Write the model file; returns its largest difference from the trained module, or a copied file's size."""
+    if cfg.model_uri is not None:
+        return copy_registered(cfg)
     folder, checkpoint = find_checkpoint(cfg)
+    record = required_record(folder) if cfg.register else None
     spotter, facts = load_spotter(checkpoint)
     info = ArtefactInfo(
         labels=tuple(facts.pop("labels")),
@@ -31,10 +40,10 @@ def run(cfg: DictConfig) -> float:
         training=facts | {"run": folder.name, "checkpoint": checkpoint.name},
     )
     output = Path(cfg.output) if cfg.output else folder / runs.MODEL_FILE
-    output.parent.mkdir(parents=True, exist_ok=True)
-    clips = validation_clips(OmegaConf.load(folder / runs.CONFIG_FILE), info, cfg.parity.clips)
-    partial = output.with_name(f".{output.name}.partial")
-    try:
+    saved = OmegaConf.load(folder / runs.CONFIG_FILE)
+    split = validation_split(saved, info)
+    clips = spread_clips(split, cfg.parity.clips)
+    with replacing(output) as partial:
         write_onnx(spotter, info, cfg.opset, partial)
         difference = check_parity(
             spotter,
@@ -43,17 +52,45 @@ def run(cfg: DictConfig) -> float:
             cfg.parity.batch_sizes,
             cfg.parity.tolerance,
         )
+    figures = {
+        registry.PARITY: difference,
+        registry.LATENCY: median_latency_ms(OnnxBackend(output), clips[:1], **cfg.latency),
+        registry.SIZE: output.stat().st_size,
+    }
+    LOG.info(
+        "%s: %d bytes, differs from torch by at most %.1e, takes %.2f ms a clip on one thread",
+        *(output, figures[registry.SIZE], difference, figures[registry.LATENCY]),
+    )
+    tracking.log_to_run(folder, [output], "model", {} if record else figures)
+    if record:
+        step = read_checkpoint(checkpoint)["global_step"]
+        export = registry.Export(output, info, record.run_id, step, clips[:1], figures)
+        register(cfg, record.tracking_uri, export, split, saved)
+    return difference
+
+
+def copy_registered(cfg: DictConfig) -> float:
+    """Copy a registered model to `output`; returns its size in bytes."""
+    if cfg.output is None or cfg.register:
+        raise KwsError("model_uri= copies a registered model: give output=FILE, and no register")
+    source = build(cfg.registry)(cfg.model_uri)
+    output = Path(cfg.output)
+    with replacing(output) as partial:
+        shutil.copyfile(source, partial)
+    LOG.info("%s: %s, %d bytes", output, cfg.model_uri, output.stat().st_size)
+    return float(output.stat().st_size)
+
+
+@contextmanager
+def replacing(output: Path) -> Iterator[Path]:
+    """A file beside `output` to write to, which takes its place when all went well."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        yield partial
         partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)
-    tracking.log_model_file(folder, output)
-    LOG.info(
-        "%s: %d bytes, differs from torch by at most %.1e",
-        output,
-        output.stat().st_size,
-        difference,
-    )
-    return difference
 
 
 def find_checkpoint(cfg: DictConfig) -> tuple[Path, Path]:
@@ -71,16 +108,10 @@ def find_checkpoint(cfg: DictConfig) -> tuple[Path, Path]:
     return folder, checkpoint
 
 
-def validation_clips(saved: DictConfig, info: ArtefactInfo, count: int) -> np.ndarray:
-    """(count, T) validation clips of the data that the run was trained on, spread over the classes."""
-    drawing = {key: saved.loader[key] for key in ("silence_volume", "cache", "seed")}
-    source = build(saved.data.source)
-    split = labelled_split(
-        source, VALIDATION, info.labels, info.sample_rate, info.clip_samples, **drawing
-    )
+def spread_clips(split: Clips, count: int) -> np.ndarray:
+    """(count, T) clips, spread over the classes."""
     chosen = np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)
-    waveforms = np.concatenate(list(split.batches(count)))
-    return waveforms[chosen]
+    return np.concatenate(list(split.batches(count)))[chosen]
 
 
 @hydra.main(config_path=CONFIG_DIR, config_name="export", execution_whitelist=EXECUTION_WHITELIST)

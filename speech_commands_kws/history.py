@@ -4,11 +4,12 @@ from typing import Any
 import lightning
 
 EPOCH = "epoch"
+ACCURACY = "validation_accuracy"
 KEPT = (
     "train_loss",
     "validation_loss",
     "train_accuracy",
-    "validation_accuracy",
+    ACCURACY,
     "learning_rate",
     "clips_per_second",
 )
@@ -31,6 +32,10 @@ class EpochHistory(lightning.Callback):
         metrics["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         self.rows = [row for row in self.rows if row[EPOCH] < trainer.current_epoch]
         self.rows.append({EPOCH: trainer.current_epoch, **metrics})
+        accuracies = [row[ACCURACY] for row in self.rows if ACCURACY in row]
+        if accuracies:
+            # By its last value a record sorts runs, which for the accuracy itself is not the best one.
+            pl_module.log(f"best_{ACCURACY}", max(accuracies), sync_dist=True)
         values = "  ".join(f"{key} {metrics[key]:.4g}" for key in KEPT if key in metrics)
         LOG.info("epoch %d/%d  %s", trainer.current_epoch + 1, trainer.max_epochs, values)
 

@@ -68,7 +68,7 @@ def run(cfg: DictConfig) -> float:
     names = input_names(cfg.input)
     if cfg.format not in WRITERS:
         raise KwsError(f"format must be one of {', '.join(WRITERS)}, got {cfg.format}")
-    model = locate_model(cfg.model, cfg.paths.runs)
+    model = locate_model(cfg.model, cfg.paths.runs, instantiate(cfg.registry))
     if cfg.model is None:
         print(f"model: {display_name(model)}", file=sys.stderr)
     listening = Listening(

@@ -1,0 +1,112 @@
+"""Registers an export with what choosing a model needs: its accuracy, on which clips, and the champion's on these."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from speech_commands_kws import evaluation
+from speech_commands_kws.artefact import ArtefactInfo
+from speech_commands_kws.backends.onnx import OnnxBackend
+from speech_commands_kws.composition import build
+from speech_commands_kws.data.datamodule import Clips
+from speech_commands_kws.data.labelled_split import labelled_split
+from speech_commands_kws.data.tree import VALIDATION
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.mlflow_run import RECORD_NAME, MlflowRun, read_record
+from speech_commands_kws.mlflow_store import store_fault
+from speech_commands_kws.packaging import registry
+from speech_commands_kws.tracking import PROBE_SECONDS
+
+SIZES = ("parameters", "multiply_adds")
+FACTS = ("run", "data", "data_fingerprint", "git_commit")
+
+
+def required_record(folder: Path) -> MlflowRun:
+    """The MLflow run to register an export of this run with; asked before anything is written.
+
+    Raises:
+        KwsError: the run has none, or its store does not answer.
+    """
+    record = read_record(folder)
+    if record is None:
+        raise KwsError(
+            f"expected a run that MLflow knows, {folder} has no {RECORD_NAME}: "
+            "train with logger=mlflow, or export without register=true"
+        )
+    fault = store_fault(record.tracking_uri, PROBE_SECONDS)
+    if fault:
+        raise KwsError(
+            f"expected the run's MLflow store at {record.tracking_uri}, it does not answer ({fault}): "
+            "start it, or export without register=true"
+        )
+    return record
+
+
+def validation_split(saved: DictConfig, info: ArtefactInfo) -> Clips:
+    """The validation clips of the data that a run, with this configuration, was trained on."""
+    drawing = {key: saved.loader[key] for key in ("silence_volume", "cache", "seed")}
+    source = build(saved.data.source)
+    return labelled_split(
+        source, VALIDATION, info.labels, info.sample_rate, info.clip_samples, **drawing
+    )
+
+
+def register(
+    cfg: DictConfig, uri: str, export: registry.Export, split: Clips, saved: DictConfig
+) -> str:
+    """Register an export, scored on its validation split; returns the number of the version.
+
+    Args:
+        cfg: of the command `export`.
+        uri: the store that holds the run.
+        export: with the figures that need no clips.
+        saved: the configuration of the run.
+    """
+    settings = cfg.registration
+
+    def champion_accuracy(champion: Path) -> float:
+        backend = OnnxBackend(champion)
+        check_words(backend.info.labels, export.info.labels)
+        return accuracy(backend, validation_split(saved, backend.info), settings.batch_size)
+
+    return registry.register(
+        uri,
+        settings.name,
+        scored(export, split, settings.batch_size),
+        build(settings.gate),
+        champion_accuracy,
+        cfg.registry.cache,
+    )
+
+
+def check_words(labels: Sequence[str], expected: Sequence[str]) -> None:
+    """Raises KwsError where a champion knows other words, whatever their order."""
+    if set(labels) != set(expected):
+        raise KwsError(f"it knows other words: {', '.join(labels)}")
+
+
+def scored(export: registry.Export, split: Clips, batch_size: int) -> registry.Export:
+    """The same with its accuracy, its size and what tells where both come from."""
+    training = export.info.training
+    figures = {registry.ACCURACY: accuracy(OnnxBackend(export.path), split, batch_size)}
+    figures |= {key: training[key] for key in SIZES}
+    facts = {key: str(training[key]) for key in FACTS}
+    facts[registry.EVALUATED_ON] = clips_fingerprint(split, export.info.labels)
+    return replace(export, figures={**export.figures, **figures}, facts=facts)
+
+
+def accuracy(backend: OnnxBackend, split: Clips, batch_size: int) -> float:
+    scores = evaluation.score(
+        lambda waveforms: backend(waveforms)[0], split, backend.info.labels, batch_size
+    )
+    return scores.accuracy
+
+
+def clips_fingerprint(clips: Clips, labels: tuple[str, ...]) -> str:
+    """SHA-256 of the recordings, of which clips of them, and of their classes in words."""
+    words = [labels[target] for target in clips.targets]
+    return sha256(json.dumps([clips.fingerprint, list(clips.names), words]).encode()).hexdigest()

@@ -57,8 +57,14 @@ def client_of(uri: str) -> "MlflowClient":
     return MlflowClient(uri)
 
 
-def begin_run(uri: str, experiment_name: str, name: str, tags: Mapping[str, str]) -> MlflowRun:
-    """A new run in the store at `uri`; the experiment is made where it does not exist.
+def begin_run(
+    uri: str,
+    experiment_name: str,
+    name: str,
+    tags: Mapping[str, str],
+    began: float | None = None,
+) -> MlflowRun:
+    """A new run in the store at `uri`, which began at a time given or now; the experiment is made if need be.
 
     Raises:
         MlflowException, sqlite3.Error, OSError: the store refuses, or cannot be written.
@@ -69,9 +75,10 @@ def begin_run(uri: str, experiment_name: str, name: str, tags: Mapping[str, str]
     with exclusive_use(uri):
         client = client_of(uri)
         experiment_id = ensure_experiment(client, experiment_name, artifact_folder(uri))
+        start_time = int((began or time.time()) * MS_PER_SECOND)
         # With the names of the user and of the program.
-        run = client.create_run(experiment_id, tags=resolve_tags(dict(tags)), run_name=name)
-    return MlflowRun(uri, run.info.run_id, run.info.start_time / MS_PER_SECOND)
+        run = client.create_run(experiment_id, start_time, resolve_tags(dict(tags)), name)
+    return MlflowRun(uri, run.info.run_id, start_time / MS_PER_SECOND)
 
 
 def ensure_experiment(client: "MlflowClient", name: str, artifacts: Path | None) -> str:

@@ -35,7 +35,8 @@ class SteadyMLFlowLogger(Logger):
     Args:
         record: the MLflow run.
         run_folder: remembers the run, and holds what is not delivered.
-        begin_locally: makes a run in the local store, for the case that the run's own store is away at the end.
+        begin_locally: makes a run in the local store, given when it began, for the case that the run's own store is
+            away at the end.
         probe_seconds: within which a server must answer.
         retry_seconds: pause before a server that was away is asked again.
         close_seconds: how long the end of the training waits for a server that is away.
@@ -46,7 +47,7 @@ class SteadyMLFlowLogger(Logger):
         self,
         record: MlflowRun,
         run_folder: Path,
-        begin_locally: Callable[[], MlflowRun],
+        begin_locally: Callable[[float | None], MlflowRun],
         probe_seconds: float,
         retry_seconds: float,
         close_seconds: float,
@@ -135,7 +136,7 @@ class SteadyMLFlowLogger(Logger):
         self.outbox.waiting.clear()
 
     def _copy_to_local_store(self) -> MlflowRun:
-        local = self.begin_locally()
+        local = self.begin_locally(self.record.began)
         items = self.outbox.journal.items()
         server = {SERVER_TAG: self.record.tracking_uri, SERVER_RUN_TAG: self.record.run_id}
         items.append(tags_item(server))

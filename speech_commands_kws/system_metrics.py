@@ -27,7 +27,6 @@ class SystemMetrics:
         self.outbox, self.seconds = outbox, seconds
         self.began = record.began or time.time()
         self.monitor = SystemMetricsMonitor(record.run_id, tracking_uri=record.tracking_uri)
-        self._measure()  # what is used is measured since the call before
         self.finished = Event()
         self.thread = Thread(target=self._run, name="system metrics", daemon=True)
         self.thread.start()
@@ -39,6 +38,7 @@ class SystemMetrics:
 
     def _run(self) -> None:
         is_last = False
+        self._measure()  # the processor's use is since the call before, in the same thread
         while not is_last:
             is_last = self.finished.wait(self.seconds)
             self.outbox.put(self._measure())

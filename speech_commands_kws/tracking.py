@@ -90,7 +90,7 @@ def mlflow_logger(
     logger = SteadyMLFlowLogger(
         record,
         run_folder,
-        begin_locally=partial(begin, sqlite_uri(Path(local_store) / STORE_NAME)),
+        begin_locally=lambda began: begin(sqlite_uri(Path(local_store) / STORE_NAME), began=began),
         probe_seconds=probe_seconds,
         retry_seconds=retry_seconds,
         close_seconds=close_seconds,

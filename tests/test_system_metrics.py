@@ -31,7 +31,7 @@ def test_the_machine_is_measured_every_so_many_seconds(box) -> None:
     time.sleep(0.15)
     assert len(box) == n_measured
     values = box[0]["metrics"]
-    assert 0 <= values["system/cpu_utilization_percentage"] <= 100
+    assert any(item["metrics"]["system/cpu_utilization_percentage"] > 0 for item in box)
     assert values["system/system_memory_usage_megabytes"] > 10
     assert all(100 <= item["step"] < 200 for item in box)  # a resumed run goes on where it was
 

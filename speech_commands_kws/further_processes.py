@@ -63,6 +63,7 @@ class FurtherProcesses:
             torch.set_num_threads(threads_each(self.world_size))
             self.notes = Path(undo.enter_context(TemporaryDirectory(prefix="kws-ranks-")))
             (self.notes / TASK_FILE).write_text(json.dumps(self.task), "utf-8")
+            undo.callback(leave_group)
             undo.callback(self._end)
             for rank in range(1, self.world_size):
                 self.processes[rank] = self._start(rank)
@@ -132,8 +133,6 @@ class FurtherProcesses:
         deadline = time.monotonic() + END_SECONDS
         while time.monotonic() < deadline and None in map(subprocess.Popen.poll, self._all()):
             time.sleep(LOOK_SECONDS)
-        # A later training of this process begins a group of its own.
-        torch.distributed.destroy_process_group()
 
     def _cause(self) -> KwsError | None:
         """The failure of another process behind a lost connection, if that is what this process met."""
@@ -150,6 +149,12 @@ class FurtherProcesses:
 
     def _all(self) -> list[subprocess.Popen]:
         return list(self.processes.values())
+
+
+def leave_group() -> None:
+    """A later training of this process begins a group of its own."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def restore_environment(before: Mapping[str, str | None]) -> None:

@@ -7,6 +7,7 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -152,15 +153,19 @@ def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(tree, tmp_path):
     assert_equal(weights(whole), weights(newest_run(tmp_path / "cut")))
 
 
-def kill_in_mid_epoch(process: subprocess.Popen, root: Path, steps_per_epoch: int) -> None:
+def kill_in_mid_epoch(
+    process: subprocess.Popen, root: Path, steps_per_epoch: int
+) -> list[psutil.Process]:
+    """Returns the processes that the killed one had started."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         for checkpoint in root.glob("plots/runs/*/checkpoints/last.ckpt"):
             step = read_checkpoint(checkpoint)["global_step"]
             if step > steps_per_epoch and step % steps_per_epoch:
+                children = psutil.Process(process.pid).children()
                 process.send_signal(signal.SIGKILL)
                 assert process.wait() == -signal.SIGKILL, "the training ended before it was killed"
-                return
+                return children
         time.sleep(0.01)
     process.kill()
     raise AssertionError("no checkpoint in the middle of an epoch")

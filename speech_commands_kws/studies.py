@@ -16,10 +16,11 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import OptunaError
+from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.study import StudyDirection
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -209,10 +210,15 @@ class SharedStudy:
         self.study.tell(trial.number, state=TrialState.FAIL)
 
 
-def load_trial(name: str, address: str, number: int, pruner: Any) -> Trial:
-    """A running trial of a study, for the process that trains it; its parameters are not sampled anew."""
-    study = optuna.load_study(
+def load_study(name: str, address: str, pruner: BasePruner | None = None) -> Study:
+    """A study that exists, to look at: nothing is sampled from it."""
+    return optuna.load_study(
         study_name=name, storage=open_storage(address), sampler=RandomSampler(), pruner=pruner
     )
+
+
+def load_trial(name: str, address: str, number: int, pruner: BasePruner | None) -> Trial:
+    """A running trial of a study, for the process that trains it; its parameters are not sampled anew."""
+    study = load_study(name, address, pruner)
     frozen = study.get_trials(deepcopy=False)[number]
     return Trial(study, frozen._trial_id)

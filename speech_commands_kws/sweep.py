@@ -22,6 +22,7 @@ TABLE_WIDTH = 160  # of the file; the terminal's own width counts on the termina
 OK = "ok"
 MAXIMIZE = "maximize"
 BEST_MARK = "* best"
+DIGITS = 4
 HIDDEN_KEYS = ("sweep.trial",)  # the name of the folder says it
 
 
@@ -152,11 +153,11 @@ def comparison_table(ranked: list[dict[str, Any]], objectives: Mapping[str, str]
     keys = varied_keys(ranked)
     best = front(ranked, objectives)
     table = Table(title=f"{len(ranked)} jobs compared by {' and '.join(objectives)}")
-    for head in ("", *keys, *objectives, "seconds", "status", "run"):
+    for head in ("", *short_names(keys), *objectives, "seconds", "status", "run"):
         table.add_column(Text(head), overflow="fold")
     for result in ranked:
         mark = BEST_MARK if result in best else ""
-        values = [result["overrides"].get(key, "") for key in keys]
+        values = [shortened(result["overrides"].get(key, "")) for key in keys]
         reached = [shown(value) for value in result["values"] or ()]
         reached += [""] * (len(objectives) - len(reached))
         seconds = "" if result["seconds"] is None else f"{result['seconds']:.1f}"
@@ -164,6 +165,20 @@ def comparison_table(ranked: list[dict[str, Any]], objectives: Mapping[str, str]
         # As Text, because a value such as [computer,lights] would be read as rich markup.
         table.add_row(*map(Text, [*cells, result["folder"].name]), style="bold" if mark else None)
     return table
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """The last part of each key; the whole key where two would read alike."""
+    last = [key.rpartition(".")[2] for key in keys]
+    return [name if last.count(name) == 1 else key for name, key in zip(last, keys, strict=True)]
+
+
+def shortened(value: str) -> str:
+    """A sampled number with the digits that matter."""
+    try:
+        return f"{float(value):.{DIGITS}g}"
+    except ValueError:
+        return value
 
 
 def shown(value: float) -> str:

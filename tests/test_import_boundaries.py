@@ -25,14 +25,14 @@ ROOMS = {
     "training": (
         3,
         "data data_parallel evaluation further_processes history lit_module mel_pictures "
-        "mlflow_run outbox plots pruning runs schedule steady_logger step_checkpoint studies "
-        "sweep system_metrics tracking",
+        "mlflow_run outbox plots pruning runs schedule standings standings_picture steady_logger "
+        "step_checkpoint studies study_plots sweep system_metrics tracking",
     ),
     "packaging": (3, "packaging"),
     "door": (4, "composition registration"),
     "commands": (
         5,
-        "benchmark commands describe evaluate export infer listen serve study_sweeper train",
+        "benchmark commands describe evaluate export infer leaderboard listen serve study_sweeper train",
     ),
     "processes of train": (6, "one_process train_rank"),
 }

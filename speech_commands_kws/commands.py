@@ -1,7 +1,7 @@
 """The console script: `kws train a.b=c -m` equals `python -m speech_commands_kws.train a.b=c -m`.
 
-`infer`, `evaluate` and `describe` also take plain file names, which Hydra's grammar refuses: they
-become one quoted override.
+`infer`, `evaluate` and `describe` also take plain file names, `leaderboard` conditions, which Hydra's
+grammar refuses: they become one quoted override.
 """
 
 import re
@@ -20,10 +20,11 @@ COMMANDS = {
     "export": "write the best checkpoint of a run to ONNX, checked against torch",
     "infer": "name the words in files, folders, patterns or - (standard input)",
     "describe": "show what an exported model says about itself",
+    "leaderboard": "compare the recorded runs of an experiment",
 }
-# The configuration key that plain file names become: a list of them, or one.
+# The configuration key that plain names become: a list of them, or one.
 LIST_KEYS = {"infer": "input"}
-SINGLE_KEYS = {"evaluate": "model", "describe": "model"}
+SINGLE_KEYS = {"evaluate": "model", "describe": "model", "leaderboard": "where"}
 HELP_FLAGS = ("--help", "-h", "help")
 USAGE_STATUS = 2
 # After it everything is a file name, `-m` too.
@@ -95,13 +96,13 @@ def to_overrides(command: str, arguments: list[str]) -> list[str]:
         return overrides
     if any(override.startswith(f"{key}=") for override in overrides):
         raise KwsError(
-            f"file names are given twice, as {names[0]!r} and as {key}=: leave one of them out"
+            f"{key} is given twice, as {names[0]!r} and as {key}=: leave one of them out"
         )
     if command in LIST_KEYS:
         return [*overrides, f"{key}=[{','.join(map(quoted, names))}]"]
     if len(names) > 1:
         raise KwsError(
-            f"`kws {command}` takes one file, got {len(names)}: {' '.join(map(repr, names))}"
+            f"`kws {command}` takes one {key}, got {len(names)}: {' '.join(map(repr, names))}"
         )
     return [*overrides, f"{key}={quoted(names[0])}"]
 

@@ -142,15 +142,19 @@ def test_files_become_one_override() -> None:
     assert to_overrides("describe", ["a b.onnx"]) == ['model="a b.onnx"']
     assert to_overrides("evaluate", ["x.ckpt", "split=test"]) == ["split=test", 'model="x.ckpt"']
     assert to_overrides("infer", []) == []
+    assert to_overrides("leaderboard", ["top=3", "optimizer.lr >= 0.1 and data = tones"]) == [
+        "top=3",
+        'where="optimizer.lr >= 0.1 and data = tones"',
+    ]
 
 
 @pytest.mark.parametrize(
     ("command", "arguments", "reason"),
     [
         ("listen", [], "unknown command 'listen': choose from train, evaluate, export, infer"),
-        ("describe", ["a.onnx", "b.onnx"], "takes one file, got 2"),
-        ("infer", ["a.wav", "input=b.wav"], "given twice"),
-        ("evaluate", ["a.onnx", "model=b.onnx"], "given twice"),
+        ("describe", ["a.onnx", "b.onnx"], "takes one model, got 2"),
+        ("infer", ["a.wav", "input=b.wav"], "input is given twice"),
+        ("evaluate", ["a.onnx", "model=b.onnx"], "model is given twice"),
     ],
 )
 def test_a_senseless_command_line_is_one_line(

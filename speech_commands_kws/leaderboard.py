@@ -1,0 +1,176 @@
+"""Compare the runs of an experiment: `kws leaderboard "optimizer.lr > 0.01" top=10 picture=runs.png`."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from speech_commands_kws import standings
+from speech_commands_kws.audio import display_name
+from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_command
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.mlflow_store import readable_uri
+from speech_commands_kws.standings import Standing
+
+FORMATS = ("table", "json", "csv")
+SHORT = 8  # characters of a fingerprint or a commit
+COUNTS = ("multiply_adds", "parameters")
+LATENCY = "onnx_latency_ms"
+FINISHED = "FINISHED"
+DIRTY_MARK = "*"
+
+
+def run(cfg: DictConfig) -> float:
+    """Write the runs to standard output, the best first; return how many there are."""
+    check_settings(cfg)
+    uri = readable_uri(cfg.tracking_uri, cfg.local_store, cfg.probe_seconds)
+    known = standings.read_standings(uri, cfg.experiment_name)
+    standings.require_metric(known, cfg.metric)
+    kept = filtered(known, cfg.where)
+    ranked = standings.rank(kept, cfg.metric, cfg.descending)
+    columns = OmegaConf.to_object(cfg.columns) if cfg.columns is not None else None
+    if columns is None:
+        columns = standings.varied_settings(ranked, cfg.ignored)
+    standings.require(known, columns, "columns")
+    shown = ranked[: cfg.top]
+    title = f"{len(shown)} of {len(known)} runs of {cfg.experiment_name} by {cfg.metric}, in {uri}"
+    rows = [row(place, standing, cfg.metric, columns) for place, standing in enumerate(shown, 1)]
+    if cfg.format == "table":
+        omitted = columns[cfg.widest :] if cfg.columns is None else []
+        show_table(title, rows, cfg.metric, omitted, cfg.file_width)
+    else:
+        write_data(rows, cfg.format)
+    if cfg.picture is not None:
+        about = f"{len(ranked)} of {len(known)} runs of {cfg.experiment_name}"
+        draw(ranked, f"{about}, {cfg.where}" if cfg.where else about, cfg)
+    return float(len(shown))
+
+
+def check_settings(cfg: DictConfig) -> None:
+    if cfg.format not in FORMATS:
+        raise KwsError(f"format must be one of {', '.join(FORMATS)}, got {cfg.format}")
+    if cfg.top is not None and (not isinstance(cfg.top, int) or cfg.top < 1):
+        raise KwsError(f"top must be a whole number of 1 or more, or null, got {cfg.top!r}")
+    if cfg.columns is not None and not OmegaConf.is_list(cfg.columns):
+        raise KwsError(f"columns must be a list such as [optimizer.lr], got {cfg.columns!r}")
+
+
+def filtered(known: list[Standing], where: str | None) -> list[Standing]:
+    """The runs that meet all conditions; raises KwsError where a name is unknown, or none does."""
+    conditions = standings.parse_conditions(str(where)) if where is not None else []
+    standings.require(known, [condition.name for condition in conditions], "where")
+    kept = [each for each in known if all(condition.holds(each) for condition in conditions)]
+    if not kept:
+        raise KwsError(f"none of the {len(known)} runs meets where={where!r}: ask for less")
+    return kept
+
+
+def row(place: int, standing: Standing, metric: str, columns: list[str]) -> dict[str, Any]:
+    """The facts about a run, in the order in which they are shown."""
+    return {
+        "place": place,
+        "run": standing.run,
+        metric: standing.number(metric),
+        **{name: standing.fields.get(name) for name in columns if name not in ("run", metric)},
+        **{name: _whole(standing.number(name)) for name in COUNTS},
+        LATENCY: standing.number(LATENCY),
+        "data": standing.tags.get("data"),
+        "data_fingerprint": standing.tags.get("data_fingerprint"),
+        "commit": standing.commit,
+        "dirty": standing.dirty,
+        "sweep": standing.sweep,
+        "status": standing.status,
+        "started": standing.started,
+        "run_id": standing.run_id,
+    }
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def write_data(rows: list[dict[str, Any]], form: str) -> None:
+    if form == "json":
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        return
+    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def show_table(
+    title: str, rows: list[dict[str, Any]], metric: str, omitted: list[str], file_width: int
+) -> None:
+    """For reading: short identifiers, and no column in which nothing stands."""
+    shown = [readable(facts, metric, omitted) for facts in rows]
+    table = Table(box=SIMPLE)
+    names = [name for name in shown[0] if any(facts[name] for facts in shown)]
+    for name in names:
+        table.add_column(display_name(name), overflow="fold")
+    for facts in shown:
+        table.add_row(*(display_name(facts[name]) for name in names))
+    width = None if sys.stdout.isatty() else file_width
+    console = Console(file=sys.stdout, width=width, markup=False, emoji=False, highlight=False)
+    console.print(display_name(title), soft_wrap=True)
+    console.print(table)
+    if omitted:
+        names = ", ".join(omitted)
+        console.print(f"The runs also differ in {names}: columns=[...] shows them", soft_wrap=True)
+
+
+def readable(facts: dict[str, Any], metric: str, omitted: list[str]) -> dict[str, str]:
+    """A row as text, blank where there is nothing to say."""
+    fingerprint, commit = ((facts[key] or "")[:SHORT] for key in ("data_fingerprint", "commit"))
+    data = " ".join(filter(None, (facts["data"], fingerprint)))
+    latency = facts[LATENCY]
+    texts = {
+        metric: "" if facts[metric] is None else f"{facts[metric]:.4g}",
+        **{name: "" if facts[name] is None else f"{facts[name]:,}" for name in COUNTS},
+        LATENCY: "" if latency is None else f"{latency:.2f}",
+        "data": data,
+        "commit": commit + DIRTY_MARK * (bool(commit) and facts["dirty"]),
+        "status": "" if facts["status"] == FINISHED else facts["status"],
+        # A trial is named <sweep>/<number>.
+        "sweep": "" if facts["run"].startswith(f"{facts['sweep']}/") else facts["sweep"] or "",
+    }
+    hidden = {"data_fingerprint", "dirty", "started", "run_id", *omitted}
+    return {
+        name: texts[name] if name in texts else rounded(value)
+        for name, value in facts.items()
+        if name not in hidden
+    }
+
+
+def rounded(value: Any) -> str:
+    """Numbers with a fraction, which settings have as text, to four digits; anything else as it is."""
+    number = standings.as_number(value)
+    is_fraction = number is not None and not number.is_integer()
+    return f"{number:.4g}" if is_fraction else "" if value is None else str(value)
+
+
+def draw(ranked: list[Standing], about: str, cfg: DictConfig) -> None:
+    # Here and not above: a table needs no matplotlib.
+    from speech_commands_kws.standings_picture import plot_standings
+
+    path = Path(str(cfg.picture)).expanduser()
+    plot_standings(ranked, cfg.metric, cfg.descending, about, path)
+    print(f"picture: {display_name(path)}", file=sys.stderr)
+
+
+@hydra.main(
+    config_path=CONFIG_DIR, config_name="leaderboard", execution_whitelist=EXECUTION_WHITELIST
+)
+def main(cfg: DictConfig) -> float | None:
+    sys.stdout.reconfigure(errors="backslashreplace")
+    return run_command(run, cfg)
+
+
+if __name__ == "__main__":
+    main()

@@ -109,6 +109,12 @@ def check_processes(trainer: Mapping[str, Any], is_multirun: bool) -> None:
         )
     if not isinstance(strategy, Mapping) or strategy["_target_"] != STRATEGY:
         raise KwsError(f"expected trainer=ddp for several devices, got {given}; add trainer=ddp")
+    gpus = 0 if trainer.get("accelerator") == "cpu" else torch.cuda.device_count()
+    if 0 < gpus < n_processes(trainer):
+        raise KwsError(
+            f"expected a GPU for each device, got {given} with {gpus} GPU: lower trainer.devices, or add "
+            f"trainer.accelerator=cpu"
+        )
     if trainer.get("num_nodes", 1) != 1:
         raise KwsError("expected trainer.num_nodes=1, since trainer=ddp works on one machine")
     if RANK_VARIABLE in os.environ and is_first_process():

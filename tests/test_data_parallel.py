@@ -85,6 +85,13 @@ def test_other_ways_to_several_processes_are_refused(change, message):
         check_processes(DDP | change, is_multirun=False)
 
 
+def test_more_devices_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(KwsError, match="with 1 GPU: .*trainer.accelerator=cpu"):
+        check_processes(DDP | {"accelerator": "auto"}, is_multirun=False)
+    check_processes(DDP, is_multirun=False)
+
+
 def test_processes_that_another_launcher_started_are_refused(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
     with pytest.raises(KwsError, match="LOCAL_RANK is set.*start the command once"):

@@ -26,7 +26,7 @@ ROOMS = {
         3,
         "data data_parallel evaluation further_processes history lit_module mel_pictures "
         "mlflow_run outbox plots pruning runs schedule standings standings_picture steady_logger "
-        "step_checkpoint studies study_plots sweep system_metrics tracking",
+        "step_checkpoint studies study_plots sweep sweep_record system_metrics tracking",
     ),
     "packaging": (3, "packaging"),
     "door": (4, "composition registration"),

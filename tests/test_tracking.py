@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,7 @@ CONFIG = {
     "data": {"words": [f"word{i}" for i in range(100)], "root": None, "empty": {}},
     "many": {f"key{i}": i for i in range(120)},
 }
+START_UP_SECONDS = 5
 FACTS = {"parameters": 9232, "data.fingerprint": "ab12", "synthetic": True, "frontend": {}}
 
 
@@ -175,6 +177,14 @@ def test_however_a_training_ends_its_run_does(store, client, tmp_path, error, st
             raise error
     assert client.get_run(logger.run_id).info.status == status
     assert [path.name for path in (tmp_path / "run").iterdir()] == [RECORD_NAME]
+
+
+def test_a_record_adds_little_to_the_start_of_a_training(client, store, tmp_path) -> None:
+    began = time.monotonic()
+    logger = mlflow_logger(None, "kws-test", tmp_path / "run", store, system_metrics=True)
+    log_start(logger, CONFIG, FACTS)
+    assert time.monotonic() - began < START_UP_SECONDS
+    logger.close("FINISHED")
 
 
 # Parent and children

@@ -279,6 +279,7 @@ def grid(searched: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def is_free(key: str) -> bool:
+    key = key.lstrip("+~")
     return any(key == free or key.startswith((f"{free}.", f"{free}/")) for free in FREE_KEYS)
 
 

@@ -304,3 +304,38 @@ def test_a_mistake_is_one_line(sweep, overrides: list[str], message: str) -> Non
     done = sweep(*overrides)
     assert done.returncode == 1
     assert message in done.stderr and "Traceback" not in done.stderr
+
+
+LAUNCHERS = [
+    ("joblib", "joblib", ["hydra.launcher.n_jobs=2"]),
+    ("submitit_local", "submitit", ["hydra.launcher.timeout_min=5"]),
+    ("ray", "ray", ["+hydra.launcher.ray.init.num_cpus=2"]),
+]
+
+
+@pytest.mark.parametrize("launcher, package, settings", LAUNCHERS, ids=lambda value: str(value))
+def test_two_workers_of_an_engine(tmp_path: Path, sweep, launcher, package, settings) -> None:
+    pytest.importorskip(package)
+    order(tmp_path, 2, "diverge")
+    parallel = [f"hydra/launcher={launcher}", "sweep.jobs=2", *settings]
+    done = sweep(INTERVAL, "sweep.trials=4", "seconds=1.0", *parallel)
+    assert done.returncode == 0, done.stderr
+    states = [trial.state for trial in trials(tmp_path)]
+    assert states == [*[TrialState.COMPLETE] * 2, TrialState.FAIL, TrialState.COMPLETE]
+    workers = {
+        (tmp_path / "begun" / str(number)).read_text("utf-8").split()[1] for number in (0, 1)
+    }
+    assert len(workers) == 2
+    assert len(read_results(tmp_path / "plots/runs/test_sweep")) == 4
+
+
+def test_a_killed_worker_fails_its_trial_alone(tmp_path: Path, sweep) -> None:
+    """As the kernel kills it when memory is short."""
+    pytest.importorskip("submitit")
+    order(tmp_path, 1, "kill always")
+    parallel = ["hydra/launcher=submitit_local", "sweep.jobs=2", "hydra.launcher.timeout_min=5"]
+    done = sweep(INTERVAL, "sweep.trials=4", *parallel)
+    assert done.returncode == 0, done.stderr
+    states = [trial.state for trial in trials(tmp_path)]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, *[TrialState.COMPLETE] * 2]
+    assert trials(tmp_path)[1].user_attrs["reason"]

@@ -114,7 +114,8 @@ def shortened(line: str) -> str:
     for command, config in commands_of(line):
         if command == "train" and not config.resume:
             little = LITTLE_SPEECH if config.data.name == "synthetic" else ""
-            return f"{line} {SHORT} {little}"
+            search = "sweep.trials=2" if config.sweep.storage else ""
+            return f"{line} {SHORT} {search} {little}"
     return line
 
 

@@ -1,9 +1,10 @@
 """Checkpoints are plain data: tensors and JSON-able values, read back without running code from the file."""
 
 import pickle
+import re
 import zipfile
+from importlib import import_module
 from pathlib import Path
-from pydoc import locate
 from typing import Any
 
 import torch
@@ -14,7 +15,9 @@ from speech_commands_kws.spotter_module import SpotterModule
 
 FACTS_KEY = "facts"
 PREFIX = "spotter."
-OWN_CODE = "speech_commands_kws."
+OWN_MODULES = re.compile(r"speech_commands_kws\.(frontend|models\.\w+)", re.ASCII)
+REQUIRED_FACTS = ("labels", "sample_rate", "clip_samples", "frontend", "backbone")
+MESSAGE_CHARACTERS = 200
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -37,29 +40,59 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def load_spotter(path: Path) -> tuple[SpotterModule, dict[str, Any]]:
-    """The trained module, in evaluation mode, and the facts that were stored with it."""
+    """The trained module, in evaluation mode, and the facts that were stored with it.
+
+    Raises:
+        KwsError: the file is no checkpoint of this program, or of another version of it.
+    """
     contents = read_checkpoint(path)
-    facts = contents[FACTS_KEY]
-    spotter = SpotterModule(_build(facts["frontend"]), _build(facts["backbone"]))
+    facts, state = contents[FACTS_KEY], contents.get("state_dict")
+    if not isinstance(facts, dict) or not isinstance(state, dict):
+        raise KwsError(
+            f"expected a checkpoint of this program, {path} has no facts and weights; give another path"
+        )
+    missing = [key for key in REQUIRED_FACTS if key not in facts]
+    if missing:
+        raise KwsError(
+            f"expected a checkpoint of this program, {path} does not tell its {', '.join(missing)}; train again"
+        )
     weights = {
-        name.removeprefix(PREFIX): value
-        for name, value in contents["state_dict"].items()
-        if name.startswith(PREFIX)
+        name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)
     }
-    spotter.load_state_dict(weights)
+    try:
+        spotter = SpotterModule(_build(facts["frontend"]), _build(facts["backbone"]))
+        spotter.load_state_dict(weights)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError) as error:
+        raise KwsError(
+            f"the checkpoint {path} does not fit this version of the program ({_first_line(error)}): train again"
+        ) from None
     return spotter.eval(), facts
 
 
 def _build(node: dict[str, Any]) -> nn.Module:
     arguments = dict(node)
-    target = arguments.pop("_target_")
-    if not target.startswith(OWN_CODE):
+    return _module_class(arguments.pop("_target_", None))(**arguments)
+
+
+def _module_class(target: Any) -> type[nn.Module]:
+    """The class that a checkpoint names: a front-end or backbone of this package and nothing else.
+
+    A name may not lead through what a module imports, to `subprocess.run` perhaps.
+    """
+    module_name, _, name = str(target).rpartition(".")
+    found = None
+    if OWN_MODULES.fullmatch(module_name):
+        try:
+            found = getattr(import_module(module_name), name, None)
+        except ImportError:
+            pass
+    is_module = isinstance(found, type) and issubclass(found, nn.Module)
+    if not is_module or found.__module__ != module_name:
         raise KwsError(
-            f"expected a module of this package in the checkpoint, got {target}; do not use this file"
+            f"expected a module of this package in the checkpoint, got {target!r}; do not use this file"
         )
-    try:
-        return locate(target)(**arguments)
-    except TypeError as error:
-        raise KwsError(
-            f"the checkpoint is of another version of {target} ({error}): train again"
-        ) from None
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:MESSAGE_CHARACTERS] or type(error).__name__

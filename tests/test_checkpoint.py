@@ -24,6 +24,13 @@ BACKBONE = {
     "dropout": 0.1,
     "fast_training": True,
 }
+FACTS = {
+    "labels": ["a", "b", "c"],
+    "sample_rate": 16000,
+    "clip_samples": 16000,
+    "frontend": FRONTEND,
+    "backbone": BACKBONE,
+}
 
 
 def save(path, **changes):
@@ -31,7 +38,7 @@ def save(path, **changes):
 
     backbone = BCResNet(3, 40, 1, 5, 0.1, True)
     state = {f"spotter.backbone.{name}": value for name, value in backbone.state_dict().items()}
-    facts = {"labels": ["a", "b", "c"], "frontend": FRONTEND, "backbone": BACKBONE}
+    facts = FACTS
     torch.save({"state_dict": state, "facts": facts} | changes, path)
     return backbone
 
@@ -62,11 +69,55 @@ def test_checkpoint_of_another_program(tmp_path):
         read_checkpoint(tmp_path / "other.ckpt")
 
 
-def test_foreign_code_is_refused(tmp_path):
-    facts = {"frontend": FRONTEND | {"_target_": "os.system"}, "backbone": BACKBONE}
-    save(tmp_path / "hostile.ckpt", facts=facts)
-    with pytest.raises(KwsError, match="os.system"):
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        # what a module of ours imports is not ours
+        "speech_commands_kws.tracking.subprocess.run",
+        "speech_commands_kws.composition.sys.exit",
+        "speech_commands_kws.frontend.nn.Linear",
+        "speech_commands_kws.models.bc_resnet.nn.Identity",
+        "speech_commands_kws.models.bc_resnet.functional",
+        "speech_commands_kws.models.bc_resnet.training_forward",
+        # ours, but neither front-end nor backbone
+        "speech_commands_kws.composition.build",
+        "speech_commands_kws.frontend",
+        "speech_commands_kws.models.nothing.Module",
+        "speech_commands_kws..frontend.LogMel",
+        "",
+        None,
+    ],
+)
+def test_foreign_code_is_refused(tmp_path, target):
+    node = {"_target_": target, "args": ["touch", str(tmp_path / "executed")]}
+    save(tmp_path / "hostile.ckpt", facts=FACTS | {"frontend": node})
+    with pytest.raises(KwsError, match="do not use this file") as refusal:
         load_spotter(tmp_path / "hostile.ckpt")
+    assert repr(target) in str(refusal.value)
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"facts": None},
+        {"facts": {"labels": ["a"]}},
+        {"facts": {name: value for name, value in FACTS.items() if name != "frontend"}},
+        {"facts": FACTS | {"frontend": FRONTEND | {"n_mels": "many"}}},
+        {"facts": FACTS | {"frontend": "log_mel"}},
+        {"facts": FACTS | {"backbone": BACKBONE | {"depth": 3}}},
+        {"facts": FACTS | {"backbone": BACKBONE | {"sub_bands": 0}}},
+        {"state_dict": None},
+        {"state_dict": {}},
+        {"state_dict": {"spotter.backbone.stem.0.weight": torch.zeros(1)}},
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_one_clear_error(tmp_path, changes):
+    save(tmp_path / "odd.ckpt", **changes)
+    with pytest.raises(KwsError, match="odd.ckpt") as refusal:
+        load_spotter(tmp_path / "odd.ckpt")
+    assert "\n" not in str(refusal.value)
 
 
 def test_code_in_the_file_is_not_run(tmp_path):

@@ -5,6 +5,7 @@ once, and shows that it lives by a time stamp on the trial. A trial whose proces
 and its folder stay, so that its training goes on from the last checkpoint.
 """
 
+import os
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import OptunaError
 from optuna.pruners import BasePruner
@@ -31,8 +33,9 @@ JOURNAL_PREFIX = "journal:///"
 LOCK_SECONDS = 60
 # Attributes of a study and of its trials.
 SPACE = "space"
-SEEN, HOST, ATTEMPTS, REASON = "seen", "host", "attempts", "reason"
+SEEN, OWNER, ATTEMPTS, REASON = "seen", "owner", "attempts", "reason"
 PRUNED_AFTER = "pruned_after_epoch"
+PROCESS_NAMES = Path("/proc/self/ns/pid")
 
 
 def open_storage(address: str) -> BaseStorage:
@@ -138,27 +141,30 @@ class SharedStudy:
 
     def claim(self, count: int) -> int | None:
         """The id of a trial that is now this process's own: a waiting one, or one that its process left."""
-        for trial in self.trials(count, TrialState.WAITING):
-            # The storage lets one process only take a trial out of the waiting state.
-            if self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
-                return self._begin(trial)
         for trial in self.trials(count, TrialState.RUNNING):
             if self._is_lost(trial):
                 if trial.user_attrs.get(ATTEMPTS, 0) < self.attempts:
                     return self._begin(trial)
                 self.fail(trial, f"its process was killed, {self.attempts} times")
+        for trial in self.trials(count, TrialState.WAITING):
+            # The storage lets one process only take a trial out of the waiting state.
+            if self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+                return self._begin(trial)
         return None
 
     def _begin(self, trial: FrozenTrial) -> int:
         self.beat([trial._trial_id])
-        self.storage.set_trial_user_attr(trial._trial_id, HOST, socket.gethostname())
+        self.storage.set_trial_user_attr(trial._trial_id, OWNER, [machine(), os.getpid()])
         begun = trial.user_attrs.get(ATTEMPTS, 0) + 1
         self.storage.set_trial_user_attr(trial._trial_id, ATTEMPTS, begun)
         self.storage.set_trial_user_attr(trial._trial_id, PRUNED_AFTER, None)
         return trial._trial_id
 
     def _is_lost(self, trial: FrozenTrial) -> bool:
-        return time.time() - trial.user_attrs.get(SEEN, 0.0) > self.lost_after_seconds
+        """Its process has been silent for long, or was one of this machine and is gone."""
+        owner, process = trial.user_attrs.get(OWNER, (None, None))
+        is_gone = owner == machine() and not psutil.pid_exists(process)
+        return is_gone or time.time() - trial.user_attrs.get(SEEN, 0.0) > self.lost_after_seconds
 
     def sampled(
         self,
@@ -208,6 +214,12 @@ class SharedStudy:
     def fail(self, trial: Trial | FrozenTrial, reason: str) -> None:
         self.storage.set_trial_user_attr(trial._trial_id, REASON, reason)
         self.study.tell(trial.number, state=TrialState.FAIL)
+
+
+def machine() -> str:
+    """What tells this machine's process numbers from those of others, containers with its host name too."""
+    name = socket.gethostname()
+    return f"{name} {PROCESS_NAMES.readlink()}" if PROCESS_NAMES.is_symlink() else name
 
 
 def load_study(name: str, address: str, pruner: BasePruner | None = None) -> Study:

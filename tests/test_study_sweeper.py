@@ -82,7 +82,7 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen]:
     (tmp_path / "command.yaml").write_text(CONFIG, "utf-8")
 
     def begin(*overrides: str) -> subprocess.Popen:
-        quick = ["sweep.lost_after_seconds=1.0", "sweep.beat_seconds=0.1"]
+        quick = ["sweep.lost_after_seconds=30", "sweep.beat_seconds=0.1"]
         return subprocess.Popen(
             [sys.executable, "command.py", "-m", *quick, *overrides],
             cwd=tmp_path,
@@ -231,7 +231,8 @@ def test_an_interruption_ends_the_sweep_and_loses_nothing(tmp_path: Path, sweep)
 
 
 def test_two_processes_share_the_trials(tmp_path: Path, start) -> None:
-    processes = [start(INTERVAL, "sweep.trials=8", "seconds=0.2") for _ in range(2)]
+    patient = "sweep.lost_after_seconds=60"
+    processes = [start(INTERVAL, "sweep.trials=8", "seconds=0.2", patient) for _ in range(2)]
     outcomes = [process.communicate(timeout=PATIENCE) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outcomes
     assert [trial.state for trial in trials(tmp_path)[:8]] == [TrialState.COMPLETE] * 8

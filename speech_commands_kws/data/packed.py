@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from speech_commands_kws.audio import fit_length, read_audio
+from speech_commands_kws.audio import display_name, fit_length, read_audio
 from speech_commands_kws.data.tree import audio_paths
 from speech_commands_kws.data.whole_folder import make_whole
 from speech_commands_kws.errors import KwsError
@@ -61,8 +61,9 @@ def pack_folder(
     """Open the packed form of a folder; make it first where the folder is new or has changed.
 
     Short clips are centred in zeros, long ones cut to their loudest stretch. A file that is not audio, empty or
-    silent is left out and named in the log.
+    silent, or has a name that is not UTF-8, is left out and named in the log.
     """
+    check_name(root)
     clips, noises = audio_paths(root, pattern)
     folder = cache / _tree_key(root, clips + noises, sample_rate, clip_samples)
     if not folder.is_dir():
@@ -80,10 +81,12 @@ def _tree_key(root: Path, paths: Sequence[str], sample_rate: int, clip_samples: 
         f"{FORMAT_VERSION} {root.resolve()} {sample_rate} {clip_samples}".encode()
     )
     for path in paths:
-        status = (root / path).stat()
-        digest.update(
-            f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape")
-        )
+        try:
+            status = (root / path).stat()
+            state = f"{status.st_size}\0{status.st_mtime_ns}"
+        except OSError as error:  # a link to nothing: it is left out when it is read
+            state = type(error).__name__
+        digest.update(f"{path}\0{state}\n".encode(errors="backslashreplace"))
     return digest.hexdigest()[:KEY_LENGTH]
 
 
@@ -106,7 +109,7 @@ def _pack(
                 continue
             kept.append(path)
             stream.write(samples.tobytes())
-            digest.update(path.encode(errors="surrogateescape"))
+            digest.update(path.encode())
             digest.update(samples.tobytes())
     with (folder / NOISE_FILE).open("wb") as stream:
         for path, waveform in _read_all(root, noises, sample_rate, left_out):
@@ -134,6 +137,7 @@ def _read_all(
 
     def read(path: str) -> np.ndarray | KwsError:
         try:
+            check_name(root / path)
             return read_audio(root / path, sample_rate)
         except KwsError as error:
             return error
@@ -148,6 +152,14 @@ def _read_all(
                     left_out.append(str(waveform))
                 else:
                     yield path, waveform
+
+
+def check_name(path: Path) -> None:
+    """Raises KwsError for a name that is not UTF-8: neither a split list nor a log could hold it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise KwsError(f"{display_name(path)} has a name that is not UTF-8: rename it") from None
 
 
 def _to_int16(waveform: np.ndarray) -> np.ndarray:

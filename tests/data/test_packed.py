@@ -1,4 +1,5 @@
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -115,3 +116,27 @@ def test_interrupted_packing_leaves_nothing_behind(tree, monkeypatch):
     assert list((tree.parent / "packed").iterdir()) == []
     monkeypatch.undo()
     assert len(pack(tree).paths) == 16
+
+
+def test_links_to_nothing_are_left_out_until_they_lead_somewhere(tree, tmp_path):
+    (tree / "yes/link.wav").symlink_to(tmp_path / "later.wav")
+    before = pack(tree)
+    assert len(before.paths) == 16
+    (reason,) = before.left_out
+    assert "yes/link.wav does not exist" in reason
+    soundfile.write(tmp_path / "later.wav", tone("yes", 5), SAMPLE_RATE)
+    assert "yes/link.wav" in pack(tree).paths
+
+
+def test_names_that_are_not_utf_8_are_named_and_left_out(tree):
+    name = os.fsdecode(b"caf\xe9_nohash_0.wav")
+    soundfile.write((tree / "yes/cafe.wav"), tone("yes", 5), SAMPLE_RATE)
+    (tree / "yes/cafe.wav").rename(tree / "yes" / name)
+    (tree / os.fsdecode(b"n\xe9e")).mkdir()
+    (tree / "no/anna_nohash_0.wav").rename(tree / os.fsdecode(b"n\xe9e") / "anna_nohash_0.wav")
+    packed = pack(tree)
+    assert len(packed.paths) == 15 and len(packed.left_out) == 2
+    for reason in packed.left_out:
+        assert "not UTF-8: rename it" in reason
+        reason.encode()
+    assert any(r"yes/caf\udce9_nohash_0.wav" in reason for reason in packed.left_out)

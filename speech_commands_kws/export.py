@@ -37,7 +37,7 @@ def run(cfg: DictConfig) -> float:
         sample_rate=facts.pop("sample_rate"),
         clip_samples=facts.pop("clip_samples"),
         frontend=facts.pop("frontend"),
-        training=facts | {"run": folder.name, "checkpoint": checkpoint.name},
+        training=facts | {"run": tracking.run_name(folder), "checkpoint": checkpoint.name},
     )
     output = Path(cfg.output) if cfg.output else folder / runs.MODEL_FILE
     saved = OmegaConf.load(folder / runs.CONFIG_FILE)

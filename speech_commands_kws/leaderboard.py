@@ -18,6 +18,7 @@ from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.mlflow_store import readable_uri
 from speech_commands_kws.standings import Standing
+from speech_commands_kws.sweep import short_names
 
 FORMATS = ("table", "json", "csv")
 SHORT = 8  # characters of a fingerprint or a commit
@@ -112,8 +113,8 @@ def show_table(
     shown = [readable(facts, metric, omitted) for facts in rows]
     table = Table(box=SIMPLE)
     names = [name for name in shown[0] if any(facts[name] for facts in shown)]
-    for name in names:
-        table.add_column(display_name(name), overflow="fold")
+    for head in short_names(names):
+        table.add_column(display_name(head), overflow="fold")
     for facts in shown:
         table.add_row(*(display_name(facts[name]) for name in names))
     width = None if sys.stdout.isatty() else file_width

@@ -33,14 +33,18 @@ def make_run_folder(runs: Path, name: str) -> Path:
 
 
 def find_run(run: str | Path, runs: str | Path) -> Path:
-    """Folder of a run: `latest` is the newest one below `runs` that has a checkpoint, anything else a path."""
+    """Folder of a run: `latest` is the newest one below `runs` that has a checkpoint.
+
+    Anything else is a path, or the name by which records know a run: `<time>_<name>`, `<sweep>/<number>`.
+    """
     if str(run) != LATEST:
-        folder = Path(run)
-        if not (folder / CONFIG_FILE).is_file():
-            raise KwsError(
-                f"expected the folder of a run at run={run}, found no {CONFIG_FILE} there; give another path"
-            )
-        return folder
+        for folder in (Path(run), Path(runs) / run):
+            if (folder / CONFIG_FILE).is_file():
+                return folder
+        raise KwsError(
+            f"expected the folder of a run at run={run} or below {runs}, found no {CONFIG_FILE} there; "
+            "give another path"
+        )
     checkpoints = [
         path
         for path in Path(runs).rglob(f"{CHECKPOINTS}/*.ckpt")

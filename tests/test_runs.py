@@ -34,6 +34,11 @@ def test_a_run_by_its_path(tmp_path):
     assert runs.find_run(str(folder), tmp_path / "elsewhere") == folder
 
 
+def test_a_run_by_the_name_that_records_know(tmp_path):
+    folder = make_run(tmp_path / "sweep" / "0")
+    assert runs.find_run("sweep/0", tmp_path) == folder
+
+
 @pytest.mark.parametrize("run, message", [("latest", "train first"), ("nowhere", "run=nowhere")])
 def test_no_such_run_is_one_clear_error(tmp_path, run, message):
     with pytest.raises(KwsError, match=message):

@@ -1,6 +1,7 @@
 """Train a keyword spotter: `python -m speech_commands_kws.train [overrides]`."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws import data_parallel, plots, runs, tracking
+from speech_commands_kws.artefact import ArtefactInfo
 from speech_commands_kws.complexity import complexity
 from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
 from speech_commands_kws.data.datamodule import KeywordDataModule
@@ -21,14 +23,23 @@ from speech_commands_kws.errors import KwsError
 from speech_commands_kws.further_processes import is_first_process
 from speech_commands_kws.labels import SILENCE
 from speech_commands_kws.lit_module import KeywordModule
+from speech_commands_kws.overrides import resume_command
+from speech_commands_kws.packaging.latency import onnx_latency_ms
 from speech_commands_kws.spotter_module import SpotterModule
 
 LOG = logging.getLogger(__name__)
+OBJECTIVES = ACCURACY, MULTIPLY_ADDS, PARAMETERS, LATENCY = (
+    "validation_accuracy",
+    "multiply_adds",
+    "parameters",
+    "cpu_latency_ms",
+)
 CHANGEABLE = ("resume", "run", "logger", "paths", "hydra", "experiment")
 
 
 def run(cfg: DictConfig) -> float | list[float]:
     """Train, or go on with a training; returns its objectives: a number, or several where the sweep has several."""
+    check_objectives(cfg.sweep.objectives)
     folder, cfg = open_run(cfg)
     with runs.log_file(folder):
         measured = train(cfg, folder)
@@ -36,8 +47,16 @@ def run(cfg: DictConfig) -> float | list[float]:
     return values[0] if len(values) == 1 else values
 
 
+def check_objectives(objectives: Mapping[str, str]) -> None:
+    unknown = sorted(set(objectives) - set(OBJECTIVES))
+    if unknown or not objectives:
+        raise KwsError(
+            f"expected sweep.objectives among {', '.join(OBJECTIVES)}, got {', '.join(unknown) or 'none'}"
+        )
+
+
 def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
-    """Returns what was measured, by the names that `sweep.objectives` may have."""
+    """Returns what was measured: the objectives, and what costs nothing to tell."""
     lightning.seed_everything(cfg.seed, verbose=False)
     if cfg.data.get("description"):
         LOG.info("data: %s", cfg.data.description)
@@ -55,9 +74,13 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
         tracking.log_start(logger, OmegaConf.to_container(cfg, resolve=True), module.facts)
         accuracy = fit(cfg, folder, module, datamodule, logger)
     LOG.info("best validation accuracy %.4f; run: %s", accuracy, folder)
-    return {"validation_accuracy": accuracy} | {
-        name: module.facts[name] for name in ("parameters", "multiply_adds")
-    }
+    facts = module.facts
+    measured = {ACCURACY: accuracy} | {name: facts[name] for name in (PARAMETERS, MULTIPLY_ADDS)}
+    if LATENCY in cfg.sweep.objectives:
+        keys = ("labels", "sample_rate", "clip_samples", "frontend")
+        info = ArtefactInfo(**{key: facts[key] for key in keys}, training={})
+        measured[LATENCY] = onnx_latency_ms(module.spotter.cpu(), info, **cfg.sweep.latency)
+    return measured
 
 
 def fit(
@@ -81,15 +104,13 @@ def fit(
     if isinstance(trainer.strategy, data_parallel.LocalDDP):
         trainer.strategy.hand_out(OmegaConf.to_container(cfg, resolve=True), folder)
     checkpoint = runs.checkpoint_of(folder, runs.LAST) if cfg.resume else None
-    LOG.info("run: %s; after an interruption: kws train resume=true run=%s", folder, folder)
+    LOG.info("run: %s; after an interruption: %s", folder, resume_command(folder))
     try:
         trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:  # what Lightning makes of Ctrl-C
         if is_multirun():
             raise KeyboardInterrupt  # ends the other jobs too
-        raise KwsError(
-            f"interrupted; go on with: python -m speech_commands_kws.train resume=true run={folder}"
-        ) from None
+        raise KwsError(f"interrupted; go on with: {resume_command(folder)}") from None
     if trainer.is_global_zero:
         pictures = plots.plot_curves(callbacks["history"].rows, folder / "plots")
         tracking.log_artifacts(logger, pictures, "plots")
@@ -107,7 +128,10 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
         saved = OmegaConf.load(folder / runs.CONFIG_FILE)
         refuse_changes(cfg, saved)
         data_parallel.check_processes(saved.trainer, is_multirun())
-        return folder, OmegaConf.merge(saved, {"resume": True, "logger": cfg.logger})
+        resumed = OmegaConf.merge(saved, {"resume": True})
+        if any(key.partition(".")[0] == "logger" for _, key in given_settings()):
+            resumed.logger = cfg.logger
+        return folder, resumed
     data_parallel.check_processes(cfg.trainer, is_multirun())
     resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     if is_multirun():
@@ -121,11 +145,18 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
     return folder, resolved
 
 
+def given_settings() -> list[tuple[str, str]]:
+    """What the command line changes: each override with its key."""
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return [
+        (override, override.lstrip("+~").partition("=")[0].partition("@")[0])
+        for override in overrides
+    ]
+
+
 def refuse_changes(cfg: DictConfig, saved: DictConfig) -> None:
     """A run goes on as it began: of the settings given now only those about the record may differ."""
-    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    for override in given:
-        key = override.lstrip("+~").partition("=")[0].partition("@")[0]
+    for override, key in given_settings():
         wanted, had = OmegaConf.select(cfg, key), OmegaConf.select(saved, key)
         if key.partition(".")[0] not in CHANGEABLE and wanted != had:
             raise KwsError(

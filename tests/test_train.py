@@ -19,7 +19,7 @@ from speech_commands_kws.checkpoint import load_spotter, read_checkpoint
 from speech_commands_kws.composition import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.lit_module import KeywordModule
-from speech_commands_kws.train import refuse_changes, run
+from speech_commands_kws.train import open_run, refuse_changes, run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PATIENCE_SECONDS = 300
@@ -215,6 +215,27 @@ def test_resume_refuses_other_settings(tree, tmp_path, change):
                 HydraConfig.instance().cfg = None
 
 
+@pytest.mark.parametrize(
+    ("given", "tracking_uri"), [([], None), (["logger.tracking_uri=http://x"], "http://x")]
+)
+def test_a_resumed_run_keeps_its_logger_unless_another_is_given(tmp_path, given, tracking_uri):
+    saved_overrides = [f"paths.root={tmp_path}", "logger=none", "name=test"]
+    folder = tmp_path / "plots/runs/one"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints/last.ckpt").touch()
+    with initialize_config_dir(CONFIG_DIR):
+        saved = OmegaConf.to_container(compose("train", saved_overrides), resolve=True)
+        OmegaConf.save(OmegaConf.create(saved), folder / "config.yaml")
+        arguments = [f"paths.root={tmp_path}", "name=test", "resume=true", *given]
+        cfg = compose("train", arguments, return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        try:
+            resumed = open_run(cfg)[1]
+        finally:
+            HydraConfig.instance().cfg = None
+    assert (resumed.logger and resumed.logger.tracking_uri) == tracking_uri
+
+
 def test_averaged_weights_are_what_is_kept(tree, tmp_path):
     settings = ("trainer.max_epochs=1", "+trainer.limit_train_batches=4", EVERY_STEP)
     plain = train(tree, tmp_path, *settings)
@@ -234,3 +255,22 @@ def test_a_short_run_that_has_ended_can_be_asked_to_go_on(tree, tmp_path):
         arguments = overrides(tree, tmp_path, "trainer.max_epochs=1")
         accuracy = run(compose("train", arguments))
         assert run(compose("train", [*arguments, "resume=true"])) == accuracy
+
+
+def test_a_training_returns_the_objectives_of_its_sweep(tree, tmp_path):
+    with initialize_config_dir(CONFIG_DIR):
+        cfg = compose("train", overrides(tree, tmp_path, "trainer.max_epochs=1"))
+    cfg.sweep.objectives = {"cpu_latency_ms": "minimize", "parameters": "minimize"}
+    cfg.sweep.latency.repeats = 3
+    latency_ms, parameters = run(cfg)
+    assert 0 < latency_ms
+    spotter, _ = load_spotter(newest_run(tmp_path) / "checkpoints/best.ckpt")
+    assert parameters == sum(each.numel() for each in spotter.parameters())
+
+
+def test_an_unknown_objective_is_refused(tree, tmp_path):
+    with initialize_config_dir(CONFIG_DIR):
+        cfg = compose("train", overrides(tree, tmp_path, "+sweep.objectives.speed=maximize"))
+    with pytest.raises(KwsError, match="cpu_latency_ms, got speed"):
+        run(cfg)
+    assert not (tmp_path / "plots").exists()

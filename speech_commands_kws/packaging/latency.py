@@ -1,11 +1,18 @@
 """How long a model takes for one clip."""
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+
+from speech_commands_kws.artefact import MODEL_FILE, ArtefactInfo
+from speech_commands_kws.backends.onnx import OnnxBackend
+from speech_commands_kws.packaging.onnx_export import write_onnx
+from speech_commands_kws.spotter_module import SpotterModule
 
 MS_PER_SECOND = 1000
 
@@ -20,3 +27,14 @@ def median_latency_ms(
         backend(waveform)
         durations.append(perf_counter() - began)
     return MS_PER_SECOND * median(durations[warm_up:])
+
+
+def onnx_latency_ms(
+    spotter: SpotterModule, info: ArtefactInfo, opset: int, repeats: int, warm_up: int
+) -> float:
+    """The same of a spotter that is not exported yet, run by onnxruntime on one thread."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / MODEL_FILE
+        write_onnx(spotter, info, opset, path)
+        silence = np.zeros((1, info.clip_samples), np.float32)
+        return median_latency_ms(OnnxBackend(path), silence, repeats, warm_up)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.extras import missing_package
+from speech_commands_kws.overrides import quoted
 
 COMMANDS = {
     "train": "train a keyword spotter on a tree of recordings",
@@ -38,9 +39,6 @@ FLAGS_WITH_VALUE = frozenset(
 FLAGS = frozenset("--help -h --hydra-help --version --resolve --run -r --multirun -m".split())
 # What Hydra reads as an override: `a.b=`, `+a=`, `++a=`, `group/part@package=`, `a[0]=`, `~a`.
 OVERRIDE = re.compile(r"\+{0,2}[A-Za-z_$][\w$./@:\[\]-]*=|~[A-Za-z_][\w./@]*(=|$)", re.ASCII)
-INTERPOLATION = re.compile(r"(\\*)\$\{")
-MISSING_MARK = re.compile(r"\\*\?\?\?")
-BACKSLASHES_BEFORE_QUOTE = re.compile(r'(\\+)(?="|\Z)')
 
 
 def main() -> int:
@@ -138,17 +136,3 @@ def exists(name: str) -> bool:
 def looks_like_override(argument: str) -> bool:
     is_flag = argument.startswith("-") and argument != "-"
     return is_flag or OVERRIDE.match(argument) is not None
-
-
-def quoted(name: str) -> str:
-    r"""A value that Hydra's grammar and then OmegaConf read back as exactly this text.
-
-    Hydra, inside double quotes: `"` is `\"`, and backslashes before a quote are doubled. OmegaConf:
-    `${` begins an interpolation unless it is `\${`, with the backslashes before it doubled; `???`
-    marks a missing value unless it is `\???`.
-    """
-    literal = INTERPOLATION.sub(r"\1\1\\${", name)
-    if MISSING_MARK.fullmatch(name):
-        literal = f"\\{name}"
-    escaped = BACKSLASHES_BEFORE_QUOTE.sub(r"\1\1", literal).replace('"', r"\"")
-    return f'"{escaped}"'

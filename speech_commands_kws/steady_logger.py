@@ -21,6 +21,7 @@ from speech_commands_kws.mlflow_run import (
 )
 from speech_commands_kws.mlflow_store import first_line, server_command
 from speech_commands_kws.outbox import Journal, Outbox, StoreAway
+from speech_commands_kws.overrides import resume_command
 from speech_commands_kws.system_metrics import SystemMetrics
 
 LOG = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class SteadyMLFlowLogger(Logger):
                 self.record.tracking_uri,
                 first_line(error),
                 self.outbox.journal.path,
-                f"kws train resume=true run={self.run_folder}",
+                resume_command(self.run_folder),
             )
             return
         LOG.warning(

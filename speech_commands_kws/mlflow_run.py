@@ -166,7 +166,7 @@ class Destination:
                 self._add(items[0])
         except (MlflowException, OSError) as error:
             if not _is_refusal(error):
-                raise StoreAway(first_line(error)) from error
+                raise StoreAway(self.fault() or first_line(error)) from error
             if len(metrics) > 1:
                 return self.deliver(items[:1])  # its neighbours may be good
             self._report_refusal(items[0], error)

@@ -27,7 +27,7 @@ ASKS_FOR_LOGIN = (401, 403)
 DEFAULT_PORT = 8080
 # With MLflow's own defaults (7 retries) every call to a server that went away blocks for four minutes.
 CLIENT_ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_LOGGING_LEVEL": "WARNING",

@@ -82,6 +82,7 @@ class Outbox:
         self.taken = len(items) - len(self.waiting)
         self.away = False
         self.closing = self.closed = False
+        self.last_failures = 0  # of attempts since the end began
         self.changed = Condition()
         self.thread = Thread(target=self._run, name="outbox", daemon=True)
         self.thread.start()
@@ -101,12 +102,18 @@ class Outbox:
         with self.changed:
             self.closing = True
             self.changed.notify_all()
+            taken = self.taken
             while not self.changed.wait_for(lambda: not self.waiting, seconds):
-                if self.away or not self.thread.is_alive() or self.fault():
+                if self.taken == taken and self._is_hopeless():
                     break
+                taken = self.taken
             self.closed = True
             self.changed.notify_all()
             return not self.waiting
+
+    def _is_hopeless(self) -> bool:
+        """Also a store that answers may refuse to take anything, and an attempt may have begun before it came back."""
+        return not self.thread.is_alive() or self.last_failures > 1 or self.fault() is not None
 
     def _run(self) -> None:
         while items := self._next():
@@ -151,3 +158,4 @@ class Outbox:
                     self.journal.path,
                 )
             self.away = True
+            self.last_failures += self.closing

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 CODE_FOLDER = Path(__file__).resolve().parent
-PROBE_SECONDS = 1.5
+PROBE_SECONDS = 3.0
 RETRY_SECONDS = 3.0
 CLOSE_SECONDS = 5.0
 SYSTEM_METRICS_SECONDS = 10.0

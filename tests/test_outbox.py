@@ -1,4 +1,5 @@
 import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
@@ -101,6 +102,28 @@ def test_the_end_makes_a_last_attempt_at_once(tmp_path, store) -> None:
         Event().wait(RETRY_SECONDS)
     store.is_away = False
     assert outbox.close(PATIENCE_SECONDS) and store.items == numbered(1)
+
+
+def test_a_slow_store_is_waited_for(tmp_path) -> None:
+    taken: list[Item] = []
+
+    def deliver(items: list[Item]) -> int:
+        time.sleep(0.05)
+        taken.append(items[0])
+        return 1
+
+    outbox = Outbox(Journal(tmp_path / "a"), "run", "there", deliver, lambda: None, RETRY_SECONDS)
+    put(outbox, *range(5))
+    assert outbox.close(0.01) and taken == numbered(*range(5))
+
+
+def test_a_store_that_answers_and_takes_nothing_is_given_up(tmp_path) -> None:
+    def deliver(_: list[Item]) -> int:
+        raise StoreAway("no such run")
+
+    outbox = Outbox(Journal(tmp_path / "a"), "run", "there", deliver, lambda: None, RETRY_SECONDS)
+    put(outbox, 1)
+    assert not outbox.close(0.1)
 
 
 def test_what_a_killed_process_left_is_delivered_first(open_outbox, store) -> None:

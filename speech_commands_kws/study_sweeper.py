@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.composition import mistakes_end_the_process
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.sweep import OK, read_result, write_result
+from speech_commands_kws.sweep import OK, PRUNED, read_result, shown, write_result
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
@@ -231,13 +231,14 @@ class StudySweeper(Sweeper):
         if isinstance(outcome, str):
             study.fail(trial, outcome)
             status = outcome
-        elif (epoch := frozen.user_attrs.get(PRUNED_AFTER)) is not None:
+        elif frozen.user_attrs.get(PRUNED_AFTER) is not None:
             study.study.tell(trial.number, state=TrialState.PRUNED)
-            status = f"pruned after epoch {epoch}"
+            status = PRUNED
         else:
             study.study.tell(trial.number, outcome)
             status = OK
-        say(f"trial {trial.number}: {status}{'' if status != OK else f' {outcome}'}")
+        reached = "" if isinstance(outcome, str) else " ".join(map(shown, outcome))
+        say(f"trial {trial.number}: {status} {reached}")
         if status != OK:
             values = None if isinstance(outcome, str) else outcome
             write_result(self._folder(trial), job, values, status)

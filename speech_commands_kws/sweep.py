@@ -19,7 +19,8 @@ from omegaconf import DictConfig
 RESULT_NAME = "result.json"
 TABLE_NAME = "comparison.txt"
 TABLE_WIDTH = 160  # of the file; the terminal's own width counts on the terminal
-OK = "ok"
+OK, PRUNED = "ok", "pruned"
+FAILED = "failed"
 MAXIMIZE = "maximize"
 BEST_MARK = "* best"
 DIGITS = 4
@@ -109,6 +110,10 @@ def has_value(result: dict[str, Any]) -> bool:
     return bool(result["values"]) and all(map(math.isfinite, result["values"]))
 
 
+def has_failed(result: dict[str, Any]) -> bool:
+    return result["status"] not in (OK, PRUNED)
+
+
 def front(results: list[dict[str, Any]], objectives: Mapping[str, str]) -> list[dict[str, Any]]:
     """The results that no other one is better than in every objective."""
     signs = [1 if direction == MAXIMIZE else -1 for direction in objectives.values()]
@@ -136,13 +141,17 @@ def show(ranked: list[dict[str, Any]], objectives: Mapping[str, str], sweep_fold
     from rich.console import Console
 
     table = comparison_table(ranked, objectives)
+    reasons = [
+        f"{each['folder'].name} failed: {each['status']}" for each in ranked if has_failed(each)
+    ]
     path = sweep_folder / TABLE_NAME
     with path.open("w", encoding="utf-8") as file:
         Console(file=file, width=TABLE_WIDTH).print(table)
+        file.writelines(f"{reason}\n" for reason in reasons)
     console = Console()
     console.print(table)
-    where = f"The runs lie in {sweep_folder}, this table in {path}"
-    console.print(where, markup=False, highlight=False, soft_wrap=True)
+    for line in [*reasons, f"The runs lie in {sweep_folder}, this table in {path}"]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def comparison_table(ranked: list[dict[str, Any]], objectives: Mapping[str, str]) -> Any:
@@ -161,7 +170,8 @@ def comparison_table(ranked: list[dict[str, Any]], objectives: Mapping[str, str]
         reached = [shown(value) for value in result["values"] or ()]
         reached += [""] * (len(objectives) - len(reached))
         seconds = "" if result["seconds"] is None else f"{result['seconds']:.1f}"
-        cells = [mark, *values, *reached, seconds, result["status"]]
+        status = FAILED if has_failed(result) else result["status"]
+        cells = [mark, *values, *reached, seconds, status]
         # As Text, because a value such as [computer,lights] would be read as rich markup.
         table.add_row(*map(Text, [*cells, result["folder"].name]), style="bold" if mark else None)
     return table

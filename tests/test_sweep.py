@@ -104,7 +104,7 @@ def test_front_has_what_nothing_else_is_better_than_in_all() -> None:
         result(name, None) | {"values": each, "status": "ok"} for name, each in values.items()
     ]
     assert [each["folder"].name for each in front(results, objectives)] == ["0", "1", "3"]
-    results[0]["status"] = "pruned after epoch 1"
+    results[0]["status"] = "pruned"
     assert [each["folder"].name for each in front(results, objectives)] == ["1", "3"]
 
 
@@ -154,9 +154,8 @@ def test_multirun_with_a_failed_job_still_compares_the_others(tmp_path: Path) ->
     done = start_command(tmp_path, "-m", "rate=0.5,3,1")
     assert done.returncode == 1
     rows = [line for line in done.stdout.splitlines() if line.startswith("│")]
-    assert ["0.5000" in rows[0], "0.2500" in rows[1], "[bold]too much[/bold]" in rows[2]] == [
-        True
-    ] * 3
+    assert ["0.5000" in rows[0], "0.2500" in rows[1], "failed" in rows[2]] == [True] * 3
+    assert "1 failed: KwsError: a rate of 3 is [bold]too much[/bold]" in done.stdout
     failed = json.loads((tmp_path / "sweep" / "1" / RESULT_NAME).read_text())
     assert failed["overrides"] == {"rate": "3"} and failed["values"] is None
 

@@ -24,6 +24,7 @@ FORMATS = ("table", "json", "csv")
 SHORT = 8  # characters of a fingerprint or a commit
 COUNTS = ("multiply_adds", "parameters")
 LATENCY = "onnx_latency_ms"
+SHORT_CELL = 12
 FINISHED = "FINISHED"
 DIRTY_MARK = "*"
 
@@ -111,14 +112,20 @@ def show_table(
 ) -> None:
     """For reading: short identifiers, and no column in which nothing stands."""
     shown = [readable(facts, metric, omitted) for facts in rows]
-    table = Table(box=SIMPLE)
+    table = Table(box=SIMPLE, pad_edge=False)
     names = [name for name in shown[0] if any(facts[name] for facts in shown)]
-    for head in short_names(names):
-        table.add_column(display_name(head), overflow="fold")
+    for name, head in zip(names, short_names(names)):
+        # In one piece: what is short, and the name that `run=` takes.
+        whole = name == "run" or max(len(facts[name]) for facts in shown) <= SHORT_CELL
+        head = display_name(head).replace("_", "\n")
+        table.add_column(head, overflow="fold", no_wrap=whole)
     for facts in shown:
         table.add_row(*(display_name(facts[name]) for name in names))
     width = None if sys.stdout.isatty() else file_width
     console = Console(file=sys.stdout, width=width, markup=False, emoji=False, highlight=False)
+    # Rather than cut words off it is wider than a narrow terminal.
+    least = console.measure(table, options=console.options.update(max_width=file_width)).minimum
+    console.width = max(console.width, least)
     console.print(display_name(title), soft_wrap=True)
     console.print(table)
     if omitted:

@@ -180,7 +180,8 @@ def require(standings: Sequence[Standing], names: Iterable[str], key: str) -> No
     for name in names:
         if name not in known:
             metrics = {name for standing in standings for name in standing.metrics}
-            alike = get_close_matches(name, known) or sorted(metrics) or sorted(known)
+            longer = sorted(each for each in known if each.endswith(f".{name}"))
+            alike = longer or get_close_matches(name, known) or sorted(metrics) or sorted(known)
             raise KwsError(
                 f"no run has {name}, asked for by {key}=: choose from {', '.join(alike)}"
             )

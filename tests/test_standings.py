@@ -84,6 +84,8 @@ def test_names_that_no_run_has_are_answered_with_those_that_exist() -> None:
         require(RUNS, ["optimiser.lr"], "columns")
     with pytest.raises(KwsError, match=f"where=: choose from {ACCURACY}"):
         require(RUNS, ["zzz"], "where")
+    with pytest.raises(KwsError, match="no run has lr, .* choose from optimizer.lr$"):
+        require(RUNS, ["lr"], "columns")
     require_metric(RUNS, "optimizer.lr")
     with pytest.raises(
         KwsError, match=f"a number accuracy, asked for by metric=: choose from {ACCURACY}$"

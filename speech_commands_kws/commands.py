@@ -6,13 +6,18 @@ grammar refuses: they become one quoted override.
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
+import yaml
+
+from speech_commands_kws.composition import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.extras import missing_package
+from speech_commands_kws.extras import DISTRIBUTION, missing_package
+from speech_commands_kws.output import refusals_reported
 from speech_commands_kws.overrides import quoted
 
 COMMANDS = {
@@ -26,7 +31,13 @@ COMMANDS = {
 # The configuration key that plain names become: a list of them, or one.
 LIST_KEYS = {"infer": "input"}
 SINGLE_KEYS = {"evaluate": "model", "describe": "model", "leaderboard": "where"}
+NAMELESS = ("train", "export")
 HELP_FLAGS = ("--help", "-h", "help")
+VERSION_FLAGS = ("--version", "-V")
+# The others answer on standard output, once.
+MULTIRUN_COMMAND = "train"
+MULTIRUN_FLAGS = frozenset(("-m", "--multirun"))
+CONFIG_FLAGS = ("--config", "-cp", "-cn", "-cd")
 USAGE_STATUS = 2
 # After it everything is a file name, `-m` too.
 END_OF_FLAGS = "--"
@@ -37,24 +48,34 @@ FLAGS_WITH_VALUE = frozenset(
     ).split()
 )
 FLAGS = frozenset("--help -h --hydra-help --version --resolve --run -r --multirun -m".split())
+# The beginning of an override that changes a setting of the command; `+a=` adds one.
+KEY = re.compile(r"~?([A-Za-z_]\w*)", re.ASCII)
 # What Hydra reads as an override: `a.b=`, `+a=`, `++a=`, `group/part@package=`, `a[0]=`, `~a`.
 OVERRIDE = re.compile(r"\+{0,2}[A-Za-z_$][\w$./@:\[\]-]*=|~[A-Za-z_][\w./@]*(=|$)", re.ASCII)
 
 
 def main() -> int:
     """Run one command. A command line that makes no sense gives one line and status 2."""
-    command, *arguments = sys.argv[1:] or HELP_FLAGS
-    if command in HELP_FLAGS:
-        print(usage())
+    try:
+        with refusals_reported():
+            return dispatch(*(sys.argv[1:] or HELP_FLAGS[:1]))
+    except KwsError as error:
+        return complain(error, 1)
+
+
+def dispatch(command: str, *arguments: str) -> int:
+    """Run a command with its arguments; returns the exit status."""
+    if command in (*HELP_FLAGS, *VERSION_FLAGS):
+        print(version(DISTRIBUTION) if command in VERSION_FLAGS else usage())
         return 0
     try:
-        overrides = to_overrides(command, arguments)
+        overrides = to_overrides(command, list(arguments))
     except KwsError as error:
         return complain(error, USAGE_STATUS)
     try:
         module = import_module(f"speech_commands_kws.{command}")
     except ModuleNotFoundError as error:
-        return complain(missing_package(error), 1)
+        raise missing_package(error) from None
     sys.argv = [f"kws {command}", *overrides]
     module.main()
     return 0
@@ -86,12 +107,15 @@ def to_overrides(command: str, arguments: list[str]) -> list[str]:
     """
     if command not in COMMANDS:
         raise KwsError(f"unknown command {command!r}: choose from {', '.join(COMMANDS)}")
+    overrides, names = split_arguments(arguments, command in NAMELESS)
+    check_overrides(command, overrides)
     key = LIST_KEYS.get(command) or SINGLE_KEYS.get(command)
-    if key is None:
-        return arguments
-    overrides, names = split_arguments(arguments)
     if not names:
         return overrides
+    if key is None:
+        raise KwsError(
+            f"`kws {command}` takes settings such as key=value, got {names[0]!r}: see `kws {command} --help`"
+        )
     if any(override.startswith(f"{key}=") for override in overrides):
         raise KwsError(
             f"{key} is given twice, as {names[0]!r} and as {key}=: leave one of them out"
@@ -105,10 +129,41 @@ def to_overrides(command: str, arguments: list[str]) -> list[str]:
     return [*overrides, f"{key}={quoted(names[0])}"]
 
 
-def split_arguments(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
+def check_overrides(command: str, overrides: Sequence[str]) -> None:
+    """Refuse what Hydra would answer with many lines.
+
+    Raises:
+        KwsError: a key is unknown, or a multirun is asked of a command that answers on standard output.
+    """
+    if command != MULTIRUN_COMMAND and not MULTIRUN_FLAGS.isdisjoint(overrides):
+        raise KwsError(
+            f"`kws {command}` runs once: leave out {min(MULTIRUN_FLAGS.intersection(overrides))}"
+        )
+    if any(override.startswith(CONFIG_FLAGS) for override in overrides):
+        return  # settings of the user's own
+    known = known_keys(command)
+    for override in filter(looks_like_override, overrides):
+        key = KEY.match(override)
+        if key and key[1] not in known:
+            raise KwsError(
+                f"`kws {command}` has no setting {key[1]!r}, and {override!r} is no file: see `kws {command} --help`"
+            )
+
+
+def known_keys(command: str) -> set[str]:
+    """What an override of the command may begin with."""
+    settings = yaml.safe_load(Path(CONFIG_DIR, f"{command}.yaml").read_text(encoding="utf-8"))
+    groups = [group for entry in settings["defaults"] if isinstance(entry, dict) for group in entry]
+    return {"hydra", *settings} | {re.split("[@/]", group)[0] for group in groups}
+
+
+def split_arguments(
+    arguments: Iterable[str], takes_no_names: bool = False
+) -> tuple[list[str], list[str]]:
     """Tell Hydra's overrides and flags from file names: `(overrides, names)`.
 
-    What exists on disk is a file, whatever it looks like, but for the flags themselves.
+    What exists on disk is a file, whatever it looks like, but for the flags themselves, and for commands that take no
+    names.
     """
     overrides: list[str] = []
     names: list[str] = []
@@ -118,7 +173,11 @@ def split_arguments(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
             names.extend(remaining)
         elif argument in FLAGS_WITH_VALUE:
             overrides.extend([argument, *islice(remaining, 1)])
-        elif argument in FLAGS or not exists(argument) and looks_like_override(argument):
+        elif (
+            argument in FLAGS
+            or (takes_no_names or not exists(argument))
+            and looks_like_override(argument)
+        ):
             overrides.append(argument)
         else:
             names.append(argument)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from speech_commands_kws.artefact import ArtefactInfo, locate_model
 from speech_commands_kws.audio import display_name
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_command
+from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_answering
 from speech_commands_kws.errors import KwsError
 
 
@@ -75,8 +75,7 @@ def _rows(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 @hydra.main(config_path=CONFIG_DIR, config_name="describe", execution_whitelist=EXECUTION_WHITELIST)
 def main(cfg: DictConfig) -> None:
-    sys.stdout.reconfigure(errors="backslashreplace")
-    run_command(run, cfg)
+    run_answering(run, cfg)
 
 
 if __name__ == "__main__":

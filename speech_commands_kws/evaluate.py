@@ -15,7 +15,7 @@ from rich.progress import track
 from speech_commands_kws import evaluation, runs
 from speech_commands_kws.artefact import ArtefactInfo, locate_model
 from speech_commands_kws.audio import display_name
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
+from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.data.labelled_folder import LabelledFolder
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation import LabelledClips, Predict
@@ -153,9 +153,7 @@ def report(cfg: DictConfig, title: str, facts: dict[str, Any]) -> None:
 
 @hydra.main(config_path=CONFIG_DIR, config_name="evaluate", execution_whitelist=EXECUTION_WHITELIST)
 def main(cfg: DictConfig) -> float | None:
-    # A file name that the terminal's encoding lacks must not stop the answers.
-    sys.stdout.reconfigure(errors="backslashreplace")
-    return run_command(run, cfg)
+    return run_answering(run, cfg)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from speech_commands_kws.answers import write_csv, write_json, write_table
 from speech_commands_kws.artefact import locate_model
 from speech_commands_kws.audio import display_name
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_command
+from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_answering
 from speech_commands_kws.errors import KwsError, ReportedError
 from speech_commands_kws.inputs import STANDARD_INPUT, recordings
 from speech_commands_kws.spotter import KeywordSpotter, Prediction, batched
@@ -105,9 +105,7 @@ def input_names(names: object) -> list[str]:
 
 @hydra.main(config_path=CONFIG_DIR, config_name="infer", execution_whitelist=EXECUTION_WHITELIST)
 def main(cfg: DictConfig) -> None:
-    # A file name that the terminal's encoding lacks must not stop the answers.
-    sys.stdout.reconfigure(errors="backslashreplace")
-    run_command(run, cfg)
+    run_answering(run, cfg)
 
 
 if __name__ == "__main__":

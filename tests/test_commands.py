@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,20 +104,43 @@ def test_hostile_files_are_answered(
     assert {answer["label"] for answer in answers} == {"yes"}
 
 
-@pytest.mark.parametrize("key", ["infer", "describe", "evaluate"])
+@pytest.mark.parametrize("key", ["infer", "describe", "evaluate", "train"])
 def test_overrides_and_flags_stay_what_they_are(key: str) -> None:
     arguments = [
-        "backend=onnx", "a.b=c", "+a=1", "++a.b=1", "a=", "~backend", "~a.b=1", "group/part@a.b=c",
-        "a[0]=1", "a.$b=1", "-m", "--multirun", "--cfg", "job", "-c", "all", "--help",
-        "--config-dir=x", "-p", "backend", "--resolve",
+        "paths=default", "paths.root=c", "+a=1", "++a.b=1", "paths=", "~paths", "~paths.runs=1",
+        "paths/part@a.b=c", "hydra/launcher=joblib", "hydra.verbose=true", "paths.$b=1",
+        "paths[0]=1", "--cfg", "job", "-c", "all", "--help", "-p", "paths", "--resolve",
     ]  # fmt: skip
     assert to_overrides(key, arguments) == arguments
 
 
-@pytest.mark.parametrize("command", ["train", "export"])
-def test_commands_without_files_get_their_arguments_as_they_are(command: str) -> None:
-    arguments = ["a.b=c", "-m", "x.wav", "--", "~a"]
-    assert to_overrides(command, arguments) == arguments
+def test_a_configuration_of_ones_own_has_keys_of_its_own() -> None:
+    arguments = ["--config-dir=x", "novel.key=1"]
+    assert to_overrides("train", arguments) == arguments
+
+
+def test_only_trainings_are_started_several_times() -> None:
+    assert to_overrides("train", ["seed=1,2", "-m"]) == ["seed=1,2", "-m"]
+    for command in set(COMMANDS) - {"train"}:
+        for flag in ("-m", "--multirun"):
+            with pytest.raises(KwsError, match=f"`kws {command}` runs once: leave out {flag}"):
+                to_overrides(command, ["paths.root=a,b", flag])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_key_of_a_configuration_is_known(command: str) -> None:
+    with initialize_config_dir(CONFIG_DIR):
+        keys = set(compose(command, return_hydra_config=True))
+    assert keys - commands.known_keys(command) == set()
+
+
+def test_the_version_is_that_of_the_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pyproject = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    monkeypatch.setattr(sys, "argv", ["kws", "--version"])
+    assert commands.main() == 0
+    assert capsys.readouterr().out == f"{pyproject['project']['version']}\n"
 
 
 def test_names_are_told_from_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +176,10 @@ def test_files_become_one_override() -> None:
     ("command", "arguments", "reason"),
     [
         ("listen", [], "unknown command 'listen': choose from train, evaluate, export, infer"),
+        ("train", ["seed=1", "foo.wav"], "takes settings such as key=value, got 'foo.wav'"),
+        ("export", ["model.onnx"], "takes settings such as key=value, got 'model.onnx'"),
+        ("infer", ["nothere=x.wav"], "no setting 'nothere', and 'nothere=x.wav' is no file"),
+        ("train", ["optimiser.lr=1"], "no setting 'optimiser'"),
         ("describe", ["a.onnx", "b.onnx"], "takes one model, got 2"),
         ("infer", ["a.wav", "input=b.wav"], "input is given twice"),
         ("evaluate", ["a.onnx", "model=b.onnx"], "model is given twice"),

@@ -1,7 +1,9 @@
+import errno
+
 import pytest
 from omegaconf import OmegaConf
 
-from speech_commands_kws.composition import build, run_command
+from speech_commands_kws.composition import build, checked, run_command
 from speech_commands_kws.errors import KwsError, ReportedError
 
 
@@ -50,3 +52,34 @@ def test_answer_is_handed_on():
 def test_foreign_targets_are_refused():
     with pytest.raises(Exception, match="os.system"):
         build(OmegaConf.create({"_target_": "os.system", "command": "true"}))
+
+
+@pytest.mark.parametrize("value", ["no", "yes", 1, "on"])
+def test_what_is_neither_true_nor_false_is_refused(value):
+    with pytest.raises(KwsError, match=f"resume must be true or false, got {value!r}"):
+        checked(lambda cfg: None, OmegaConf.create({"resume": value}))
+    assert checked(lambda cfg: cfg.resume, OmegaConf.create({"resume": False})) is False
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"top_k": "${nope}"}, "nope"),
+        ({"part": {"_target_": "os.system"}}, "os.system"),
+        ({"part": {"_target_": "speech_commands_kws.nothing.Nothing"}}, "nothing.Nothing"),
+        ({"part": {"_target_": "torch.optim.SGD", "speed": 1}}, "torch.optim.SGD cannot be made"),
+    ],
+)
+def test_settings_that_do_not_fit_are_one_line(settings, reason):
+    def run(cfg):
+        return build(cfg.part) if "part" in cfg else cfg.top_k
+
+    with pytest.raises(KwsError, match=reason) as mistake:
+        checked(run, OmegaConf.create(settings))
+    assert "\n" not in str(mistake.value)
+
+
+def test_a_full_disk_is_a_mistake_of_the_user():
+    full = OSError(errno.ENOSPC, "No space left on device", "a.png")
+    with pytest.raises(KwsError, match="a.png .No space left"):
+        checked(failing(full), None)

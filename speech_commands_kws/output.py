@@ -1,0 +1,76 @@
+"""Standard output and the disk refuse to be written to: a reader that has gone is no error, the others are one line."""
+
+import errno
+import os
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from speech_commands_kws.audio import display_name
+from speech_commands_kws.errors import KwsError
+
+# Reasons of the machine, not of the program.
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@contextmanager
+def refusals_reported() -> Iterator[None]:
+    """What cannot be written ends with one line; a pipe whose reader, `head` perhaps, has seen enough ends quietly.
+
+    Raises:
+        KwsError: the disk is full, or a file may not be written or read.
+    """
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        reader_is_gone = isinstance(error, BrokenPipeError) and _reader_is_gone()
+        if not reader_is_gone and error.errno not in REFUSALS:
+            raise
+        if error.filename is None and sys.stdout is not None:
+            # Python flushes once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if reader_is_gone:
+            return
+        raise KwsError(
+            f"cannot use {_name_of(error)} ({error.strerror}): make room or give access, or choose another place"
+        ) from error
+
+
+def _name_of(error: OSError) -> str:
+    return (
+        display_name(os.fsdecode(error.filename))
+        if error.filename
+        else "the disk or standard output"
+    )
+
+
+def _reader_is_gone() -> bool:
+    """A failed write leaves nothing behind that flushing would meet."""
+    try:
+        watched = select.poll()
+        watched.register(sys.stdout, 0)
+    except (AttributeError, OSError, ValueError):  # closed, or no file
+        return False
+    return any(event & select.POLLERR for _, event in watched.poll(0))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is there as a whole or, where the disk is full, as it was; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def require_output() -> None:
+    """Raises KwsError where standard output is closed; a name that its encoding lacks must not stop the answers."""
+    if sys.stdout is None:
+        raise KwsError("expected an open standard output for the answers, it is closed: open it")
+    sys.stdout.reconfigure(errors="backslashreplace")

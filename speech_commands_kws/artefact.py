@@ -127,7 +127,7 @@ def _is_list_of_names(value: Any) -> bool:
 
 
 def _is_positive_integer(value: Any) -> bool:
-    return isinstance(value, int) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _is_mapping(value: Any) -> bool:

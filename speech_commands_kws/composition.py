@@ -10,13 +10,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import MissingMandatoryValue, OmegaConf
+from omegaconf import MissingMandatoryValue
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from speech_commands_kws.errors import KwsError, ReportedError
 from speech_commands_kws.extras import missing_package
 from speech_commands_kws.output import refusals_reported, require_output
+from speech_commands_kws.settings import check_settings
 
+INTERRUPTED = 130  # the status of a shell's command that Ctrl-C has ended
 PACKAGE_DIR = Path(__file__).resolve().parent
 REPOSITORY_CONFIGS = PACKAGE_DIR.parent / "configs"
 # A wheel carries the configs inside the package; a checkout has them beside it.
@@ -29,16 +31,6 @@ EXECUTION_WHITELIST = [
     "lightning.pytorch.*",
     "optuna.pruners.*",
 ]
-# Settings of any command that are true or false.
-BOOLEANS = (
-    "resume",
-    "register",
-    "descending",
-    "backbone.fast_training",
-    "logger.system_metrics",
-    "task.unknown",
-    "task.silence",
-)
 
 
 def build(node: Any, **arguments: Any) -> Any:
@@ -83,12 +75,15 @@ def mistakes_end_the_process() -> Iterator[None]:
         if not isinstance(error, ReportedError):
             print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
 
 
 def checked(run: Callable[[Any], Any], cfg: Any) -> Any:
     """Run a command; a setting or a package that is missing, or a disk that is full, is a mistake of the user."""
     try:
-        check_booleans(cfg)
+        check_settings(cfg)
         with refusals_reported():
             return run(cfg)
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
@@ -98,14 +93,6 @@ def checked(run: Callable[[Any], Any], cfg: Any) -> Any:
         raise KwsError(f"the settings do not fit: {one_line(error)}") from error
     except ModuleNotFoundError as error:
         raise missing_package(error) from None
-
-
-def check_booleans(cfg: Any) -> None:
-    """Hydra reads `no` as a text, which would count as true."""
-    for key in BOOLEANS:
-        value = OmegaConf.select(cfg, key) if OmegaConf.is_config(cfg) else None
-        if value is not None and not isinstance(value, bool):
-            raise KwsError(f"{key} must be true or false, got {value!r}")
 
 
 def one_line(error: Exception) -> str:

@@ -19,8 +19,10 @@ from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, bui
 from speech_commands_kws.data.labelled_folder import LabelledFolder
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation import LabelledClips, Predict
+from speech_commands_kws.output import write_whole
 
 FORMATS = ("table", "json")
+SPLITS = ("train", "validation", "test")
 CHECKPOINT_SUFFIX = ".ckpt"
 
 
@@ -62,8 +64,11 @@ def run(cfg: DictConfig) -> float:
 
 def check_settings(cfg: DictConfig) -> None:
     """Refuse what would fail only after the scoring."""
-    if cfg.format not in FORMATS:
-        raise KwsError(f"expected format to be one of {', '.join(FORMATS)}, got {cfg.format}")
+    for name, choices in (("format", FORMATS), ("split", SPLITS)):
+        if cfg[name] not in choices:
+            raise KwsError(f"expected {name} to be one of {', '.join(choices)}, got {cfg[name]}")
+    if cfg.input is not None and cfg.get("data"):
+        raise KwsError("both input= and data= say what to score: leave one of them out")
     for name in ("bins", "worst", "batch_size"):
         if not isinstance(cfg[name], int) or cfg[name] < 1:
             raise KwsError(f"{name} must be a whole number of 1 or more, got {cfg[name]!r}")
@@ -135,20 +140,18 @@ def open_material(cfg: DictConfig, info: ArtefactInfo, run_folder: Path | None) 
 def report(cfg: DictConfig, title: str, facts: dict[str, Any]) -> None:
     """Write the figures to standard output and, on request, to a file."""
     text = json.dumps(facts, indent=2) + "\n"
+    if cfg.format == "json":
+        sys.stdout.write(text)
+    else:
+        evaluation.write_table(title, facts, sys.stdout)
+        print(f"pictures: {display_name(facts['pictures'])}")
     if cfg.json_file is not None:
         path = Path(str(cfg.json_file)).expanduser()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            write_whole(path, text)
         except OSError as error:
-            raise KwsError(
-                f"cannot write json_file={display_name(path)}: {error.strerror}"
-            ) from None
-    if cfg.format == "json":
-        sys.stdout.write(text)
-        return
-    evaluation.write_table(title, facts, sys.stdout)
-    print(f"pictures: {display_name(facts['pictures'])}")
+            reason = f"cannot write json_file={display_name(path)}: {error.strerror}"
+            raise KwsError(reason) from None
 
 
 @hydra.main(config_path=CONFIG_DIR, config_name="evaluate", execution_whitelist=EXECUTION_WHITELIST)

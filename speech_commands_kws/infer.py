@@ -1,6 +1,5 @@
 """Name the words in recordings: `kws infer clip.wav folder "clips/*.flac" -`."""
 
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -8,13 +7,12 @@ from typing import Any
 
 import hydra
 import numpy as np
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.answers import write_csv, write_json, write_table
 from speech_commands_kws.artefact import locate_model
 from speech_commands_kws.audio import display_name
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_answering
+from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.errors import KwsError, ReportedError
 from speech_commands_kws.inputs import STANDARD_INPUT, recordings
 from speech_commands_kws.spotter import KeywordSpotter, Prediction, batched
@@ -68,25 +66,19 @@ def run(cfg: DictConfig) -> float:
     names = input_names(cfg.input)
     if cfg.format not in WRITERS:
         raise KwsError(f"format must be one of {', '.join(WRITERS)}, got {cfg.format}")
-    model = locate_model(cfg.model, cfg.paths.runs, instantiate(cfg.registry))
+    model = locate_model(cfg.model, cfg.paths.runs, build(cfg.registry))
     if cfg.model is None:
         print(f"model: {display_name(model)}", file=sys.stderr)
     listening = Listening(
         KeywordSpotter(
             model,
-            backend=instantiate(cfg.backend),
+            backend=build(cfg.backend),
             hop_seconds=cfg.hop_seconds,
             top_k=cfg.top_k,
             batch_size=cfg.batch_size,
         )
     )
-    try:
-        WRITERS[cfg.format](listening.answers(names), sys.stdout)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader, `head` perhaps, has seen enough. Python flushes once more at its end: into
-        # nothing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    WRITERS[cfg.format](listening.answers(names), sys.stdout)
     if listening.failures:
         raise ReportedError(f"{listening.failures} names or recordings could not be used")
     return float(listening.answered)

@@ -152,6 +152,6 @@ class KeywordModule(lightning.LightningModule):
     def _diverged(self, what: str, value: Tensor) -> KwsError:
         return KwsError(
             f"expected a finite {what}, got {value.item()} in epoch {self.current_epoch}, step {self.global_step}: the "
-            f"training has diverged; the last good checkpoint is kept, lower optimizer.lr or raise "
-            f"trainer.gradient_clip_val"
+            "training has diverged; checkpoints written before it are kept; lower optimizer.lr, or set "
+            "trainer.gradient_clip_val"
         )

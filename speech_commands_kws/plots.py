@@ -77,6 +77,7 @@ class Curve(NamedTuple):
     series: Mapping[str, Series]
     best: Callable | None = None
     percent: bool = False
+    from_zero: bool = False
 
     def show(self, value: float) -> str:
         return percent(value) if self.percent else f"{value:.4g}"
@@ -98,7 +99,12 @@ CURVES = (
         percent=True,
     ),
     Curve("learning_rate", "learning rate", {"learning_rate": Series("learning rate", GREEN)}),
-    Curve("throughput", "clips a second", {"clips_per_second": Series("training", GREEN)}),
+    Curve(
+        "throughput",
+        "clips a second",
+        {"clips_per_second": Series("training", GREEN)},
+        from_zero=True,
+    ),
 )
 
 
@@ -134,6 +140,8 @@ def _plot_curve(curve: Curve, history: Sequence[Mapping[str, float]], path: Path
     axes.set(xlabel="epoch", ylabel=curve.unit)
     axes.set_xlim(history[0]["epoch"] + 0.5, history[-1]["epoch"] + 1 + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if curve.from_zero:
+        axes.set_ylim(bottom=0)
     if curve.percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     if len(curve.series) > 1:

@@ -10,13 +10,20 @@ import lightning
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers.logger import DummyLogger
 from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws import data_parallel, plots, runs, tracking
 from speech_commands_kws.artefact import ArtefactInfo
 from speech_commands_kws.complexity import complexity
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
+from speech_commands_kws.composition import (
+    CONFIG_DIR,
+    EXECUTION_WHITELIST,
+    build,
+    one_line,
+    run_command,
+)
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.packed import INT16_SCALE
 from speech_commands_kws.errors import KwsError
@@ -95,12 +102,15 @@ def fit(
     for callback in callbacks.values():
         if isinstance(callback, lightning.pytorch.callbacks.ModelCheckpoint):
             callback.dirpath = str(folder / runs.CHECKPOINTS)
-    trainer = build(
-        cfg.trainer,
-        default_root_dir=folder,
-        callbacks=list(callbacks.values()),
-        logger=logger or DummyLogger(),
-    )
+    try:
+        trainer = build(
+            cfg.trainer,
+            default_root_dir=folder,
+            callbacks=list(callbacks.values()),
+            logger=logger or DummyLogger(),
+        )
+    except MisconfigurationException as error:
+        raise KwsError(f"the trainer cannot be made of its settings: {one_line(error)}") from error
     if isinstance(trainer.strategy, data_parallel.LocalDDP):
         trainer.strategy.hand_out(OmegaConf.to_container(cfg, resolve=True), folder)
     checkpoint = runs.checkpoint_of(folder, runs.LAST) if cfg.resume else None

@@ -54,13 +54,6 @@ def test_foreign_targets_are_refused():
         build(OmegaConf.create({"_target_": "os.system", "command": "true"}))
 
 
-@pytest.mark.parametrize("value", ["no", "yes", 1, "on"])
-def test_what_is_neither_true_nor_false_is_refused(value):
-    with pytest.raises(KwsError, match=f"resume must be true or false, got {value!r}"):
-        checked(lambda cfg: None, OmegaConf.create({"resume": value}))
-    assert checked(lambda cfg: cfg.resume, OmegaConf.create({"resume": False})) is False
-
-
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [

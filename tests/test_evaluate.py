@@ -178,6 +178,11 @@ def test_a_split_that_is_none_is_one_clear_error(evaluate, trained_run):
         evaluate(f"model={trained_run}/model.onnx", "split=all")
 
 
+def test_two_answers_to_what_to_score_are_one_clear_error(evaluate, model, tree):
+    with pytest.raises(KwsError, match="both input= and data="):
+        evaluate(f"model={model}", f"input={tree}", "data=synthetic")
+
+
 def test_an_unwritable_json_file_is_one_clear_error(evaluate, model, tree, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(KwsError, match="cannot write json_file=.*file/a.json"):

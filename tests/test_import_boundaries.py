@@ -29,7 +29,7 @@ ROOMS = {
         "step_checkpoint studies study_plots sweep sweep_record system_metrics tracking",
     ),
     "packaging": (3, "packaging"),
-    "door": (4, "composition registration"),
+    "door": (4, "composition registration settings"),
     "commands": (
         5,
         "benchmark commands describe evaluate export infer leaderboard listen serve study_sweeper train",

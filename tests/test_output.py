@@ -11,7 +11,7 @@ from speech_commands_kws.output import refusals_reported, write_whole
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FULL = Path("/dev/full")
-needs_full_device = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
+NEEDS_FULL_DEVICE = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
 
 
 def shell(line: str, **environment: str) -> subprocess.CompletedProcess:
@@ -40,7 +40,7 @@ def test_other_failures_stay_what_they_are(number):
     assert failure.value.errno == number
 
 
-@needs_full_device
+@NEEDS_FULL_DEVICE
 @pytest.mark.parametrize(
     "command", ["--help", "describe model=MODEL", "infer clip.wav model=MODEL"]
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.commands import COMMANDS, to_overrides
 from speech_commands_kws.composition import CONFIG_DIR
@@ -114,7 +114,7 @@ def shortened(line: str) -> str:
     for command, config in commands_of(line):
         if command == "train" and not config.resume:
             little = LITTLE_SPEECH if config.data.name == "synthetic" else ""
-            search = "sweep.trials=2" if config.sweep.storage else ""
+            search = "sweep.trials=2" if OmegaConf.to_container(config.sweep).get("storage") else ""
             return f"{line} {SHORT} {search} {little}"
     return line
 

@@ -268,6 +268,12 @@ def test_a_training_returns_the_objectives_of_its_sweep(tree, tmp_path):
     assert parameters == sum(each.numel() for each in spotter.parameters())
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_a_trainer_that_cannot_be_made_is_one_line(tree, tmp_path):
+    with pytest.raises(KwsError, match="the trainer cannot be made of its settings: .*gpu"):
+        train(tree, tmp_path, "trainer.accelerator=gpu")
+
+
 def test_an_unknown_objective_is_refused(tree, tmp_path):
     with initialize_config_dir(CONFIG_DIR):
         cfg = compose("train", overrides(tree, tmp_path, "+sweep.objectives.speed=maximize"))

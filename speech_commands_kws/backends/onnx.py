@@ -110,3 +110,6 @@ def _check_graph(session: Any, info: ArtefactInfo, model: str | Path) -> None:
             f"{expected_outputs}: "
             "export it again"
         )
+    batch = session.get_inputs()[0].shape[0]
+    if isinstance(batch, int):
+        raise KwsError(f"{model} takes batches of {batch} only, not of any size: export it again")

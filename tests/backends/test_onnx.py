@@ -99,6 +99,14 @@ def test_somebody_elses_model_is_refused(tmp_path: Path) -> None:
         OnnxBackend(tmp_path / "foreign.onnx")
 
 
+def test_a_batch_of_a_fixed_size_is_refused(tmp_path: Path, tiny_onnx: Path) -> None:
+    model = onnx.load(tiny_onnx)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, tmp_path / "one.onnx")
+    with pytest.raises(KwsError, match="one.onnx takes batches of 1 only"):
+        OnnxBackend(tmp_path / "one.onnx")
+
+
 @pytest.mark.parametrize(
     "change", [{"labels": '["yes", "no"]'}, {"clip_samples": "8000"}], ids=["labels", "length"]
 )

@@ -24,7 +24,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from speech_commands_kws.errors import KwsError
 
@@ -35,6 +35,7 @@ LOCK_SECONDS = 60
 SPACE = "space"
 SEEN, OWNER, ATTEMPTS, REASON = "seen", "owner", "attempts", "reason"
 PRUNED_AFTER = "pruned_after_epoch"
+CREATION_PAUSES = 0.2, 1.0  # seconds
 PROCESS_NAMES = Path("/proc/self/ns/pid")
 
 
@@ -54,14 +55,24 @@ def open_storage(address: str) -> BaseStorage:
             Path(address.removeprefix(prefix)).parent.mkdir(parents=True, exist_ok=True)
         if is_journal:
             return JournalStorage(JournalFileBackend(address.removeprefix(prefix)))
-        patience = {"timeout": LOCK_SECONDS} if address.startswith(SQLITE_PREFIX) else {}
-        return RDBStorage(address, engine_kwargs={"connect_args": patience})
+        return _open_database(address)
     except (SQLAlchemyError, ImportError, OSError, ValueError, OptunaError) as error:
         raise KwsError(
             f"expected a storage for the study at sweep.storage={address}, got "
             f"{type(error).__name__}: {str(error).splitlines()[0]}; "
             "give an address such as sqlite:////folder/studies.db"
         ) from error
+
+
+def _open_database(address: str) -> RDBStorage:
+    patience = {"timeout": LOCK_SECONDS} if address.startswith(SQLITE_PREFIX) else {}
+    settings = {"connect_args": patience}
+    for pause in CREATION_PAUSES:
+        try:
+            return RDBStorage(address, engine_kwargs=settings)
+        except DatabaseError:  # several processes that begin at once create the same tables
+            time.sleep(pause)
+    return RDBStorage(address, engine_kwargs=settings)
 
 
 class SharedStudy:

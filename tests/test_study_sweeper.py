@@ -4,8 +4,10 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
@@ -13,8 +15,10 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
+from speech_commands_kws.studies import open_storage
 from speech_commands_kws.sweep import read_results
 
+WORKERS = 4
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 # A command of the shape of ours. Files in its folder say what happens to which trial.
 COMMAND = """
@@ -340,3 +344,16 @@ def test_a_killed_worker_fails_its_trial_alone(tmp_path: Path, sweep) -> None:
     states = [trial.state for trial in trials(tmp_path)]
     assert states == [TrialState.COMPLETE, TrialState.FAIL, *[TrialState.COMPLETE] * 2]
     assert trials(tmp_path)[1].user_attrs["reason"]
+
+
+def test_processes_that_begin_at_once_share_a_new_storage(tmp_path):
+    """Threads stand for them: each opens a connection of its own."""
+    begin = threading.Barrier(WORKERS)
+
+    def open_new(number):
+        begin.wait()
+        return open_storage(f"sqlite:///{tmp_path}/{number}.db").get_all_studies()
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for number in range(5):
+            assert list(pool.map(open_new, [number] * WORKERS)) == [[]] * WORKERS

@@ -23,14 +23,13 @@ Backward, with d = [out > 0] dout and dp the gradient of the mean, s has the gra
 to which the norm adds its part. d and e take the place of the output, which is not needed again.
 """
 
-from functools import cache
-
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from speech_commands_kws.models.block_pass import BlockPass, parameters_of, sum_behind_relu
 from speech_commands_kws.models.folded_norm import FoldedNorm
 
 
@@ -60,90 +59,35 @@ class _PointwiseLayer(Function):
         return grad_rows, grad_weight.view(ctx.shape), *grad_norm, None
 
 
-class _FrequencyLayer(Function):
-    """Everything of a block after the pointwise layer that begins a transition block.
-
-    Shape: x (C, M, L) to (C, M', L); the parameters are those of `block`, arguments for autograd to see them.
-    """
+class _Blocks(Function):
+    """All blocks; their parameters are arguments for autograd to see them. Shape: (C, M, L) to (C', M / 4, L)."""
 
     @staticmethod
-    def forward(ctx, rows, basis, batch: int, block, *parameters):
-        weight = block.frequency_conv.weight
-        norm = FoldedNorm(block.frequency_norm.norm, block.frequency_norm.sub_bands)
-        matrix = (weight.view(len(weight), -1) @ basis).view(len(weight), -1, rows.shape[1])
-        folded, offset = norm.forward(rows, matrix)
-        pooled = torch.bmm(folded.mean(1, keepdim=True), rows).add_(offset.mean(1, keepdim=True))
-        temporal = _TemporalBranch(block, batch)
-        added = temporal.forward(pooled)
-        if not block.is_transition:
-            folded.diagonal(dim1=1, dim2=2).add_(1.0)
-        output = torch.bmm(folded, rows).add_(offset).add_(added).relu_()
-        ctx.save_for_backward(rows, folded, output, basis)
-        ctx.norm, ctx.temporal, ctx.is_transition = norm, temporal, block.is_transition
-        return output
+    def forward(ctx, rows, batch: int, blocks, *parameters):
+        ctx.passes, activations = [], [rows]
+        for block in blocks:
+            ctx.passes.append(BlockPass(block, batch))
+            activations.append(ctx.passes[-1].forward(activations[-1]))
+        ctx.save_for_backward(*activations)
+        return activations[-1]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        rows, folded, output, basis = ctx.saved_tensors
-        channels, out_mels, _ = output.shape
-        grad = _relu_backward(grad, output)
-        sum_rows = grad.new_ones(channels, 1, out_mels)
-        grad_pooled, *grad_temporal = ctx.temporal.backward(torch.bmm(sum_rows, grad))
-        grad_pooled.div_(out_mels)
-        grad.add_(grad_pooled)
-        grad_matrix, *grad_norm = ctx.norm.backward(torch.bmm(grad, rows.mT), grad.sum(2))
-        grad_weight = (grad_matrix.view(channels, -1) @ basis.t()).view(channels, 1, -1, 1)
-        grad_rows = torch.bmm(folded.mT, grad)
-        if not ctx.is_transition:
-            grad_rows.sub_(grad_pooled)
-        grad_rows = ctx.norm.add_gradient(grad_rows, rows)
-        return grad_rows, None, None, None, grad_weight, *grad_norm, *grad_temporal
+        *inputs, output = ctx.saved_tensors
+        grad = grad.clone(memory_format=torch.contiguous_format)
+        total = sum_behind_relu(grad, output)
+        grad_parameters: list[Tensor] = []
+        for each, rows in zip(reversed(ctx.passes), reversed(inputs), strict=True):
+            grad, total, found = each.backward(grad, total, rows)
+            grad_parameters = [*found, *grad_parameters]
+        ctx.passes = []
+        return grad, None, None, *grad_parameters
 
 
 def _relu_backward(grad: Tensor, output: Tensor) -> Tensor:
     """Gradient before the relu, in the place of its output."""
     return torch.ops.aten.threshold_backward.grad_input(grad, output, 0, grad_input=output)
-
-
-class _TemporalBranch:
-    """dropout(pointwise(silu(norm(convolution over time)))) of signals (C, 1, L)."""
-
-    def __init__(self, block, batch: int):
-        self.conv, self.pointwise = block.temporal_conv, block.pointwise
-        self.norm = FoldedNorm(block.temporal_norm, 1)
-        self.step = block.temporal_conv.dilation[1] * batch
-        self.mask = None
-        if block.dropout.p > 0:
-            # Drawn as Dropout2d draws it, so that one seed gives one mask in both forms.
-            keep = 1 - block.dropout.p
-            weight = self.conv.weight
-            mask = weight.new_empty(batch, len(weight)).bernoulli_(keep).div_(keep)
-            self.mask = mask.t().contiguous()[:, None]
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        self.rows = _shift(pooled, self.conv.kernel_size[1], self.step)
-        self.folded, offset = self.norm.forward(self.rows, self.conv.weight[:, 0])
-        self.normed = torch.bmm(self.folded, self.rows).add_(offset).squeeze(1)
-        self.active = functional.silu(self.normed)
-        return self._drop(self.pointwise.weight.flatten(1) @ self.active).unsqueeze(1)
-
-    def _drop(self, signal: Tensor) -> Tensor:
-        """Silence the dropped channels of each clip, in place."""
-        if self.mask is not None:
-            signal.view(len(signal), -1, self.mask.shape[2]).mul_(self.mask)
-        return signal
-
-    def backward(self, grad: Tensor) -> tuple[Tensor, ...]:
-        """Gradients of the signals and of convolution, norm and pointwise convolution."""
-        grad = self._drop(grad.squeeze(1))
-        grad_pointwise = (grad @ self.active.t()).view_as(self.pointwise.weight)
-        grad = self.pointwise.weight.flatten(1).t() @ grad
-        grad = torch.ops.aten.silu_backward(grad, self.normed).unsqueeze(1)
-        grad_weight, *grad_norm = self.norm.backward(torch.bmm(grad, self.rows.mT), grad.sum(2))
-        grad_rows = self.norm.add_gradient(self.folded.mT * grad, self.rows)
-        grad_signal = _shift_back(grad_rows, self.step)
-        return grad_signal, grad_weight.view_as(self.conv.weight), *grad_norm, grad_pointwise
 
 
 def _moved(length: int, move: int) -> tuple[slice, slice]:
@@ -190,17 +134,6 @@ class _ShiftBack(Function):
         return _shift(grad, *ctx.arguments), None
 
 
-@cache
-def _band(
-    taps: int, stride: int, padding: int, mels: int, device: torch.device, dtype: torch.dtype
-) -> Tensor:
-    """(taps, M' x M): 1 where the tap of a convolution over frequency joins output row and input row."""
-    out_mels = (mels + 2 * padding - taps) // stride + 1
-    tap = torch.arange(taps, device=device)[:, None, None]
-    row = torch.arange(out_mels, device=device)[:, None] * stride
-    return (torch.arange(mels, device=device) == row + tap - padding).to(dtype).flatten(1)
-
-
 def _pointwise(rows: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
     """(1, R, L) to (1, C, L)."""
     folded = FoldedNorm(norm, bands=conv.out_channels)
@@ -218,18 +151,9 @@ def _stem(stem: nn.Sequential, log_mel: Tensor) -> Tensor:
     return _pointwise(patches, conv, norm).view(conv.out_channels, len(windows), -1)
 
 
-def _block(block, activation: Tensor, batch: int) -> Tensor:
-    """(C, M, L) to (C', M / stride, L)."""
-    if block.is_transition:
-        channels, mels, length = activation.shape
-        flat = activation.view(1, channels, mels * length)
-        activation = _pointwise(flat, block.expand, block.expand_norm).view(-1, mels, length)
-    conv = block.frequency_conv
-    taps, stride, padding = conv.kernel_size[0], conv.stride[0], conv.padding[0]
-    basis = _band(taps, stride, padding, activation.shape[1], activation.device, activation.dtype)
-    modules = conv, block.frequency_norm, block.temporal_conv, block.temporal_norm, block.pointwise
-    parameters = [parameter for module in modules for parameter in module.parameters()]
-    return _FrequencyLayer.apply(activation, basis, batch, block, *parameters)
+def _run_blocks(blocks: nn.Sequential, activation: Tensor, batch: int) -> Tensor:
+    parameters = [parameter for block in blocks for parameter in parameters_of(block)]
+    return _Blocks.apply(activation, batch, blocks, *parameters)
 
 
 def _head(head: nn.Sequential, activation: Tensor, batch: int) -> Tensor:
@@ -253,6 +177,5 @@ def training_forward(model, log_mel: Tensor) -> Tensor:
     batch = len(log_mel)
     with torch.autocast(log_mel.device.type, enabled=False):
         activation = _stem(model.stem, log_mel.to(model.stem[0].weight.dtype))
-        for block in model.blocks:
-            activation = _block(block, activation, batch)
+        activation = _run_blocks(model.blocks, activation, batch)
         return _head(model.head, activation, batch)

@@ -1,0 +1,318 @@
+"""The loops of BC-ResNet's training on a CPU, compiled by Numba: each reads its large arrays once.
+
+An activation x (C, M, L) is given as y, scale and shift: x[c, m, l] = relu(scale[c] y[c, m, l] + shift[c]), so that a norm
+and a relu need no pass of their own. The depthwise convolution over frequency is
+
+    s[c, m, l] = sum over k of taps[c, k] x[c, stride m + k - 1, l],        zeros beyond the borders.
+
+It costs next to nothing beside the reading of y, and is computed anew wherever it is needed. Sub-spectral norm makes it
+gain[c, m] s + offset[c, m]; the rows of a band are normalised together. d is a gradient behind the relu of an output, e is
+d + pooled, the gradient of s after its norm.
+
+Every kernel works on `first` to `last` of its channels or tiles, without the interpreter's lock; `share_out` gives each
+thread its part. Sums are made in single precision over a tile and in double precision over the tiles. fastmath does not
+include `nnan`: a NaN must stay one. A loop writes to one array only, and a new one begins for the next: LLVM makes vectors
+of a loop only if it has to compare few arrays for overlaps.
+
+Legend: C channels, M mel bins read, M' mel bins made, S bands, L frames x clips, P parts.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+
+TILE = 256  # the rows of a tile of L stay in a core's first cache
+JIT = {
+    "nogil": True,
+    "cache": True,
+    "fastmath": {"reassoc", "contract", "arcp", "nsz"},
+    "error_model": "numpy",
+}
+
+
+def share_out(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
+    """Run a kernel on `count` channels with as many threads as torch uses."""
+    threads = min(torch.get_num_threads(), count)
+    bounds = [count * i // threads for i in range(threads + 1)]
+    others = [
+        _pool(threads).submit(kernel, bounds[i], bounds[i + 1], *arguments)
+        for i in range(1, threads)
+    ]
+    kernel(bounds[0], bounds[1], *arguments)
+    for other in others:
+        other.result()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="training_kernels")
+
+
+@numba.njit(**JIT)
+def _load(rows, scale, shift, start, stop, tile):
+    """Activations (M, start to stop) into the rows 1 to M of a tile (M + 2, TILE)."""
+    for j in range(rows.shape[0]):
+        made, given = tile[j + 1], rows[j, start:stop]
+        for i in range(stop - start):
+            value = scale * given[i] + shift
+            made[i] = np.float32(0.0) if value <= 0 else value
+
+
+@numba.njit(**JIT)
+def moments(first, last, rows, sums, squares):
+    """Sums of y and y^2 of each channel, (C,)."""
+    length = rows.shape[2]
+    for channel in range(first, last):
+        sums[channel], squares[channel] = 0.0, 0.0
+        for j in range(rows.shape[1]):
+            for start in range(0, length, TILE):
+                total, square = np.float32(0.0), np.float32(0.0)
+                given = rows[channel, j, start : start + TILE]
+                for i in range(len(given)):
+                    total += given[i]
+                    square += given[i] * given[i]
+                sums[channel] += total
+                squares[channel] += square
+
+
+@numba.njit(**JIT)
+def moments_of_bands(first, last, rows, scale, shift, taps, stride, sums, squares, band_rows):
+    """Sums of s and s^2 over each band, (C, S), and of s over the rows of each band, (C, S, L)."""
+    mels, length = rows.shape[1], rows.shape[2]
+    bands = band_rows.shape[1]
+    in_band = mels // stride // bands
+    tile = np.zeros((mels + 2, TILE), np.float32)
+    for channel in range(first, last):
+        before, middle, after = taps[channel, 0], taps[channel, 1], taps[channel, 2]
+        sums[channel] = 0.0
+        squares[channel] = 0.0
+        for start in range(0, length, TILE):
+            stop = min(start + TILE, length)
+            _load(rows[channel], scale[channel], shift[channel], start, stop, tile)
+            for band in range(bands):
+                made = band_rows[channel, band, start:stop]
+                for j in range(in_band):
+                    row = (band * in_band + j) * stride
+                    upper, centre, lower = tile[row], tile[row + 1], tile[row + 2]
+                    kept = np.float32(j > 0)
+                    if j == 0:
+                        made[:] = 0.0
+                    total, square = np.float32(0.0), np.float32(0.0)
+                    for i in range(stop - start):
+                        value = before * upper[i] + middle * centre[i] + after * lower[i]
+                        total += value
+                        square += value * value
+                        made[i] = kept * made[i] + value
+                    sums[channel, band] += total
+                    squares[channel, band] += square
+
+
+@numba.njit(**JIT)
+def block_output(
+    first, last, rows, scale, shift, taps, stride, gain, offset, added, identity, output
+):
+    """relu(gain s + offset + added [+ x]), (C, M', L); `added` is (C, L), `identity` 1 or 0."""
+    mels, length = rows.shape[1], rows.shape[2]
+    tile = np.zeros((mels + 2, TILE), np.float32)
+    for channel in range(first, last):
+        for start in range(0, length, TILE):
+            stop = min(start + TILE, length)
+            _load(rows[channel], scale[channel], shift[channel], start, stop, tile)
+            extra = added[channel, start:stop]
+            for j in range(output.shape[1]):
+                row = j * stride
+                upper, centre, lower = tile[row], tile[row + 1], tile[row + 2]
+                made = output[channel, j, start:stop]
+                before = gain[channel, j] * taps[channel, 0]
+                middle = gain[channel, j] * taps[channel, 1] + identity
+                after = gain[channel, j] * taps[channel, 2]
+                constant = offset[channel, j]
+                for i in range(stop - start):
+                    value = before * upper[i] + middle * centre[i] + after * lower[i]
+                    value += constant + extra[i]
+                    made[i] = np.float32(0.0) if value <= 0 else value
+
+
+@numba.njit(**JIT)
+def behind_relu(first, last, grad, output, total):
+    """d in the place of the gradient (C, M, L) of an output, and its sum over M, (C, L)."""
+    length = grad.shape[2]
+    for channel in range(first, last):
+        for start in range(0, length, TILE):
+            made = total[channel, start : start + TILE]
+            made[:] = 0.0
+            for j in range(grad.shape[1]):
+                given, shown = grad[channel, j, start : start + TILE], output[channel, j, start:]
+                for i in range(len(given)):
+                    given[i] = given[i] if shown[i] > 0 else np.float32(0.0)
+                for i in range(len(given)):
+                    made[i] += given[i]
+
+
+@numba.njit(**JIT)
+def moments_of_errors(
+    first, last, rows, scale, shift, taps, stride, behind, pooled, sums, products
+):
+    """Sums of e and e s over each band, (C, S); `behind` is d (C, M', L), `pooled` (C, L)."""
+    mels, length = rows.shape[1], rows.shape[2]
+    out_mels = behind.shape[1]
+    in_band = out_mels // sums.shape[1]
+    tile = np.zeros((mels + 2, TILE), np.float32)
+    for channel in range(first, last):
+        before, middle, after = taps[channel, 0], taps[channel, 1], taps[channel, 2]
+        sums[channel] = 0.0
+        products[channel] = 0.0
+        for start in range(0, length, TILE):
+            stop = min(start + TILE, length)
+            _load(rows[channel], scale[channel], shift[channel], start, stop, tile)
+            common = pooled[channel, start:stop]
+            for j in range(out_mels):
+                row = j * stride
+                upper, centre, lower = tile[row], tile[row + 1], tile[row + 2]
+                given = behind[channel, j, start:stop]
+                total, product = np.float32(0.0), np.float32(0.0)
+                for i in range(stop - start):
+                    value = before * upper[i] + middle * centre[i] + after * lower[i]
+                    error = common[i] + given[i]
+                    total += error
+                    product += error * value
+                sums[channel, j // in_band] += total
+                products[channel, j // in_band] += product
+
+
+@numba.njit(**JIT)
+def block_gradients(
+    first, last, rows, scale, shift, taps, stride, behind, pooled, factors, identity,
+    grad_rows, grad_taps, total, sums, products,
+):  # fmt: skip
+    """Gradients of x behind its own relu, (C, M, L), and of the taps, (C, 3).
+
+    The gradient of s is factors[0] e + factors[1] s + factors[2], each (C, M'). The sums of that of x: over M, (C, L), and
+    of it and of it times y over all, (C,).
+    """
+    mels, length, out_mels = rows.shape[1], rows.shape[2], behind.shape[1]
+    tile = np.zeros((mels + 2, TILE), np.float32)
+    changes = np.zeros((out_mels + 2, TILE), np.float32)
+    for channel in range(first, last):
+        before, middle, after = taps[channel, 0], taps[channel, 1], taps[channel, 2]
+        grad_taps[channel] = 0.0
+        sums[channel], products[channel] = 0.0, 0.0
+        for start in range(0, length, TILE):
+            stop = min(start + TILE, length)
+            _load(rows[channel], scale[channel], shift[channel], start, stop, tile)
+            common = pooled[channel, start:stop]
+            for j in range(out_mels):
+                upper, centre, lower = tile[stride * j], tile[stride * j + 1], tile[stride * j + 2]
+                given, change = behind[channel, j, start:stop], changes[j + 1]
+                of_error, of_value = factors[0, channel, j], factors[1, channel, j]
+                constant = factors[2, channel, j]
+                of_before, of_middle = np.float32(0.0), np.float32(0.0)
+                of_after = np.float32(0.0)
+                for i in range(stop - start):
+                    value = before * upper[i] + middle * centre[i] + after * lower[i]
+                    value = of_error * (common[i] + given[i]) + of_value * value + constant
+                    of_before += value * upper[i]
+                    of_middle += value * centre[i]
+                    of_after += value * lower[i]
+                    change[i] = value
+                grad_taps[channel, 0] += of_before
+                grad_taps[channel, 1] += of_middle
+                grad_taps[channel, 2] += of_after
+            over_mels = total[channel, start:stop]
+            over_mels[:] = 0.0
+            for j in range(mels):
+                row, of_low, of_mid, of_high = _reached_from(j, stride, before, middle, after)
+                low, mid, high = changes[row], changes[row + 1], changes[row + 2]
+                direct = behind[channel, j // stride, start:stop]
+                made, shown = grad_rows[channel, j, start:stop], tile[j + 1]
+                given = rows[channel, j, start:stop]
+                tile_sum, product = np.float32(0.0), np.float32(0.0)
+                for i in range(stop - start):
+                    value = of_low * low[i] + of_mid * mid[i] + of_high * high[i]
+                    value += identity * direct[i]
+                    value = value if shown[i] > 0 else np.float32(0.0)
+                    made[i] = value
+                    tile_sum += value
+                    product += value * given[i]
+                for i in range(stop - start):
+                    over_mels[i] += made[i]
+                sums[channel] += tile_sum
+                products[channel] += product
+
+
+@numba.njit(**JIT)
+def _reached_from(mel, stride, before, middle, after):
+    """Row m of x reaches three rows of s, or two or one of them at a stride of 2: the first of them, and their weights."""
+    row = mel // stride
+    if stride == 1:
+        return row, after, middle, before
+    if mel % stride == 0:
+        return row, np.float32(0.0), middle, np.float32(0.0)
+    return row, np.float32(0.0), after, before
+
+
+@numba.njit(**JIT)
+def before_norm(first, last, rows, grad, factors):
+    """factors[0] grad + factors[1] y + factors[2], each (C,), in the place of the gradient (C, M, L)."""
+    for channel in range(first, last):
+        of_grad, of_row = factors[0, channel], factors[1, channel]
+        constant = factors[2, channel]
+        for j in range(rows.shape[1]):
+            made, given = grad[channel, j], rows[channel, j]
+            for i in range(len(made)):
+                made[i] = of_grad * made[i] + of_row * given[i] + constant
+
+
+@numba.njit(**JIT)
+def over_time(first, last, signal, taps, step, made, sums, squares):
+    """Convolution of signals (C, L) over time, whose frames lie `step` apart, and the sums of it and its square, (C,)."""
+    length = signal.shape[1]
+    padded = np.zeros(length + 2 * step, np.float32)
+    for channel in range(first, last):
+        before, middle, after = taps[channel, 0], taps[channel, 1], taps[channel, 2]
+        padded[step : step + length] = signal[channel]
+        sums[channel], squares[channel] = 0.0, 0.0
+        for start in range(0, length, TILE):
+            shown = made[channel, start : start + TILE]
+            early, late = padded[start:], padded[start + 2 * step :]
+            now = padded[start + step :]
+            total, square = np.float32(0.0), np.float32(0.0)
+            for i in range(len(shown)):
+                value = before * early[i] + middle * now[i] + after * late[i]
+                shown[i] = value
+                total += value
+                square += value * value
+            sums[channel] += total
+            squares[channel] += square
+
+
+@numba.njit(**JIT)
+def back_over_time(first, last, signal, taps, step, grad, grad_signal, grad_taps):
+    """Gradients of the signals (C, L) and taps (C, 3) of `over_time` from that of its result."""
+    length = signal.shape[1]
+    padded = np.zeros(length + 2 * step, np.float32)
+    given = np.zeros(length + 2 * step, np.float32)
+    for channel in range(first, last):
+        before, middle, after = taps[channel, 0], taps[channel, 1], taps[channel, 2]
+        padded[step : step + length] = signal[channel]
+        given[step : step + length] = grad[channel]
+        grad_taps[channel] = 0.0
+        for start in range(0, length, TILE):
+            made, change = grad_signal[channel, start : start + TILE], grad[channel, start:]
+            early, late = padded[start:], padded[start + 2 * step :]
+            now = padded[start + step :]
+            earlier, later = given[start:], given[start + 2 * step :]
+            of_before, of_middle, of_after = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+            for i in range(len(made)):
+                made[i] = before * later[i] + middle * change[i] + after * earlier[i]
+                of_before += change[i] * early[i]
+                of_middle += change[i] * now[i]
+                of_after += change[i] * late[i]
+            grad_taps[channel, 0] += of_before
+            grad_taps[channel, 1] += of_middle
+            grad_taps[channel, 2] += of_after

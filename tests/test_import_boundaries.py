@@ -38,7 +38,7 @@ ROOMS = {
 }
 OUTSIDE = {
     "ground": {"numpy", "soundfile", "soxr"},
-    "torch parts": {"numpy", "torch", "torchaudio"},
+    "torch parts": {"numba", "numpy", "torch", "torchaudio"},
     "run-time": {"numpy", "rich"},
     "trained": {"numpy", "torch"},
     "records": {"mlflow"},

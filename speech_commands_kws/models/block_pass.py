@@ -39,28 +39,89 @@ def sum_behind_relu(grad: Tensor, output: Tensor) -> Tensor:
 class Norm:
     """Batch norm in training: values of sums over n become gain, offset and, backward, gradients.
 
-    Attributes are float64 of the shape of the sums.
+    Args:
+        sums: of the values and, `squares`, of their squares over the n values of each channel, float64.
     """
 
-    def __init__(self, batch_norm: nn.BatchNorm2d, sums: np.ndarray, squares: np.ndarray, count: int):
+    def __init__(
+        self, batch_norm: nn.BatchNorm2d, sums: np.ndarray, squares: np.ndarray, count: int
+    ):
+        self.dtype = batch_norm.weight.detach().numpy().dtype
         self.count, self.mean = count, sums / count
         variance = squares / count - self.mean * self.mean
         self.rate = 1 / np.sqrt(np.maximum(variance, 0.0) + batch_norm.eps)
-        weight, bias = (_double(value).reshape(sums.shape) for value in batch_norm.parameters())
+        weight, bias = (
+            value.detach().numpy().astype(np.float64).reshape(sums.shape)
+            for value in batch_norm.parameters()
+        )
         self.gain = weight * self.rate
         self.offset = bias - self.gain * self.mean
         batch_norm.num_batches_tracked.add_(1)
         unbiased = variance * (count / (count - 1))
-        for running, now in ((batch_norm.running_mean, self.mean), (batch_norm.running_var, unbiased)):
+        for running, now in (
+            (batch_norm.running_mean, self.mean),
+            (batch_norm.running_var, unbiased),
+        ):
             running.lerp_(torch.from_numpy(now.reshape(-1)).to(running.dtype), batch_norm.momentum)
+
+    def affine(self) -> tuple[np.ndarray, np.ndarray]:
+        """Gain and offset in the precision of the model."""
+        return self.gain.astype(self.dtype), self.offset.astype(self.dtype)
 
     def backward(self, sums: np.ndarray, products: np.ndarray) -> tuple[np.ndarray, list[Tensor]]:
         """From the sums of e and e s: (a, b, c) of ds = a e + b s + c, and the gradients of gamma and beta."""
         grad_gamma = self.rate * (products - self.mean * sums)
         by_value = -self.gain * self.rate * grad_gamma / self.count
         constant = -self.gain * sums / self.count - by_value * self.mean
-        grads = [torch.from_numpy(each.astype(np.float32).reshape(-1)) for each in (grad_gamma, sums)]
-        return np.stack([self.gain, by_value, constant]), grads
+        factors = np.stack([self.gain, by_value, constant]).astype(self.dtype)
+        grads = (torch.from_numpy(each.astype(self.dtype)) for each in (grad_gamma, sums))
+        return factors, [each.flatten() for each in grads]
+
+
+class StemPass:
+    """relu(norm(convolution 5 x 5)) of log-mel images, forward and back."""
+
+    def __init__(self, stem: nn.Sequential):
+        self.conv, self.norm_module, _ = stem
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """(B, 1, M, F) to (C, M / 2, L)."""
+        batch, _, mels, frames = log_mel.shape
+        padding = self.conv.padding[0]
+        borders = (0, 0, padding, padding, padding, padding)  # of clips, frames, mel bins
+        padded = functional.pad(log_mel[:, 0].permute(1, 2, 0), borders).flatten(1)
+        weight, stride = self.conv.weight.detach()[:, 0], self.conv.stride[0]
+        channels = len(weight)
+        made = log_mel.new_empty(channels, mels // stride, frames * batch)
+        arguments = padded.numpy(), weight.numpy(), stride, batch, made.numpy()
+        share_out(kernels.stem, channels, *arguments)
+        sums, squares = np.empty((2, channels))
+        share_out(kernels.moments, channels, made.numpy(), sums, squares)
+        self.norm = Norm(self.norm_module, sums, squares, made[0].numel())
+        self.padded, self.made, self.place = padded, made, (stride, batch)
+        output = torch.empty_like(made)
+        arguments = made.numpy(), *self.norm.affine(), output.numpy()
+        share_out(kernels.activation, channels, *arguments)
+        return output
+
+    def backward(self, grad: Tensor) -> list[Tensor]:
+        """Gradients of convolution and norm, from d."""
+        channels, made = len(grad), self.made.numpy()
+        sums, products = np.empty((2, channels))
+        share_out(kernels.moments_of_gradient, channels, made, grad.numpy(), sums, products)
+        factors, grad_norm = self.norm.backward(sums, products)
+        grad_weight = torch.empty_like(self.conv.weight)
+        share_out(
+            kernels.stem_gradient,
+            channels,
+            self.padded.numpy(),
+            made,
+            grad.numpy(),
+            factors,
+            *self.place,
+            grad_weight[:, 0].numpy(),
+        )
+        return [grad_weight, *grad_norm]
 
 
 class BlockPass:
@@ -70,7 +131,7 @@ class BlockPass:
         self.block = block
         self.stride = block.frequency_conv.stride[0]
         self.taps = _matrix(block.frequency_conv).numpy()
-        self.identity = np.float32(not block.is_transition)
+        self.identity = self.taps.dtype.type(not block.is_transition)
         self.temporal = TemporalPass(block, batch)
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -85,11 +146,11 @@ class BlockPass:
         share_out(kernels.moments_of_bands, channels, *arguments)
         count = out_mels // bands * length
         self.norm = Norm(self.block.frequency_norm.norm, sums, squares, count)
-        share = _single(self.norm.gain[:, None] / out_mels)
-        pooled = torch.bmm(share, band_rows).squeeze(1)
-        added = self.temporal.forward(pooled.add_(_single(self.norm.offset.mean(1)[:, None])))
+        gain, offset = (torch.from_numpy(each) for each in self.norm.affine())
+        pooled = torch.bmm(gain[:, None] / out_mels, band_rows).squeeze(1)
+        added = self.temporal.forward(pooled.add_(offset.mean(1, keepdim=True)))
         output = rows.new_empty(channels, out_mels, length)
-        per_row = (self._per_row(values, out_mels) for values in (self.norm.gain, self.norm.offset))
+        per_row = (self._per_row(values, out_mels) for values in self.norm.affine())
         arguments = *self.stencil, *per_row, added.numpy(), self.identity, output.numpy()
         share_out(kernels.block_output, channels, *arguments)
         return output
@@ -97,21 +158,17 @@ class BlockPass:
     def _expand(self, rows: Tensor) -> tuple[Tensor, np.ndarray, np.ndarray]:
         """y, scale and shift of the activation relu(scale y + shift) that the convolution over frequency reads."""
         if not self.block.is_transition:
-            return rows, *np.array([[1.0], [0.0]], np.float32).repeat(len(rows), 1)
+            return rows, *np.array([[1.0], [0.0]], self.taps.dtype).repeat(len(rows), 1)
         weight = _matrix(self.block.expand)
         made = (weight @ rows.flatten(1)).view(len(weight), *rows.shape[1:])
         sums, squares = np.empty((2, len(weight)))
         share_out(kernels.moments, len(weight), made.numpy(), sums, squares)
         self.expand_norm = Norm(self.block.expand_norm, sums, squares, made[0].numel())
-        return made, *(self._float(each) for each in (self.expand_norm.gain, self.expand_norm.offset))
-
-    @staticmethod
-    def _float(values: np.ndarray) -> np.ndarray:
-        return values.astype(np.float32)
+        return made, *self.expand_norm.affine()
 
     def _per_row(self, values: np.ndarray, mels: int) -> np.ndarray:
         """Values of bands (…, S) as values of mel bins (…, M')."""
-        return self._float(values.repeat(mels // values.shape[-1], -1))
+        return values.repeat(mels // values.shape[-1], -1)
 
     def backward(
         self, grad: Tensor, total: Tensor, rows: Tensor
@@ -154,9 +211,7 @@ class BlockPass:
         grads: list[Tensor],
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         factors, grad_norm = self.expand_norm.backward(sums, products)
-        share_out(
-            kernels.before_norm, len(grad), self.stencil[0], grad.numpy(), self._float(factors)
-        )
+        share_out(kernels.before_norm, len(grad), self.stencil[0], grad.numpy(), factors)
         weight = self.block.expand.weight
         grad, flat = grad.flatten(1), rows.flatten(1)
         grad_weight = (grad @ flat.t()).view_as(weight)
@@ -168,7 +223,11 @@ class TemporalPass:
     """dropout(pointwise(silu(norm(convolution over time)))) of signals (C, L), forward and back."""
 
     def __init__(self, block, batch: int):
-        self.conv, self.pointwise, self.norm_module = block.temporal_conv, block.pointwise, block.temporal_norm
+        self.conv, self.pointwise, self.norm_module = (
+            block.temporal_conv,
+            block.pointwise,
+            block.temporal_norm,
+        )
         self.step = block.temporal_conv.dilation[1] * batch
         self.taps = _matrix(self.conv).numpy()
         self.mask = None
@@ -184,7 +243,7 @@ class TemporalPass:
         arguments = signal.numpy(), self.taps, self.step, self.made.numpy(), sums, squares
         share_out(kernels.over_time, len(signal), *arguments)
         self.norm = Norm(self.norm_module, sums, squares, signal.shape[1])
-        gain, offset = (_single(each[:, None]) for each in (self.norm.gain, self.norm.offset))
+        gain, offset = (torch.from_numpy(each)[:, None] for each in self.norm.affine())
         self.normed = self.made * gain + offset
         self.active = functional.silu(self.normed)
         return self._drop(_matrix(self.pointwise) @ self.active)
@@ -201,25 +260,26 @@ class TemporalPass:
         grad_pointwise = (grad @ self.active.t()).view_as(self.pointwise.weight)
         grad = _matrix(self.pointwise).t() @ grad
         grad = torch.ops.aten.silu_backward(grad, self.normed)
-        sums, products = (_double(each) for each in (grad.sum(1), (grad * self.made).sum(1)))
+        made, sums, products = self.made.numpy(), *np.empty((2, len(grad)))
+        pair = made[:, None], grad.numpy()[:, None]
+        share_out(kernels.moments_of_gradient, len(grad), *pair, sums, products)
         factors, grad_norm = self.norm.backward(sums, products)
-        of_grad, of_made, constant = _single(factors[..., None])
-        grad.mul_(of_grad).addcmul_(self.made, of_made).add_(constant)
         grad_signal, grad_taps = torch.empty_like(grad), torch.empty_like(self.conv.weight)
-        made = grad_signal.numpy(), grad_taps.view(len(grad), -1).numpy()
-        arguments = self.signal.numpy(), self.taps, self.step, grad.numpy(), *made
-        share_out(kernels.back_over_time, len(grad), *arguments)
+        share_out(
+            kernels.back_over_time,
+            len(grad),
+            self.signal.numpy(),
+            self.taps,
+            self.step,
+            made,
+            grad.numpy(),
+            factors,
+            grad_signal.numpy(),
+            grad_taps.view(len(grad), -1).numpy(),
+        )
         return grad_signal, [grad_taps, *grad_norm, grad_pointwise]
 
 
 def _matrix(conv: nn.Conv2d) -> Tensor:
     """The weights, (C', R), out of autograd's sight."""
     return conv.weight.detach().flatten(1)
-
-
-def _double(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().numpy().astype(np.float64)
-
-
-def _single(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(array.astype(np.float32))

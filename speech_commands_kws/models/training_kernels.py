@@ -1,20 +1,20 @@
 """The loops of BC-ResNet's training on a CPU, compiled by Numba: each reads its large arrays once.
 
-An activation x (C, M, L) is given as y, scale and shift: x[c, m, l] = relu(scale[c] y[c, m, l] + shift[c]), so that a norm
-and a relu need no pass of their own. The depthwise convolution over frequency is
+An activation x (C, M, L) is given as y, scale and shift: x[c, m, l] = relu(scale[c] y[c, m, l] + shift[c]), so that a
+norm and a relu need no pass of their own. The depthwise convolution over frequency is
 
     s[c, m, l] = sum over k of taps[c, k] x[c, stride m + k - 1, l],        zeros beyond the borders.
 
 It costs next to nothing beside the reading of y, and is computed anew wherever it is needed. Sub-spectral norm makes it
-gain[c, m] s + offset[c, m]; the rows of a band are normalised together. d is a gradient behind the relu of an output, e is
-d + pooled, the gradient of s after its norm.
+gain[c, m] s + offset[c, m]; the rows of a band are normalised together. d is a gradient behind the relu of an output, e
+is d + pooled, the gradient of s after its norm.
 
-Every kernel works on `first` to `last` of its channels or tiles, without the interpreter's lock; `share_out` gives each
-thread its part. Sums are made in single precision over a tile and in double precision over the tiles. fastmath does not
-include `nnan`: a NaN must stay one. A loop writes to one array only, and a new one begins for the next: LLVM makes vectors
-of a loop only if it has to compare few arrays for overlaps.
+Every kernel works on the channels from `first` to `last`, without the interpreter's lock; `share_out` gives each thread
+its part. Sums are made in the precision of the arrays over a tile and in double precision over the tiles. fastmath is
+without `nnan`: a NaN must stay one. LLVM makes vectors of a loop if it has few arrays to compare for overlaps, hence one
+written array a loop, and if an index is the loop's own, hence slices.
 
-Legend: C channels, M mel bins read, M' mel bins made, S bands, L frames x clips, P parts.
+Legend: C channels, M mel bins read, M' mel bins made, S bands, L frames x clips.
 """
 
 from collections.abc import Callable
@@ -81,12 +81,108 @@ def moments(first, last, rows, sums, squares):
 
 
 @numba.njit(**JIT)
+def moments_of_gradient(first, last, rows, grad, sums, products):
+    """Sums of a gradient (C, M, L), and of it times y, over each channel, (C,)."""
+    for channel in range(first, last):
+        sums[channel], products[channel] = 0.0, 0.0
+        for j in range(rows.shape[1]):
+            for start in range(0, rows.shape[2], TILE):
+                given, change = rows[channel, j, start : start + TILE], grad[channel, j, start:]
+                total, product = np.float32(0.0), np.float32(0.0)
+                for i in range(len(given)):
+                    total += change[i]
+                    product += change[i] * given[i]
+                sums[channel] += total
+                products[channel] += product
+
+
+@numba.njit(**JIT)
+def activation(first, last, rows, scale, shift, made):
+    """x of y, (C, M, L)."""
+    for channel in range(first, last):
+        for j in range(rows.shape[1]):
+            given, shown = rows[channel, j], made[channel, j]
+            for i in range(len(given)):
+                value = scale[channel] * given[i] + shift[channel]
+                shown[i] = np.float32(0.0) if value <= 0 else value
+
+
+@numba.njit(**JIT)
+def _moved(row, start, step):
+    """A row from `start` on, and moved by one to four steps."""
+    first = row[start:]
+    second = first[step:]
+    third = second[step:]
+    fourth = third[step:]
+    return first, second, third, fourth, fourth[step:]
+
+
+@numba.njit(**JIT)
+def stem(first, last, padded, weight, stride, step, made):
+    """Convolution of padded images (M + 4, (F + 4) B) with (C, 5, 5), (C, M', L); frames lie `step` = B apart."""
+    length = made.shape[2]
+    for channel in range(first, last):
+        for j in range(made.shape[1]):
+            for start in range(0, length, TILE):
+                shown = made[channel, j, start : start + TILE]
+                shown[:] = 0.0
+                for row in range(len(weight[channel])):
+                    taps = weight[channel, row]
+                    tap_0, tap_1, tap_2, tap_3, tap_4 = (
+                        taps[0],
+                        taps[1],
+                        taps[2],
+                        taps[-2],
+                        taps[-1],
+                    )
+                    image_0, image_1, image_2, image_3, image_4 = _moved(
+                        padded[stride * j + row], start, step
+                    )
+                    for i in range(len(shown)):
+                        near = tap_0 * image_0[i] + tap_1 * image_1[i] + tap_2 * image_2[i]
+                        shown[i] += near + tap_3 * image_3[i] + tap_4 * image_4[i]
+
+
+@numba.njit(**JIT)
+def stem_gradient(first, last, padded, rows, behind, factors, stride, step, grad_weight):
+    """Gradient of the stem's weights, (C, 5, 5); that of y is factors[0] d + factors[1] y + factors[2], each (C,)."""
+    change = np.zeros(TILE, rows.dtype)
+    for channel in range(first, last):
+        of_grad, of_row = factors[0, channel], factors[1, channel]
+        constant = factors[2, channel]
+        grad_weight[channel] = 0.0
+        for j in range(rows.shape[1]):
+            for start in range(0, rows.shape[2], TILE):
+                given, shown = behind[channel, j, start : start + TILE], rows[channel, j, start:]
+                for i in range(len(given)):
+                    change[i] = of_grad * given[i] + of_row * shown[i] + constant
+                for row in range(grad_weight.shape[1]):
+                    image_0, image_1, image_2, image_3, image_4 = _moved(
+                        padded[stride * j + row], start, step
+                    )
+                    sum_0, sum_1, sum_2 = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+                    sum_3, sum_4 = np.float32(0.0), np.float32(0.0)
+                    for i in range(len(given)):
+                        sum_0 += change[i] * image_0[i]
+                        sum_1 += change[i] * image_1[i]
+                        sum_2 += change[i] * image_2[i]
+                        sum_3 += change[i] * image_3[i]
+                        sum_4 += change[i] * image_4[i]
+                    made = grad_weight[channel, row]
+                    made[0] += sum_0
+                    made[1] += sum_1
+                    made[2] += sum_2
+                    made[-2] += sum_3
+                    made[-1] += sum_4
+
+
+@numba.njit(**JIT)
 def moments_of_bands(first, last, rows, scale, shift, taps, stride, sums, squares, band_rows):
     """Sums of s and s^2 over each band, (C, S), and of s over the rows of each band, (C, S, L)."""
     mels, length = rows.shape[1], rows.shape[2]
     bands = band_rows.shape[1]
     in_band = mels // stride // bands
-    tile = np.zeros((mels + 2, TILE), np.float32)
+    tile = np.zeros((mels + 2, TILE), rows.dtype)
     for channel in range(first, last):
         before, middle, after = taps[channel, 0], taps[channel, 1], taps[channel, 2]
         sums[channel] = 0.0
@@ -118,7 +214,7 @@ def block_output(
 ):
     """relu(gain s + offset + added [+ x]), (C, M', L); `added` is (C, L), `identity` 1 or 0."""
     mels, length = rows.shape[1], rows.shape[2]
-    tile = np.zeros((mels + 2, TILE), np.float32)
+    tile = np.zeros((mels + 2, TILE), rows.dtype)
     for channel in range(first, last):
         for start in range(0, length, TILE):
             stop = min(start + TILE, length)
@@ -162,7 +258,7 @@ def moments_of_errors(
     mels, length = rows.shape[1], rows.shape[2]
     out_mels = behind.shape[1]
     in_band = out_mels // sums.shape[1]
-    tile = np.zeros((mels + 2, TILE), np.float32)
+    tile = np.zeros((mels + 2, TILE), rows.dtype)
     for channel in range(first, last):
         before, middle, after = taps[channel, 0], taps[channel, 1], taps[channel, 2]
         sums[channel] = 0.0
@@ -192,12 +288,12 @@ def block_gradients(
 ):  # fmt: skip
     """Gradients of x behind its own relu, (C, M, L), and of the taps, (C, 3).
 
-    The gradient of s is factors[0] e + factors[1] s + factors[2], each (C, M'). The sums of that of x: over M, (C, L), and
-    of it and of it times y over all, (C,).
+    The gradient of s is factors[0] e + factors[1] s + factors[2], each (C, M'). Of that of x also the sum over M,
+    (C, L), and the sums of it and of it times y over each channel, (C,).
     """
     mels, length, out_mels = rows.shape[1], rows.shape[2], behind.shape[1]
-    tile = np.zeros((mels + 2, TILE), np.float32)
-    changes = np.zeros((out_mels + 2, TILE), np.float32)
+    tile = np.zeros((mels + 2, TILE), rows.dtype)
+    changes = np.zeros((out_mels + 2, TILE), rows.dtype)
     for channel in range(first, last):
         before, middle, after = taps[channel, 0], taps[channel, 1], taps[channel, 2]
         grad_taps[channel] = 0.0
@@ -247,7 +343,7 @@ def block_gradients(
 
 @numba.njit(**JIT)
 def _reached_from(mel, stride, before, middle, after):
-    """Row m of x reaches three rows of s, or two or one of them at a stride of 2: the first of them, and their weights."""
+    """Row m of x reaches three rows of s, or at a stride of 2 two or one: the first of the three, and their weights."""
     row = mel // stride
     if stride == 1:
         return row, after, middle, before
@@ -258,7 +354,7 @@ def _reached_from(mel, stride, before, middle, after):
 
 @numba.njit(**JIT)
 def before_norm(first, last, rows, grad, factors):
-    """factors[0] grad + factors[1] y + factors[2], each (C,), in the place of the gradient (C, M, L)."""
+    """factors[0] grad + factors[1] y + factors[2], each (C,), in the place of the gradient, (C, M, L)."""
     for channel in range(first, last):
         of_grad, of_row = factors[0, channel], factors[1, channel]
         constant = factors[2, channel]
@@ -270,9 +366,9 @@ def before_norm(first, last, rows, grad, factors):
 
 @numba.njit(**JIT)
 def over_time(first, last, signal, taps, step, made, sums, squares):
-    """Convolution of signals (C, L) over time, whose frames lie `step` apart, and the sums of it and its square, (C,)."""
+    """Convolution over time of signals (C, L), frames `step` apart, and the sums of it and of its square, (C,)."""
     length = signal.shape[1]
-    padded = np.zeros(length + 2 * step, np.float32)
+    padded = np.zeros(length + 2 * step, signal.dtype)
     for channel in range(first, last):
         before, middle, after = taps[channel, 0], taps[channel, 1], taps[channel, 2]
         padded[step : step + length] = signal[channel]
@@ -292,27 +388,33 @@ def over_time(first, last, signal, taps, step, made, sums, squares):
 
 
 @numba.njit(**JIT)
-def back_over_time(first, last, signal, taps, step, grad, grad_signal, grad_taps):
-    """Gradients of the signals (C, L) and taps (C, 3) of `over_time` from that of its result."""
+def back_over_time(first, last, signal, taps, step, made, grad, factors, grad_signal, grad_taps):
+    """Gradients of the signals (C, L) and taps (C, 3) of `over_time`.
+
+    That of its result `made` is factors[0] grad + factors[1] made + factors[2], each (C,).
+    """
     length = signal.shape[1]
-    padded = np.zeros(length + 2 * step, np.float32)
-    given = np.zeros(length + 2 * step, np.float32)
+    padded = np.zeros(length + 2 * step, signal.dtype)
+    changes = np.zeros(length + 2 * step, signal.dtype)
     for channel in range(first, last):
         before, middle, after = taps[channel, 0], taps[channel, 1], taps[channel, 2]
+        of_grad, of_made = factors[0, channel], factors[1, channel]
+        constant = factors[2, channel]
         padded[step : step + length] = signal[channel]
-        given[step : step + length] = grad[channel]
+        given, shown, change = grad[channel], made[channel], changes[step:]
+        for i in range(length):
+            change[i] = of_grad * given[i] + of_made * shown[i] + constant
         grad_taps[channel] = 0.0
         for start in range(0, length, TILE):
-            made, change = grad_signal[channel, start : start + TILE], grad[channel, start:]
-            early, late = padded[start:], padded[start + 2 * step :]
-            now = padded[start + step :]
-            earlier, later = given[start:], given[start + 2 * step :]
+            found = grad_signal[channel, start : start + TILE]
+            early, now, late = padded[start:], padded[start + step :], padded[start + 2 * step :]
+            earlier, here, later = changes[start:], change[start:], changes[start + 2 * step :]
             of_before, of_middle, of_after = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-            for i in range(len(made)):
-                made[i] = before * later[i] + middle * change[i] + after * earlier[i]
-                of_before += change[i] * early[i]
-                of_middle += change[i] * now[i]
-                of_after += change[i] * late[i]
+            for i in range(len(found)):
+                found[i] = before * later[i] + middle * here[i] + after * earlier[i]
+                of_before += here[i] * early[i]
+                of_middle += here[i] * now[i]
+                of_after += here[i] * late[i]
             grad_taps[channel, 0] += of_before
             grad_taps[channel, 1] += of_middle
             grad_taps[channel, 2] += of_after

@@ -1,4 +1,4 @@
-"""Files that the repository only points at: DVC keeps what a `<path>.dvc` lies beside."""
+"""Files that the repository only points at: DVC keeps what a `<path>.dvc` lies beside, and it is pulled when needed."""
 
 from pathlib import Path
 
@@ -6,21 +6,24 @@ from speech_commands_kws.errors import KwsError
 
 
 def ensure_present(path: str | Path) -> Path:
-    """The path, if something is there.
+    """The path; what is missing there and tracked by DVC is pulled.
 
     Raises:
-        KwsError: nothing is there; where DVC tracks the path, the message says how to get it.
+        KwsError: nothing is there, and DVC does not track it or cannot bring it.
     """
     path = Path(path)
     if path.exists():
         return path
     pointer = dvc_pointer(path)
-    if pointer is not None:
-        raise KwsError(
-            f"{path} is tracked by DVC and not here yet: "
-            f'get it with `dvc pull "{pointer}"` (pip install "speech-commands-kws[data]")'
-        )
-    raise KwsError(f"{path} does not exist: check the name")
+    if pointer is None:
+        raise KwsError(f"{path} does not exist: check the name")
+    # Here and not above: what is there already needs no DVC.
+    from speech_commands_kws.dvc_storage import pull
+
+    pull(pointer)
+    if not path.exists():
+        raise KwsError(f"{path} does not exist, and {pointer} does not hold it: check the name")
+    return path
 
 
 def dvc_pointer(path: Path) -> Path | None:

@@ -1,9 +1,10 @@
 """Where recordings come from. A source has one method, `prepare() -> SpeechTree`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from speech_commands_kws.data.recordings import fetch_folder
 from speech_commands_kws.data.tree import SpeechTree
 from speech_commands_kws.errors import KwsError
 
@@ -13,6 +14,7 @@ class FolderSource:
     """Recordings that lie in a folder; the arguments are those of `SpeechTree`.
 
     `words` are the keywords among the words of the folder (None: all of them); the task group reads them from here.
+    `download` brings a folder that is missing from where it is published; None where nobody publishes it.
     """
 
     root: str
@@ -24,8 +26,20 @@ class FolderSource:
     validation_percent: float
     test_percent: float
     hint: str
+    download: Callable[[Path], None] | None = None
+
+    def fetch(self) -> None:
+        """Bring what is missing, once and before anything is trained.
+
+        A tree that is there goes without its test set, as it always may. So the test set comes first: a fetch that was
+        interrupted before it had the tree begins again.
+        """
+        if not Path(self.root).is_dir():
+            for folder in filter(None, (self.test_root, self.root)):
+                fetch_folder(Path(folder), self.download)
 
     def prepare(self) -> SpeechTree:
+        self.fetch()
         root = Path(self.root)
         if not root.is_dir():
             raise KwsError(

@@ -27,11 +27,13 @@ COMMANDS = {
     "infer": "name the words in files, folders, patterns or - (standard input)",
     "describe": "show what an exported model says about itself",
     "leaderboard": "compare the recorded runs of an experiment",
+    "download": "bring the recordings of a training: by DVC, or from where they are published",
+    "pack": "pack the recordings of a training, and count what is in them",
 }
 # The configuration key that plain names become: a list of them, or one.
 LIST_KEYS = {"infer": "input"}
 SINGLE_KEYS = {"evaluate": "model", "describe": "model", "leaderboard": "where"}
-NAMELESS = ("train", "export")
+NAMELESS = ("train", "export", "download", "pack")
 HELP_FLAGS = ("--help", "-h", "help")
 VERSION_FLAGS = ("--version", "-V")
 # The others answer on standard output, once.
@@ -154,7 +156,9 @@ def known_keys(command: str) -> set[str]:
     """What an override of the command may begin with."""
     settings = yaml.safe_load(Path(CONFIG_DIR, f"{command}.yaml").read_text(encoding="utf-8"))
     groups = [group for entry in settings["defaults"] if isinstance(entry, dict) for group in entry]
-    return {"hydra", *settings} | {re.split("[@/]", group)[0] for group in groups}
+    own = {"hydra", *settings} | {re.split("[@/]", group)[0] for group in groups}
+    extended = [entry for entry in settings["defaults"] if entry in list(COMMANDS)]
+    return own.union(*map(known_keys, extended))
 
 
 def split_arguments(

@@ -20,6 +20,7 @@ from speech_commands_kws.data.labelled_folder import LabelledFolder
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation import LabelledClips, Predict
 from speech_commands_kws.output import write_whole
+from speech_commands_kws.tracked import dvc_pointer, ensure_present
 
 FORMATS = ("table", "json")
 SPLITS = ("train", "validation", "test")
@@ -49,7 +50,7 @@ def run(cfg: DictConfig) -> float:
     facts = evaluation.summary(scores, cfg.bins, cfg.worst)
     model = f"{run_folder.name}/{path.name}" if run_folder else path.name
     title = f"{material.title}: {evaluation.headline(facts)}\n{model}"
-    folder = (run_folder or Path(cfg.paths.plots)) / f"evaluation_{material.folder_name}"
+    folder = pictures_folder(cfg, run_folder, material)
     worst = evaluation.worst_clips(scores, clips, cfg.worst, cfg.batch_size)
     evaluation.draw(scores, worst, info.frontend, title, cfg.bins, folder)
     origin = {
@@ -60,6 +61,12 @@ def run(cfg: DictConfig) -> float:
     }
     report(cfg, title, origin | facts | {"pictures": str(folder)})
     return scores.accuracy
+
+
+def pictures_folder(cfg: DictConfig, run_folder: Path | None, material: Material) -> Path:
+    if cfg.folder is not None:
+        return Path(str(cfg.folder)).expanduser()
+    return (run_folder or Path(cfg.paths.plots)) / f"evaluation_{material.folder_name}"
 
 
 def check_settings(cfg: DictConfig) -> None:
@@ -113,6 +120,8 @@ def open_material(cfg: DictConfig, info: ArtefactInfo, run_folder: Path | None) 
     signal = (info.labels, info.sample_rate, info.clip_samples)
     if cfg.input is not None:
         folder = Path(str(cfg.input)).expanduser()
+        if dvc_pointer(folder):
+            ensure_present(folder)
         clips = LabelledFolder(folder, *signal)
         for reason in clips.left_out:
             print(f"left out: {reason}", file=sys.stderr)

@@ -14,6 +14,7 @@ CHECKPOINTS = "checkpoints"
 BEST = "best.ckpt"
 LAST = "last.ckpt"
 LOG_FILE = "log.txt"
+HISTORY_FILE = "history.json"
 MODEL_FILE = "model.onnx"
 TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -30,6 +31,21 @@ def make_run_folder(runs: Path, name: str) -> Path:
             return folder
         except FileExistsError:
             attempt += 1
+
+
+def claim_folder(folder: Path) -> Path:
+    """Make the folder of a run by the name that it is given.
+
+    Raises:
+        KwsError: something is there.
+    """
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise KwsError(
+            f"folder={folder} is there already: choose another one, remove it, or go on with resume=true run={folder}"
+        ) from None
+    return folder
 
 
 def find_run(run: str | Path, runs: str | Path) -> Path:

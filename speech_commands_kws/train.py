@@ -1,5 +1,6 @@
 """Train a keyword spotter: `python -m speech_commands_kws.train [overrides]`."""
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -122,7 +123,9 @@ def fit(
             raise KeyboardInterrupt  # ends the other jobs too
         raise KwsError(f"interrupted; go on with: {resume_command(folder)}") from None
     if trainer.is_global_zero:
-        pictures = plots.plot_curves(callbacks["history"].rows, folder / "plots")
+        rows = callbacks["history"].rows
+        (folder / runs.HISTORY_FILE).write_text(json.dumps(rows, indent=2))
+        pictures = plots.plot_curves(rows, folder / "plots")
         tracking.log_artifacts(logger, pictures, "plots")
     return float(callbacks["best"].best_model_score)
 
@@ -145,10 +148,16 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
     data_parallel.check_processes(cfg.trainer, is_multirun())
     resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     if is_multirun():
+        if cfg.folder is not None:
+            raise KwsError(
+                "folder= is for one training: leave it out, a multirun has a folder for each"
+            )
         folder = Path(HydraConfig.get().runtime.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         # A trial whose process was killed is begun again in its own folder.
         resolved.resume = (folder / runs.CHECKPOINTS / runs.LAST).is_file()
+    elif cfg.folder is not None:
+        folder = runs.claim_folder(Path(cfg.folder).absolute())
     else:
         folder = runs.make_run_folder(Path(cfg.paths.runs), cfg.name)
     OmegaConf.save(resolved, folder / runs.CONFIG_FILE)

@@ -82,7 +82,7 @@ def test_without_a_name_the_newest_export(
     [
         (["nowhere.onnx"], "nowhere.onnx does not exist"),
         (["text.onnx"], "text.onnx is not an ONNX model"),
-        (["kept.onnx"], "kept.onnx is tracked by DVC"),
+        (["kept.onnx"], "DVC cannot pull kept.onnx.dvc: "),
         (["text.onnx", "format=xml"], "format must be one of table, json, got xml"),
     ],
 )

@@ -17,7 +17,10 @@ PACKAGE = "speech_commands_kws"
 # Room: its layer, its modules, and the packages from outside that stand at the top of them. Imports
 # go down, or stay within a room.
 ROOMS = {
-    "ground": (0, "audio artefact errors extras inputs labels metrics output overrides tracked"),
+    "ground": (
+        0,
+        "audio artefact dvc_storage errors extras file_lock inputs labels metrics output overrides tracked",
+    ),
     "torch parts": (1, "augment frontend models"),
     "run-time": (1, "answers backends detector spotter"),
     "trained": (2, "checkpoint complexity spotter_module"),
@@ -32,9 +35,10 @@ ROOMS = {
     "door": (4, "composition registration settings"),
     "commands": (
         5,
-        "benchmark commands describe evaluate export infer leaderboard listen serve study_sweeper train",
+        "benchmark commands describe download evaluate export infer leaderboard listen pack serve "
+        "study_sweeper train",
     ),
-    "processes of train": (6, "one_process train_rank"),
+    "processes of train": (6, "one_process recordings_first train_rank"),
 }
 OUTSIDE = {
     "ground": {"numpy", "soundfile", "soxr"},
@@ -49,6 +53,8 @@ ENGINES = {"onnxruntime", "tensorrt", "tritonclient"}
 ONLY_IN_TRAINING = {"librosa", "matplotlib"}
 # Where MLflow may be used; by the last two inside functions only, since the answers of `infer` need none.
 USES_MLFLOW = {"training", "records", "packaging"}
+# The one module that uses DVC, inside functions, since what is there already needs none.
+USES_DVC = f"{PACKAGE}.dvc_storage"
 # What the base dependencies do not bring, or what is too slow to load for an answer.
 HEAVY = (
     "torch torchaudio lightning mlflow dvc librosa matplotlib onnx optuna sqlalchemy tritonclient"
@@ -120,6 +126,8 @@ def breaks_the_walls(found: Import) -> bool:
         return False
     if package in ENGINES and room == "run-time":
         return found.at_top
+    if package == "dvc":
+        return found.importer != USES_DVC or found.at_top
     if package == "mlflow":
         return room not in USES_MLFLOW or room != "training" and found.at_top
     if package in ONLY_IN_TRAINING:
@@ -152,6 +160,8 @@ def test_imports_keep_to_the_rooms(
         (breaks_the_walls, "spotter_module", "import lightning.pytorch"),
         (breaks_the_walls, "infer", "def run():\n    import mlflow"),
         (breaks_the_walls, "packaging.registered", "import mlflow"),
+        (breaks_the_walls, "tracked", "def pull():\n    import dvc.repo"),
+        (breaks_the_walls, "dvc_storage", "import dvc.repo"),
     ],
 )
 def test_a_broken_import_is_seen(

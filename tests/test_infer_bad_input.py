@@ -61,7 +61,7 @@ def test_a_bad_file_costs_one_line_and_no_other_answer(
         ("empty_folder", "empty_folder holds no sound file"),
         ("nothing*.wav", "nothing*.wav matches no sound file"),
         ("link.wav", "link.wav does not exist"),
-        ("tracked.wav", "tracked.wav is tracked by DVC and not here yet: get it with `dvc pull"),
+        ("tracked.wav", "DVC cannot pull tracked.wav.dvc: you are not inside of a DVC"),
         ("clips/a.wav/b.wav", "clips/a.wav/b.wav does not exist"),
         ("n" * 300, "n" * 300 + " cannot be opened: File name too long"),
         ("-", "- stands for a sound file on standard input"),

@@ -78,7 +78,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         ("", "an empty name"),
         ("a" * 300, "cannot be opened: File name too long"),
         ("a.wav/b.wav", "does not exist"),
-        ("clips/a.wav", "tracked by DVC"),
+        ("clips/a.wav", "DVC cannot pull"),
     ],
 )
 def test_a_name_that_stands_for_nothing(tree: Path, name: str, reason: str) -> None:

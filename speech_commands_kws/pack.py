@@ -1,0 +1,46 @@
+"""Pack the recordings that a training will use, and count them: `kws pack data=folder data.root=recordings`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
+from speech_commands_kws.data.datamodule import KeywordDataModule
+from speech_commands_kws.data.tree import SPLITS
+from speech_commands_kws.output import write_whole
+
+
+def run(cfg: DictConfig) -> float:
+    """Make the packed files, which `train` would make otherwise; returns the number of clips."""
+    datamodule = KeywordDataModule(
+        source=build(cfg.data.source), task=build(cfg.task), **OmegaConf.to_object(cfg.loader)
+    )
+    datamodule.setup()
+    if cfg.json_file is not None:
+        write_whole(Path(cfg.json_file), json.dumps(summary(datamodule), indent=2) + "\n")
+    return float(len(datamodule.packed.paths))
+
+
+def summary(datamodule: KeywordDataModule) -> dict[str, Any]:
+    """The same on every machine that has the same recordings."""
+    splits = {split: int(np.sum(datamodule.splits == split)) for split in SPLITS}
+    return {
+        "clips": len(datamodule.packed.paths),
+        **splits,
+        "left_out": len(datamodule.packed.left_out),
+        "classes": len(datamodule.labels),
+        "fingerprint": datamodule.fingerprint,
+    }
+
+
+@hydra.main(config_path=CONFIG_DIR, config_name="pack", execution_whitelist=EXECUTION_WHITELIST)
+def main(cfg: DictConfig) -> float | None:
+    return run_command(run, cfg)
+
+
+if __name__ == "__main__":
+    main()

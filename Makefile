@@ -5,6 +5,7 @@
 #   make test-all     the same with the integration tests
 #   make setup        only set up: the environment is .venv, the tools that make it are in .tools
 #   make lint         only the pre-commit hooks
+#   make data-remote  a place for DVC to push to: a folder (REMOTE=/path), or gdrive://<folder> with KEY=<key>.json
 #   make clean        remove both environments (data/ and plots/ stay)
 #
 # Another interpreter: make setup PYTHON=/path/to/python3.12      More extras: make setup EXTRAS="train synthetic serve"
@@ -23,7 +24,7 @@ NPM_CLI := lib/node_modules/npm/bin/npm-cli.js
 ACTIVATE := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP_INSTALL := $(POETRY)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help quickstart test test-all setup lint clean
+.PHONY: help quickstart test test-all setup lint data-remote clean
 .DELETE_ON_ERROR:
 
 help:
@@ -49,6 +50,16 @@ test: lint
 
 test-all: lint
 	$(ACTIVATE) python -m pytest
+
+# Kept in .dvc/config.local, which git ignores: where one pushes to, and with which key, is one's own business.
+REMOTE = $(HOME)/speech-commands-kws-data
+data-remote: setup
+	@$(ACTIVATE) sh -ec 'dvc remote add --local --force --default storage "$(REMOTE)"; \
+		case "$(REMOTE)" in gdrive://*) \
+			test -f "$(KEY)" || { echo "error: a Google Drive needs KEY=<key of a service account>.json" >&2; exit 1; }; \
+			dvc remote modify --local storage gdrive_use_service_account true; \
+			dvc remote modify --local storage gdrive_service_account_json_file_path "$(abspath $(KEY))";; \
+		esac; dvc remote list'
 
 clean:
 	rm -rf $(VENV) .tools

@@ -54,12 +54,11 @@ test-all: lint
 # Kept in .dvc/config.local, which git ignores: where one pushes to, and with which key, is one's own business.
 REMOTE = $(HOME)/speech-commands-kws-data
 data-remote: setup
-	@$(ACTIVATE) sh -ec 'dvc remote add --local --force --default storage "$(REMOTE)"; \
-		case "$(REMOTE)" in gdrive://*) \
-			test -f "$(KEY)" || { echo "error: a Google Drive needs KEY=<key of a service account>.json" >&2; exit 1; }; \
-			dvc remote modify --local storage gdrive_use_service_account true; \
-			dvc remote modify --local storage gdrive_service_account_json_file_path "$(abspath $(KEY))";; \
-		esac; dvc remote list'
+	@case "$(REMOTE)" in gdrive://*) test -f "$(KEY)" || \
+		{ echo "error: a Google Drive needs KEY=<key of a service account>.json" >&2; exit 1; };; esac
+	@$(ACTIVATE) dvc remote add --local --force --default storage "$(REMOTE)"
+	@case "$(REMOTE)" in gdrive://*) $(ACTIVATE) sh -ec 'dvc remote modify --local storage gdrive_use_service_account true; \
+		dvc remote modify --local storage gdrive_service_account_json_file_path "$(abspath $(KEY))"';; esac
 
 clean:
 	rm -rf $(VENV) .tools

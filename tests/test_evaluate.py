@@ -120,6 +120,9 @@ def test_a_split_is_that_of_the_run_that_the_model_lies_in(evaluate, trained_run
     assert "folder, validation split: 8 clips, accuracy 87.5%" in capsys.readouterr().out
     assert {path.name for path in (trained_run / "evaluation_validation").iterdir()} == PICTURES
     assert evaluate(f"model={trained_run}/model.onnx", "split=test") == 1.0
+    elsewhere = trained_run.parent / "pictures"
+    evaluate(f"model={trained_run}/model.onnx", "split=test", f"folder={elsewhere}")
+    assert {path.name for path in elsewhere.iterdir()} == PICTURES
 
 
 def test_data_on_the_command_line_goes_before_that_of_the_run(evaluate, trained_run, tree, capsys):

@@ -125,7 +125,7 @@ class Download:
                 self.refuse_final(error)
                 failures = 1 if length_of(self.part) > furthest else failures + 1
                 furthest = max(furthest, length_of(self.part))
-                reason = str(error) or type(error).__name__
+                reason = str(getattr(error, "reason", "") or error) or type(error).__name__
                 if failures >= self.patience.attempts:
                     raise KwsError(
                         f"{self.remote.url} could not be downloaded ({reason}; {failures} attempts, {furthest} bytes "

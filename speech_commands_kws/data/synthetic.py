@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from speech_commands_kws.data.espeak import Voice, require_espeak
+from speech_commands_kws.data.near_misses import OtherWords, choose_others, english_words
 from speech_commands_kws.data.noise import coloured_noise, mains_hum, set_level
 from speech_commands_kws.data.synthetic_clips import Babble, Chunk, Take, run_chunks, write_wav
 from speech_commands_kws.data.tree import (
@@ -57,6 +58,9 @@ class SyntheticSource:
     voice variants, in rows of ten: every speaker with the ninth voice of a row gets a name that the
     published rule puts into validation, the tenth into testing. So no voice that is scored is
     trained on.
+
+    `near_misses` words that sound like it are spoken for each keyword, those of `near_miss_candidates`
+    (None: common English words) within `near_miss_distance`; 0 speaks none.
     """
 
     parent: str
@@ -65,6 +69,10 @@ class SyntheticSource:
     speakers: int
     takes_per_word: int
     unknown_per_speaker: int
+    near_misses: int
+    near_misses_per_speaker: int
+    near_miss_distance: float
+    near_miss_candidates: Sequence[str] | None
     voices: Sequence[str]
     accents: Sequence[str]
     pitch: Sequence[int]
@@ -122,13 +130,18 @@ def settings_hash(source: SyntheticSource) -> str:
 
 def settings(source: SyntheticSource) -> dict[str, Any]:
     """All that decides about the content of the tree, as plain data."""
-    return {**asdict(source), "parent": None, "generator": GENERATOR}
+    candidates = source.near_miss_candidates
+    if candidates is None:
+        candidates = hashlib.sha1(" ".join(english_words()).encode()).hexdigest()
+    facts = {"parent": None, "generator": GENERATOR, "near_miss_candidates": candidates}
+    return {**asdict(source), **facts}
 
 
 def check_settings(source: SyntheticSource) -> None:
     """Raise KwsError where no sensible tree can come of it."""
     check_words(source.words, "words")
     check_words(source.unknown_words, "unknown_words")
+    check_words(source.near_miss_candidates or [], "near_miss_candidates")
     if not source.words:
         raise KwsError("words: expected at least one word to spot, got none")
     # With fewer than a row of voices a split would be empty.
@@ -137,6 +150,8 @@ def check_settings(source: SyntheticSource) -> None:
         "voices": (len(source.voices), VOICES_PER_ROW),
         "takes_per_word": (source.takes_per_word, 1),
         "speakers_per_chunk": (source.speakers_per_chunk, 1),
+        "near_misses": (source.near_misses, 0),
+        "near_misses_per_speaker": (source.near_misses_per_speaker, 0),
     }
     for name, (amount, lowest) in least.items():
         if amount < lowest:
@@ -179,28 +194,31 @@ def speaker_name(seed: int, number: int, wanted_split: str) -> str:
             return name
 
 
-def words_to_say(source: SyntheticSource, number: int) -> list[str]:
-    """Every keyword `takes_per_word` times, then the speaker's share of the unknown words.
+def words_to_say(source: SyntheticSource, number: int, others: OtherWords) -> list[str]:
+    """Every keyword `takes_per_word` times, then the speaker's shares of the other words.
 
-    The unknown words go round, so that each is said about as often.
+    These go round, so that each is said about as often.
     """
-    keywords = {word.casefold() for word in source.words}
-    others = [word for word in source.unknown_words if word.casefold() not in keywords]
-    first = number * source.unknown_per_speaker
-    share = [
-        others[(first + i) % len(others)]
-        for i in range(source.unknown_per_speaker if others else 0)
+    return [
+        *(word for word in source.words for _ in range(source.takes_per_word)),
+        *share(others.unknown, number, source.unknown_per_speaker),
+        *share(others.near_in_turn, number, source.near_misses_per_speaker),
     ]
-    return [word for word in source.words for _ in range(source.takes_per_word)] + share
 
 
-def plan_takes(source: SyntheticSource, number: int) -> list[Take]:
+def share(words: Sequence[str], number: int, count: int) -> list[str]:
+    """The speaker's `count` words of a list that goes round."""
+    first = number * count
+    return [words[(first + i) % len(words)] for i in range(count if words else 0)]
+
+
+def plan_takes(source: SyntheticSource, number: int, others: OtherWords) -> list[Take]:
     """All clips of one speaker, in the order in which they are spoken."""
     speaker = cast_speaker(source, number)
     generator = np.random.default_rng([source.seed, number, TAKES_STREAM])
     spoken: Counter[str] = Counter()
     takes = []
-    for word in words_to_say(source, number):
+    for word in words_to_say(source, number, others):
         takes.append(
             Take(
                 path=f"{word}/{speaker.name}_nohash_{spoken[word]}.wav",
@@ -248,7 +266,7 @@ def plan_babbles(source: SyntheticSource) -> list[Babble]:
     ]
 
 
-def plan_chunks(source: SyntheticSource, root: Path) -> list[Chunk]:
+def plan_chunks(source: SyntheticSource, root: Path, others: OtherWords) -> list[Chunk]:
     """Work for one process each; the same chunks however many processes there are."""
     clip_samples = round(source.clip_seconds * source.sample_rate)
     numbers = range(source.speakers)
@@ -256,7 +274,8 @@ def plan_chunks(source: SyntheticSource, root: Path) -> list[Chunk]:
         numbers[i : i + source.speakers_per_chunk] for i in numbers[:: source.speakers_per_chunk]
     ]
     work = [
-        ([take for number in group for take in plan_takes(source, number)], []) for group in groups
+        ([take for number in group for take in plan_takes(source, number, others)], [])
+        for group in groups
     ]
     work += [([], [babble]) for babble in plan_babbles(source)]
     return [
@@ -268,13 +287,22 @@ def plan_chunks(source: SyntheticSource, root: Path) -> list[Chunk]:
 def write_tree(source: SyntheticSource, root: Path) -> None:
     """Fill the empty folder `root`, with a progress bar."""
     write_noise(source, root)
+    others = choose_others(
+        words=source.words,
+        unknown_words=source.unknown_words,
+        candidates=source.near_miss_candidates,
+        accents=source.accents,
+        count=source.near_misses,
+        farthest=source.near_miss_distance,
+    )
     facts = {
         "description": "Synthetic speech made by espeak-ng, not recordings of people.",
         "settings": settings(source),
+        "near_misses": others.near,
         "speakers": [asdict(cast_speaker(source, number)) for number in range(source.speakers)],
     }
     (root / FACTS_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    run_chunks(plan_chunks(source, root))
+    run_chunks(plan_chunks(source, root, others))
     write_lists(root)
 
 

@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.commands import COMMANDS, to_overrides
+from speech_commands_kws.commands import COMMANDS, module_of, to_overrides
 from speech_commands_kws.composition import CONFIG_DIR
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,7 +83,7 @@ def single_value(override: str) -> str:
 def composed(command: str, arguments: list[str]) -> DictConfig:
     overrides = [single_value(word) for word in arguments if not word.startswith("-")]
     with initialize_config_dir(CONFIG_DIR):
-        return compose(command, overrides)
+        return compose(module_of(command), overrides)
 
 
 def commands_of(line: str) -> list[tuple[str, DictConfig]]:

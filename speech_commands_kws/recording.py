@@ -80,6 +80,8 @@ def trim(waveform: np.ndarray, sample_rate: int, demands: Demands) -> np.ndarray
 
 def fault(waveform: np.ndarray, sample_rate: int, demands: Demands) -> str | None:
     """What is wrong with a whole take and what to do; None for a good one."""
+    if not np.isfinite(waveform).all():
+        return "the device gives numbers that are no sound: choose another with microphone.device="
     levels = frame_levels(waveform, sample_rate)
     first, last = word_frames(levels, demands)
     seconds = (last + 1 - first) * FRAME_SECONDS

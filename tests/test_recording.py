@@ -55,6 +55,7 @@ def test_the_word_is_cut_out_with_its_margins(sounds, start, stop):
         (take((0.5, 1.0)), None),
         (take((0.5, 1.0), amplitude=0.01), "too quiet (-43 dBFS)"),
         (take(), "too quiet"),
+        (np.full(2 * RATE, np.nan, np.float32), "no sound"),
         (np.zeros(2 * RATE, np.float32), "too quiet (-200 dBFS)"),
         (take((0.5, 1.0), noise=0.1), "dB above the noise"),
         (np.clip(take((0.5, 1.0), amplitude=1.5), -1, 1), "too loud, it is clipped"),

@@ -7,7 +7,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 
 from speech_commands_kws.data.espeak import Espeak
-from speech_commands_kws.data.phonemes import distance, plain
+from speech_commands_kws.data.phonemes import EDGE_COST, distance, plain
 
 # Common English words, a choice of ours.
 ENGLISH_WORDS = Path(__file__).with_name("english_words.txt")
@@ -84,16 +84,17 @@ def near_misses(
         farthest: largest distance (`phonemes.distance`).
         phonemes: of a word in an accent.
     """
-    said = {word: plain(phonemes(word, accents[0])) for word in candidates}
-    said = {word: sounds for word, sounds in said.items() if sounds}
+    # Of candidates that sound the same one is enough.
+    word_of = {plain(phonemes(word, accents[0])): word for word in candidates}
+    said = {word: sounds for sounds, word in word_of.items() if sounds}
     chosen: dict[str, list[str]] = {}
     for keyword in keywords if count else ():
         own = plain(phonemes(keyword, accents[0]))
         ranked = sorted(
             (distance(own, sounds), word)
             for word, sounds in said.items()
-            # Each phoneme that one has more costs 1.
-            if abs(len(own) - len(sounds)) <= farthest * max(len(own), len(sounds))
+            # Each phoneme that one has more costs that at least.
+            if EDGE_COST * abs(len(own) - len(sounds)) <= farthest * max(len(own), len(sounds))
         )
         near = [word for far, word in ranked if far <= farthest]
         others = (word for word in near if not is_homophone(word, keywords, accents, phonemes))

@@ -28,7 +28,7 @@ def spoken():
     pytest.importorskip("espeakng_loader", reason="the extra `synthetic` is not installed")
 
     def choose(words, candidates, count=3, unknown_words=()):
-        return choose_others(words, unknown_words, candidates, ACCENTS, count, 0.45)
+        return choose_others(words, unknown_words, candidates, ACCENTS, count, 0.35)
 
     return choose
 
@@ -38,16 +38,21 @@ def test_a_homophone_in_any_accent_is_no_near_miss():
     assert is_homophone("row", ["no"], ACCENTS, said)
     assert not is_homophone("row", ["no"], ACCENTS[:1], said)
     candidates = ["know", "row", "go", "banana", ""]
-    assert near_misses(["no"], candidates, ACCENTS, 5, 0.45, said) == {"no": ["go"]}
+    assert near_misses(["no"], candidates, ACCENTS, 5, 0.35, said) == {"no": ["go"]}
 
 
 def test_at_most_so_many_and_so_far():
     candidates = ["row", "go", "banana"]
     one_accent = ACCENTS[:1]
-    assert near_misses(["no"], candidates, one_accent, 1, 0.45, said) == {"no": ["go"]}
+    assert near_misses(["no"], candidates, one_accent, 1, 0.35, said) == {"no": ["go"]}
     assert near_misses(["no"], candidates, one_accent, 9, 0.3, said) == {"no": []}
     assert near_misses(["no"], candidates, one_accent, 9, 1, said)["no"][-1] == "banana"
     assert near_misses(["no"], candidates, one_accent, 0, 1, said) == {}
+
+
+def test_one_of_several_words_that_sound_the_same_is_enough():
+    both = near_misses(["banana"], ["no", "know", "go"], ACCENTS[:1], 5, 1, said)["banana"]
+    assert both == ["know", "go"]
 
 
 def test_known_neighbours_are_found_and_homophones_are_not(spoken):
@@ -75,6 +80,6 @@ def test_the_english_words_are_distinct_and_have_neighbours_for_all_sorts_of_wor
     assert len(words) == len(set(words)) > 2000 and words == sorted(words)
     assert all(word.isalpha() and word.islower() for word in words)
     assert near["seven"][0] == "heaven"
-    assert near["lights"][0] == "rights"
+    assert near["lights"][:2] == ["light", "rights"]
     assert {len(found) for found in near.values()} == {3}
     assert near == spoken(["seven", "lights", "stop", "computer", "marvin"], None).near

@@ -1,6 +1,7 @@
 import pytest
 
 from speech_commands_kws.data.phonemes import (
+    EDGE_COST,
     LEAST_DIFFERENCE,
     distance,
     features_of,
@@ -53,10 +54,12 @@ def test_every_symbol_of_the_tables_has_one_place():
     [
         (SEVEN, SEVEN, 0),
         (SEVEN, HEAVEN, 1 / 3 / 5),  # place of one of five
-        (SEVEN, ELEVEN, (1 + 2 / 3) / 6),  # one more, and s to l
-        (SEVEN, SEVEN[:4], 1 / 5),
+        (SEVEN, ELEVEN, (EDGE_COST + 2 / 3) / 6),  # one more at the beginning, and s to l
+        (SEVEN, SEVEN[:4], EDGE_COST / 5),
+        (SEVEN, SEVEN[1:], EDGE_COST / 5),
+        (SEVEN, SEVEN[:2] + SEVEN[3:], 1 / 5),  # none within
         (("n", "oʊ"), ("ɡ", "oʊ"), 2 / 3 / 2),
-        (SEVEN, (), 1),
+        (SEVEN, (), EDGE_COST),
     ],
 )
 def test_the_distance_is_the_cheapest_way_by_the_longer_word(one, other, expected):

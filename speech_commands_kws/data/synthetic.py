@@ -8,17 +8,22 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import count
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from speech_commands_kws.data.espeak import Voice, require_espeak
+from speech_commands_kws.data.espeak import require_espeak
 from speech_commands_kws.data.near_misses import OtherWords, choose_others, english_words
 from speech_commands_kws.data.noise import coloured_noise, mains_hum, set_level
 from speech_commands_kws.data.synthetic_clips import Babble, Chunk, Take, run_chunks, write_wav
+from speech_commands_kws.data.synthetic_speakers import (
+    VOICES_PER_ROW,
+    cast_speaker,
+    jittered,
+    voice_split,
+)
 from speech_commands_kws.data.tree import (
     SPEECH_COMMANDS_PATTERN,
     TEST,
@@ -29,7 +34,6 @@ from speech_commands_kws.data.tree import (
     SpeechTree,
     assign_splits,
     audio_paths,
-    published_split,
     words_and_speakers,
 )
 from speech_commands_kws.data.whole_folder import make_whole
@@ -41,12 +45,9 @@ from speech_commands_kws.labels import BACKGROUND_NOISE
 GENERATOR = 2
 FACTS_FILE = "synthetic.json"
 HASH_DIGITS = 8
-# One voice of every ten is for validation and one for testing: the shares of the published split.
-VOICES_PER_ROW = 10
-VALIDATION_COLUMN, TEST_COLUMN = 8, 9
 SEEDS = 2**32
-# Independent streams of random numbers for each speaker.
-CAST_STREAM, TAKES_STREAM, NOISE_STREAM = 0, 1, 2
+# Streams of random numbers, independent of that of the speakers' voices.
+TAKES_STREAM, NOISE_STREAM = 1, 2
 
 
 @dataclass(frozen=True)
@@ -112,17 +113,6 @@ class SyntheticSource:
         return SpeechTree(root)
 
 
-@dataclass(frozen=True)
-class Speaker:
-    """`name` is eight hexadecimal digits; levels are dBFS of the root mean square."""
-
-    name: str
-    voice: Voice
-    level_db: float
-    floor_db: float
-    floor_colour: float
-
-
 def settings_hash(source: SyntheticSource) -> str:
     """Names the tree: equal for equal settings, wherever the tree lies."""
     return hashlib.sha1(json.dumps(settings(source)).encode()).hexdigest()[:HASH_DIGITS]
@@ -156,42 +146,6 @@ def check_settings(source: SyntheticSource) -> None:
     for name, (amount, lowest) in least.items():
         if amount < lowest:
             raise KwsError(f"{name}: expected at least {lowest}, got {amount}: raise it")
-
-
-def cast_speaker(source: SyntheticSource, number: int) -> Speaker:
-    """The speaker of that number, the same however many there are."""
-    generator = np.random.default_rng([source.seed, number, CAST_STREAM])
-    voice_number = number % len(source.voices)
-    voice = Voice(
-        accent=str(generator.choice(source.accents)),
-        variant=source.voices[voice_number],
-        pitch=round(generator.uniform(*source.pitch)),
-        pitch_range=round(generator.uniform(*source.pitch_range)),
-        rate=round(generator.uniform(*source.rate)),
-    )
-    return Speaker(
-        name=speaker_name(source.seed, number, voice_split(voice_number)),
-        voice=voice,
-        level_db=generator.uniform(*source.level_db),
-        floor_db=generator.uniform(*source.floor_db),
-        floor_colour=generator.uniform(*source.floor_colour),
-    )
-
-
-def voice_split(voice_number: int) -> str:
-    """The split that all speakers with this voice belong to."""
-    columns = {VALIDATION_COLUMN: VALIDATION, TEST_COLUMN: TEST}
-    return columns.get(voice_number % VOICES_PER_ROW, TRAIN)
-
-
-def speaker_name(seed: int, number: int, wanted_split: str) -> str:
-    """The first name in a row of hashes that the published rule puts into the wanted split."""
-    for attempt in count():
-        digest = hashlib.sha1(f"{seed}/{number}/{attempt}".encode()).hexdigest()
-        name = digest[:HASH_DIGITS]
-        shares = (SpeechTree.validation_percent, SpeechTree.test_percent)
-        if published_split(name, *shares) == wanted_split:
-            return name
 
 
 def words_to_say(source: SyntheticSource, number: int, others: OtherWords) -> list[str]:
@@ -233,13 +187,6 @@ def plan_takes(source: SyntheticSource, number: int, others: OtherWords) -> list
         )
         spoken[word] += 1
     return takes
-
-
-def jittered(voice: Voice, source: SyntheticSource, generator: np.random.Generator) -> Voice:
-    """The voice as it happens to be in one take."""
-    pitch = voice.pitch + source.pitch_jitter * generator.uniform(-1, 1)
-    rate = voice.rate * (1 + source.rate_jitter * generator.uniform(-1, 1))
-    return replace(voice, pitch=round(pitch), rate=round(rate))
 
 
 def plan_babbles(source: SyntheticSource) -> list[Babble]:

@@ -14,6 +14,7 @@ from speech_commands_kws.plots import BLUE, GREEN, GREY, ORANGE, STYLE, save
 
 COLOURS = dict(zip(SPLITS, (ORANGE, BLUE, GREEN), strict=True))
 WIDTH_INCHES, LEAST_INCHES, MARGIN_INCHES, BAR_INCHES = 11.0, 4.5, 2.0, 0.2
+BAR_MARGIN = 0.01  # of the height, above and below the bars
 # The words with the fewest clips are those to know about.
 MOST_WORDS = 60
 LEVEL_BINS = 60
@@ -61,7 +62,7 @@ def _draw_counts(axes: Axes, counts: Mapping[str, Mapping[str, int]]) -> None:
         axes.barh(words, clips, left=before, color=colour, label=split)
         before += clips
     axes.invert_yaxis()
-    axes.margins(y=0.01)
+    axes.margins(y=BAR_MARGIN)
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.set_xlabel("clips")

@@ -120,7 +120,7 @@ def test_a_sure_model_that_disagrees_is_heard():
     """The model takes a clip's loudness for its class; "cat" and "dog" are unknown to it."""
     labels = ["_unknown_", "yes", "no"]
     amplitudes = (0.2, 0.4, 0.4, 0.1, 0.4, 0.4)
-    words = ["yes", "no", "yes", "cat", "dog", "no"]
+    words = ["yes", "no", "yes", "cat", "dog", "yes"]
     sure = [0.95, 0.95, 0.95, 0.95, 0.8, 0.95]
 
     def score(waveforms):
@@ -134,10 +134,11 @@ def test_a_sure_model_that_disagrees_is_heard():
     score.seen = 0
     clips = labelled(*map(tone, amplitudes), words=words)
     blocks = [slice(0, 4), slice(4, 6)]
-    (finding,) = disagreements(clips, labels, score, LIMITS.sure, blocks)
+    finding, other = disagreements(clips, labels, score, LIMITS.sure, blocks)
 
     assert (finding.kind, finding.file, finding.word) == (MISLABELLED, "clip2.wav", "yes")
     assert finding.detail == "heard as no (95.0%)"
+    assert other.file == "clip5.wav"
 
 
 def test_words_that_a_model_has_no_class_for_are_passed_over():

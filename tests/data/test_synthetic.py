@@ -212,7 +212,7 @@ def test_the_chunks_do_not_depend_on_the_machine_and_cover_all_takes(tmp_path):
     paths = [take.path for chunk in chunks for take in chunk.takes]
 
     assert [len({path.split("/")[1][:8] for path in names}) for names in (paths,)] == [23]
-    assert len(paths) == len(set(paths)) == 23 * (10 * 3 + 8 + 4)
+    assert len(paths) == len(set(paths)) == 23 * (10 * 3 + 6 + 6)
     assert [len(chunk.babbles) for chunk in chunks] == [0, 0, 0, 1, 1]
 
 

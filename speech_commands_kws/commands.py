@@ -26,6 +26,8 @@ COMMANDS = {
     "export": "write the best checkpoint of a run to ONNX, checked against torch",
     "infer": "name the words in files, folders, patterns or - (standard input)",
     "describe": "show what an exported model says about itself",
+    "check-data": "look recordings over: duplicates, levels, balance, doubtful labels",
+    "record": "record clips of a word from the microphone",
     "leaderboard": "compare the recorded runs of an experiment",
     "download": "bring the recordings of a training: by DVC, or from where they are published",
     "pack": "pack the recordings of a training, and count what is in them",
@@ -33,7 +35,7 @@ COMMANDS = {
 # The configuration key that plain names become: a list of them, or one.
 LIST_KEYS = {"infer": "input"}
 SINGLE_KEYS = {"evaluate": "model", "describe": "model", "leaderboard": "where"}
-NAMELESS = ("train", "export", "download", "pack")
+NAMELESS = ("train", "export", "download", "pack", "check-data", "record")
 HELP_FLAGS = ("--help", "-h", "help")
 VERSION_FLAGS = ("--version", "-V")
 # The others answer on standard output, once.
@@ -75,12 +77,17 @@ def dispatch(command: str, *arguments: str) -> int:
     except KwsError as error:
         return complain(error, USAGE_STATUS)
     try:
-        module = import_module(f"speech_commands_kws.{command}")
+        module = import_module(f"speech_commands_kws.{module_of(command)}")
     except ModuleNotFoundError as error:
         raise missing_package(error) from None
     sys.argv = [f"kws {command}", *overrides]
     module.main()
     return 0
+
+
+def module_of(command: str) -> str:
+    """The name of a command's module, and of its configuration: `check_data` of `check-data`."""
+    return command.replace("-", "_")
 
 
 def usage() -> str:
@@ -154,7 +161,8 @@ def check_overrides(command: str, overrides: Sequence[str]) -> None:
 
 def known_keys(command: str) -> set[str]:
     """What an override of the command may begin with."""
-    settings = yaml.safe_load(Path(CONFIG_DIR, f"{command}.yaml").read_text(encoding="utf-8"))
+    path = Path(CONFIG_DIR, f"{module_of(command)}.yaml")
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     groups = [group for entry in settings["defaults"] if isinstance(entry, dict) for group in entry]
     own = {"hydra", *settings} | {re.split("[@/]", group)[0] for group in groups}
     extended = [entry for entry in settings["defaults"] if entry in list(COMMANDS)]

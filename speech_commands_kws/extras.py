@@ -9,6 +9,7 @@ PACKAGES_OF_EXTRAS = {
         "torchmetrics"
     ),
     "synthetic": "espeakng_loader",
+    "record": "sounddevice",
     "serve": "tritonclient",
     "data": "dvc",
     "gdrive": "dvc_gdrive",

@@ -11,6 +11,7 @@ BOOLEANS = (
     "resume",
     "register",
     "descending",
+    "playback",
     "backbone.fast_training",
     "logger.system_metrics",
     "task.unknown",

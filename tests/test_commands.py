@@ -130,7 +130,7 @@ def test_only_trainings_are_started_several_times() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_key_of_a_configuration_is_known(command: str) -> None:
     with initialize_config_dir(CONFIG_DIR):
-        keys = set(compose(command, return_hydra_config=True))
+        keys = set(compose(commands.module_of(command), return_hydra_config=True))
     assert keys - commands.known_keys(command) == set()
 
 
@@ -214,8 +214,9 @@ def test_help_names_every_command(
 
 def test_every_command_has_a_module_and_a_configuration() -> None:
     for command in COMMANDS:
-        assert (REPOSITORY / "speech_commands_kws" / f"{command}.py").is_file()
-        assert (REPOSITORY / "configs" / f"{command}.yaml").is_file()
+        name = commands.module_of(command)
+        assert (REPOSITORY / "speech_commands_kws" / f"{name}.py").is_file()
+        assert (REPOSITORY / "configs" / f"{name}.yaml").is_file()
 
 
 def test_a_missing_extra_is_one_line(

@@ -22,12 +22,12 @@ ROOMS = {
         "audio artefact dvc_storage errors extras file_lock inputs labels metrics output overrides tracked",
     ),
     "torch parts": (1, "augment frontend models"),
-    "run-time": (1, "answers backends detector spotter"),
+    "run-time": (1, "answers backends detector microphone recording spotter"),
     "trained": (2, "checkpoint complexity spotter_module"),
     "records": (2, "mlflow_store"),
     "training": (
         3,
-        "data data_parallel evaluation further_processes history lit_module mel_pictures "
+        "data data_parallel data_picture evaluation further_processes history lit_module mel_pictures "
         "mlflow_run outbox plots pruning runs schedule standings standings_picture steady_logger "
         "step_checkpoint studies study_plots sweep sweep_record system_metrics tracking",
     ),
@@ -35,7 +35,8 @@ ROOMS = {
     "door": (4, "composition registration settings"),
     "commands": (
         5,
-        "benchmark commands describe download evaluate export infer leaderboard listen pack serve "
+        "benchmark check_data commands describe download evaluate export infer leaderboard listen pack "
+        "record serve "
         "study_sweeper train",
     ),
     "processes of train": (6, "one_process recordings_first train_rank"),
@@ -49,7 +50,7 @@ OUTSIDE = {
     "packaging": {"mlflow", "numpy", "onnx", "onnxruntime", "onnxscript", "torch"},
     "door": {"hydra", "omegaconf"},
 }
-ENGINES = {"onnxruntime", "tensorrt", "tritonclient"}
+ENGINES = {"onnxruntime", "sounddevice", "tensorrt", "tritonclient"}
 ONLY_IN_TRAINING = {"librosa", "matplotlib"}
 # Where MLflow may be used; by the last two inside functions only, since the answers of `infer` need none.
 USES_MLFLOW = {"training", "records", "packaging"}

@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.commands import COMMANDS, to_overrides
+from speech_commands_kws.commands import COMMANDS, module_of, to_overrides
 from speech_commands_kws.composition import CONFIG_DIR
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,7 +28,8 @@ MAKE_TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 MODULE_PREFIX = "speech_commands_kws."
 OTHER_PROGRAMS = set(". source cd cat git mlflow pip poetry pre-commit".split())
 SEPARATORS = "|&;<>"
-MADE_HERE = {"synthetic", "folder"}
+MADE_HERE = {"synthetic", "folder", "mixed"}
+NEEDS_A_MICROPHONE = {"record"}
 SHORT = "trainer.max_epochs=2"
 LITTLE_SPEECH = (
     "data.source.speakers=20 data.source.takes_per_word=1 data.source.unknown_per_speaker=2"
@@ -83,7 +84,7 @@ def single_value(override: str) -> str:
 def composed(command: str, arguments: list[str]) -> DictConfig:
     overrides = [single_value(word) for word in arguments if not word.startswith("-")]
     with initialize_config_dir(CONFIG_DIR):
-        return compose(command, overrides)
+        return compose(module_of(command), overrides)
 
 
 def commands_of(line: str) -> list[tuple[str, DictConfig]]:
@@ -95,6 +96,8 @@ def commands_of(line: str) -> list[tuple[str, DictConfig]]:
 def is_for_any_machine(line: str) -> bool:
     """Whether a line runs commands of ours only, on data that is made here."""
     others = [words[0] for words in programs(line) if not command_of(words)]
+    if NEEDS_A_MICROPHONE & {command for command, _ in commands_of(line)}:
+        return False
     data = {config.get("data", {}).get("name", "synthetic") for _, config in commands_of(line)}
     return bool(data) and data <= MADE_HERE and set(others) <= {"cat"}
 
@@ -114,6 +117,8 @@ def shortened(line: str) -> str:
     for command, config in commands_of(line):
         if command == "train" and not config.resume:
             little = LITTLE_SPEECH if config.data.name == "synthetic" else ""
+            if config.data.name == "mixed":
+                little = LITTLE_SPEECH.replace("data.source", "data.spoken.source")
             search = "sweep.trials=2" if OmegaConf.to_container(config.sweep).get("storage") else ""
             return f"{line} {SHORT} {search} {little}"
     return line

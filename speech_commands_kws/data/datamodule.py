@@ -171,7 +171,7 @@ class KeywordDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         silence_target = self.labels.index(SILENCE) if SILENCE in self.labels else SILENT_ROW
         dataset = TrainingClips(self.packed, self.target_of_row, silence_target)
-        keyword_rows, unknown_rows = self._rows(TRAIN)
+        keyword_rows, unknown_rows = map(self._repeated, self._rows(TRAIN))
         batches = EpochBatches(
             keyword_rows,
             unknown_rows,
@@ -223,6 +223,11 @@ class KeywordDataModule(lightning.LightningDataModule):
         is_unknown = self.target_of_row == unknown
         keyword = in_split & (self.target_of_row >= 0) & ~is_unknown
         return keyword.nonzero()[0], (in_split & is_unknown).nonzero()[0]
+
+    def _repeated(self, rows: np.ndarray) -> np.ndarray:
+        """Rows as often as their clips come in an epoch."""
+        times = dict(self.tree.repetitions)
+        return np.repeat(rows, [times.get(self.packed.paths[row], 1) for row in rows])
 
     def _class_share(self, keyword_rows: np.ndarray) -> int:
         n_keywords = len(set(self.labels) - {SILENCE, UNKNOWN})

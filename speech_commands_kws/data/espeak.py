@@ -20,6 +20,9 @@ from speech_commands_kws.errors import KwsError
 AUDIO_OUTPUT_SYNCHRONOUS = 2
 INITIALIZE_DONT_EXIT = 0x8000
 CHARS_UTF8 = 1
+# For `espeak_TextToPhonemes`: the International Phonetic Alphabet, this between two phonemes.
+PHONEME_SEPARATOR = "_"
+PHONEMES_IPA = 2 | ord(PHONEME_SEPARATOR) << 8
 POSITION_CHARACTER = 1
 PARAMETER_RATE, PARAMETER_VOLUME, PARAMETER_PITCH, PARAMETER_RANGE = 1, 2, 3, 4
 # Percent of the normal amplitude: at 100 the louder voices clip inside espeak-ng.
@@ -66,6 +69,8 @@ class Espeak:
 
         self.data_path = Path(espeakng_loader.get_data_path())
         self.library = ctypes.CDLL(espeakng_loader.get_library_path())
+        self.text_to_phonemes = self.library.espeak_TextToPhonemes
+        self.text_to_phonemes.restype = ctypes.c_char_p
         # ctypes does not keep the callback alive, the attribute does.
         self.callback = SYNTH_CALLBACK(self._receive)
         self.pieces: list[np.ndarray] = []
@@ -85,6 +90,20 @@ class Espeak:
         self.library.espeak_Synth(encoded, size, 0, POSITION_CHARACTER, 0, CHARS_UTF8, None, None)
         samples = np.concatenate([np.zeros(0, np.int16), *self.pieces])
         return samples.astype(np.float32) / -float(np.iinfo(np.int16).min)
+
+    def phonemes(self, text: str, accent: str) -> list[str]:
+        """How `text` is said in an accent: phonemes of the International Phonetic Alphabet, with stress and length.
+
+        Raises KwsError for an accent that espeak-ng does not have.
+        """
+        self._set_accent(accent)
+        remaining = ctypes.c_char_p(text.encode())
+        spoken: list[str] = []
+        # A call takes one clause, and leaves the pointer behind it.
+        while remaining.value:
+            part = self.text_to_phonemes(ctypes.byref(remaining), CHARS_UTF8, PHONEMES_IPA)
+            spoken += part.decode().replace(" ", PHONEME_SEPARATOR).split(PHONEME_SEPARATOR)
+        return [phoneme for phoneme in spoken if phoneme]
 
     def _start(self) -> int:
         path = os.fsencode(self._short_data_path())
@@ -113,15 +132,16 @@ class Espeak:
         # An unknown variant is silently replaced by the plain voice, hence the look at the file.
         if not (self.data_path / "voices" / "!v" / voice.variant).is_file():
             raise KwsError(f"espeak-ng has no voice {voice.variant!r}: see its folder voices/!v")
-        if self.library.espeak_SetVoiceByName(f"{voice.accent}+{voice.variant}".encode()) != 0:
-            raise KwsError(
-                f"espeak-ng has no accent {voice.accent!r}: name a language such as en-us"
-            )
+        self._set_accent(voice.accent, f"+{voice.variant}")
         # After the voice, because setting the voice may reset them.
         self.library.espeak_SetParameter(PARAMETER_VOLUME, VOLUME, 0)
         self.library.espeak_SetParameter(PARAMETER_PITCH, voice.pitch, 0)
         self.library.espeak_SetParameter(PARAMETER_RANGE, voice.pitch_range, 0)
         self.library.espeak_SetParameter(PARAMETER_RATE, voice.rate, 0)
+
+    def _set_accent(self, accent: str, variant: str = "") -> None:
+        if self.library.espeak_SetVoiceByName(f"{accent}{variant}".encode()) != 0:
+            raise KwsError(f"espeak-ng has no accent {accent!r}: name a language such as en-us")
 
     def _receive(self, samples, count: int, _events) -> int:
         if samples and count > 0:

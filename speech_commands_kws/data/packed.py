@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 from rich.progress import track
 
 from speech_commands_kws.audio import display_name, fit_length, read_audio
@@ -143,9 +144,10 @@ def _read_all(
             return error
 
     with ThreadPoolExecutor() as pool:
-        for start in track(
-            range(0, len(paths), READ_AHEAD), f"packing {root.name}", transient=True
-        ):
+        starts = range(0, len(paths), READ_AHEAD)
+        # Standard output is for answers.
+        console = Console(stderr=True)
+        for start in track(starts, f"packing {root.name}", transient=True, console=console):
             block = paths[start : start + READ_AHEAD]
             for path, waveform in zip(block, pool.map(read, block), strict=True):
                 if isinstance(waveform, KwsError):

@@ -8,16 +8,22 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import count
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from speech_commands_kws.data.espeak import Voice, require_espeak
+from speech_commands_kws.data.espeak import require_espeak
+from speech_commands_kws.data.near_misses import OtherWords, choose_others, english_words
 from speech_commands_kws.data.noise import coloured_noise, mains_hum, set_level
 from speech_commands_kws.data.synthetic_clips import Babble, Chunk, Take, run_chunks, write_wav
+from speech_commands_kws.data.synthetic_speakers import (
+    VOICES_PER_ROW,
+    cast_speaker,
+    jittered,
+    voice_split,
+)
 from speech_commands_kws.data.tree import (
     SPEECH_COMMANDS_PATTERN,
     TEST,
@@ -28,7 +34,6 @@ from speech_commands_kws.data.tree import (
     SpeechTree,
     assign_splits,
     audio_paths,
-    published_split,
     words_and_speakers,
 )
 from speech_commands_kws.data.whole_folder import make_whole
@@ -40,12 +45,9 @@ from speech_commands_kws.labels import BACKGROUND_NOISE
 GENERATOR = 2
 FACTS_FILE = "synthetic.json"
 HASH_DIGITS = 8
-# One voice of every ten is for validation and one for testing: the shares of the published split.
-VOICES_PER_ROW = 10
-VALIDATION_COLUMN, TEST_COLUMN = 8, 9
 SEEDS = 2**32
-# Independent streams of random numbers for each speaker.
-CAST_STREAM, TAKES_STREAM, NOISE_STREAM = 0, 1, 2
+# Streams of random numbers, independent of that of the speakers' voices.
+TAKES_STREAM, NOISE_STREAM = 1, 2
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class SyntheticSource:
     voice variants, in rows of ten: every speaker with the ninth voice of a row gets a name that the
     published rule puts into validation, the tenth into testing. So no voice that is scored is
     trained on.
+
+    `near_misses` words that sound like it are spoken for each keyword, those of `near_miss_candidates`
+    (None: common English words) within `near_miss_distance`; 0 speaks none.
     """
 
     parent: str
@@ -65,6 +70,10 @@ class SyntheticSource:
     speakers: int
     takes_per_word: int
     unknown_per_speaker: int
+    near_misses: int
+    near_misses_per_speaker: int
+    near_miss_distance: float
+    near_miss_candidates: Sequence[str] | None
     voices: Sequence[str]
     accents: Sequence[str]
     pitch: Sequence[int]
@@ -104,17 +113,6 @@ class SyntheticSource:
         return SpeechTree(root)
 
 
-@dataclass(frozen=True)
-class Speaker:
-    """`name` is eight hexadecimal digits; levels are dBFS of the root mean square."""
-
-    name: str
-    voice: Voice
-    level_db: float
-    floor_db: float
-    floor_colour: float
-
-
 def settings_hash(source: SyntheticSource) -> str:
     """Names the tree: equal for equal settings, wherever the tree lies."""
     return hashlib.sha1(json.dumps(settings(source)).encode()).hexdigest()[:HASH_DIGITS]
@@ -122,13 +120,18 @@ def settings_hash(source: SyntheticSource) -> str:
 
 def settings(source: SyntheticSource) -> dict[str, Any]:
     """All that decides about the content of the tree, as plain data."""
-    return {**asdict(source), "parent": None, "generator": GENERATOR}
+    candidates = source.near_miss_candidates
+    if candidates is None:
+        candidates = hashlib.sha1(" ".join(english_words()).encode()).hexdigest()
+    facts = {"parent": None, "generator": GENERATOR, "near_miss_candidates": candidates}
+    return {**asdict(source), **facts}
 
 
 def check_settings(source: SyntheticSource) -> None:
     """Raise KwsError where no sensible tree can come of it."""
     check_words(source.words, "words")
     check_words(source.unknown_words, "unknown_words")
+    check_words(source.near_miss_candidates or [], "near_miss_candidates")
     if not source.words:
         raise KwsError("words: expected at least one word to spot, got none")
     # With fewer than a row of voices a split would be empty.
@@ -137,70 +140,39 @@ def check_settings(source: SyntheticSource) -> None:
         "voices": (len(source.voices), VOICES_PER_ROW),
         "takes_per_word": (source.takes_per_word, 1),
         "speakers_per_chunk": (source.speakers_per_chunk, 1),
+        "near_misses": (source.near_misses, 0),
+        "near_misses_per_speaker": (source.near_misses_per_speaker, 0),
     }
     for name, (amount, lowest) in least.items():
         if amount < lowest:
             raise KwsError(f"{name}: expected at least {lowest}, got {amount}: raise it")
 
 
-def cast_speaker(source: SyntheticSource, number: int) -> Speaker:
-    """The speaker of that number, the same however many there are."""
-    generator = np.random.default_rng([source.seed, number, CAST_STREAM])
-    voice_number = number % len(source.voices)
-    voice = Voice(
-        accent=str(generator.choice(source.accents)),
-        variant=source.voices[voice_number],
-        pitch=round(generator.uniform(*source.pitch)),
-        pitch_range=round(generator.uniform(*source.pitch_range)),
-        rate=round(generator.uniform(*source.rate)),
-    )
-    return Speaker(
-        name=speaker_name(source.seed, number, voice_split(voice_number)),
-        voice=voice,
-        level_db=generator.uniform(*source.level_db),
-        floor_db=generator.uniform(*source.floor_db),
-        floor_colour=generator.uniform(*source.floor_colour),
-    )
+def words_to_say(source: SyntheticSource, number: int, others: OtherWords) -> list[str]:
+    """Every keyword `takes_per_word` times, then the speaker's shares of the other words.
 
-
-def voice_split(voice_number: int) -> str:
-    """The split that all speakers with this voice belong to."""
-    columns = {VALIDATION_COLUMN: VALIDATION, TEST_COLUMN: TEST}
-    return columns.get(voice_number % VOICES_PER_ROW, TRAIN)
-
-
-def speaker_name(seed: int, number: int, wanted_split: str) -> str:
-    """The first name in a row of hashes that the published rule puts into the wanted split."""
-    for attempt in count():
-        digest = hashlib.sha1(f"{seed}/{number}/{attempt}".encode()).hexdigest()
-        name = digest[:HASH_DIGITS]
-        shares = (SpeechTree.validation_percent, SpeechTree.test_percent)
-        if published_split(name, *shares) == wanted_split:
-            return name
-
-
-def words_to_say(source: SyntheticSource, number: int) -> list[str]:
-    """Every keyword `takes_per_word` times, then the speaker's share of the unknown words.
-
-    The unknown words go round, so that each is said about as often.
+    These go round, so that each is said about as often.
     """
-    keywords = {word.casefold() for word in source.words}
-    others = [word for word in source.unknown_words if word.casefold() not in keywords]
-    first = number * source.unknown_per_speaker
-    share = [
-        others[(first + i) % len(others)]
-        for i in range(source.unknown_per_speaker if others else 0)
+    return [
+        *(word for word in source.words for _ in range(source.takes_per_word)),
+        *share(others.unknown, number, source.unknown_per_speaker),
+        *share(others.near_in_turn, number, source.near_misses_per_speaker),
     ]
-    return [word for word in source.words for _ in range(source.takes_per_word)] + share
 
 
-def plan_takes(source: SyntheticSource, number: int) -> list[Take]:
+def share(words: Sequence[str], number: int, count: int) -> list[str]:
+    """The speaker's `count` words of a list that goes round."""
+    first = number * count
+    return [words[(first + i) % len(words)] for i in range(count if words else 0)]
+
+
+def plan_takes(source: SyntheticSource, number: int, others: OtherWords) -> list[Take]:
     """All clips of one speaker, in the order in which they are spoken."""
     speaker = cast_speaker(source, number)
     generator = np.random.default_rng([source.seed, number, TAKES_STREAM])
     spoken: Counter[str] = Counter()
     takes = []
-    for word in words_to_say(source, number):
+    for word in words_to_say(source, number, others):
         takes.append(
             Take(
                 path=f"{word}/{speaker.name}_nohash_{spoken[word]}.wav",
@@ -215,13 +187,6 @@ def plan_takes(source: SyntheticSource, number: int) -> list[Take]:
         )
         spoken[word] += 1
     return takes
-
-
-def jittered(voice: Voice, source: SyntheticSource, generator: np.random.Generator) -> Voice:
-    """The voice as it happens to be in one take."""
-    pitch = voice.pitch + source.pitch_jitter * generator.uniform(-1, 1)
-    rate = voice.rate * (1 + source.rate_jitter * generator.uniform(-1, 1))
-    return replace(voice, pitch=round(pitch), rate=round(rate))
 
 
 def plan_babbles(source: SyntheticSource) -> list[Babble]:
@@ -248,7 +213,7 @@ def plan_babbles(source: SyntheticSource) -> list[Babble]:
     ]
 
 
-def plan_chunks(source: SyntheticSource, root: Path) -> list[Chunk]:
+def plan_chunks(source: SyntheticSource, root: Path, others: OtherWords) -> list[Chunk]:
     """Work for one process each; the same chunks however many processes there are."""
     clip_samples = round(source.clip_seconds * source.sample_rate)
     numbers = range(source.speakers)
@@ -256,7 +221,8 @@ def plan_chunks(source: SyntheticSource, root: Path) -> list[Chunk]:
         numbers[i : i + source.speakers_per_chunk] for i in numbers[:: source.speakers_per_chunk]
     ]
     work = [
-        ([take for number in group for take in plan_takes(source, number)], []) for group in groups
+        ([take for number in group for take in plan_takes(source, number, others)], [])
+        for group in groups
     ]
     work += [([], [babble]) for babble in plan_babbles(source)]
     return [
@@ -268,13 +234,22 @@ def plan_chunks(source: SyntheticSource, root: Path) -> list[Chunk]:
 def write_tree(source: SyntheticSource, root: Path) -> None:
     """Fill the empty folder `root`, with a progress bar."""
     write_noise(source, root)
+    others = choose_others(
+        words=source.words,
+        unknown_words=source.unknown_words,
+        candidates=source.near_miss_candidates,
+        accents=source.accents,
+        count=source.near_misses,
+        farthest=source.near_miss_distance,
+    )
     facts = {
         "description": "Synthetic speech made by espeak-ng, not recordings of people.",
         "settings": settings(source),
+        "near_misses": others.near,
         "speakers": [asdict(cast_speaker(source, number)) for number in range(source.speakers)],
     }
     (root / FACTS_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    run_chunks(plan_chunks(source, root))
+    run_chunks(plan_chunks(source, root, others))
     write_lists(root)
 
 

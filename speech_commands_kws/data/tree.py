@@ -34,6 +34,7 @@ class SpeechTree:
             where the name tells it, `speaker`.
         validation_speakers, test_speakers: speakers held out by hand; they take the place of lists and hash rule.
         validation_percent, test_percent: shares of the published hash rule.
+        repetitions: pairs of a path and how often its clip comes in an epoch of training; once where it is not named.
     """
 
     root: Path
@@ -43,6 +44,7 @@ class SpeechTree:
     test_speakers: Sequence[str] = ()
     validation_percent: float = PUBLISHED_PERCENT
     test_percent: float = PUBLISHED_PERCENT
+    repetitions: Sequence[tuple[str, int]] = ()
 
 
 def words_and_speakers(paths: Sequence[str], pattern: str) -> tuple[list[str], list[str]]:

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST
 from speech_commands_kws.data import synthetic
+from speech_commands_kws.data.near_misses import OtherWords
 from speech_commands_kws.data.synthetic import (
     SyntheticSource,
     cast_speaker,
@@ -29,9 +30,14 @@ SMALL = {
     "speakers": 10,
     "takes_per_word": 2,
     "unknown_per_speaker": 1,
+    "near_misses": 2,
+    "near_misses_per_speaker": 1,
     "noise_seconds": 2.0,
     "babble_voices": 3,
 }
+
+
+OTHERS = OtherWords(["bed", "bird", "cat"], {"yes": ["yet", "less"], "no": ["now", "low"]})
 
 
 def configured_source(parent: Path, **changes) -> SyntheticSource:
@@ -66,8 +72,11 @@ def test_the_tree_has_the_names_and_numbers_of_speech_commands(small):
 
     assert all(re.fullmatch(r"[a-z]+/[0-9a-f]{8}_nohash_[01]\.wav", path) for path in paths)
     assert words["yes"] == words["computer"] == 10 * 2
-    assert sum(words.values()) == 2 * 10 * 2 + 10
-    assert set(words) - {"yes", "computer"} <= set(source.unknown_words)
+    assert sum(words.values()) == 2 * 10 * 2 + 10 + 10
+    near = json.loads((tree.root / "synthetic.json").read_text())["near_misses"]
+    assert near == {"yes": ["yeah", "yet"], "computer": ["computers", "commuter"]}
+    others = set(words) - {"yes", "computer"}
+    assert others - set(source.unknown_words) == {"yeah", "yet", "computers", "commuter"}
 
 
 def test_every_clip_is_a_second_with_a_whole_word_that_does_not_clip(small):
@@ -176,20 +185,20 @@ def test_the_split_rule_keeps_voices_apart_in_the_shares_of_the_published_split(
     assert len({speaker.name for speaker in speakers}) == 140
     paths = clip_paths(tree)
     splits = assign_splits(tree, paths, [path.split("/")[1][:8] for path in paths])
-    assert Counter(splits.tolist()) == {TRAIN: 40, VALIDATION: 5, TEST: 5}
+    assert Counter(splits.tolist()) == {TRAIN: 48, VALIDATION: 6, TEST: 6}
 
 
 def test_the_speakers_that_there_were_stay_when_there_are_more(tmp_path):
     few, many = (configured_source(tmp_path, speakers=number) for number in (20, 50))
 
-    assert plan_takes(few, 19) == plan_takes(many, 19)
+    assert plan_takes(few, 19, OTHERS) == plan_takes(many, 19, OTHERS)
 
 
 def test_takes_stay_within_the_jitter_of_their_speaker(tmp_path):
     source = configured_source(tmp_path)
     for number in range(20):
         speaker = cast_speaker(source, number)
-        for take in plan_takes(source, number):
+        for take in plan_takes(source, number, OTHERS):
             assert abs(take.voice.pitch - speaker.voice.pitch) <= source.pitch_jitter
             assert abs(take.voice.rate / speaker.voice.rate - 1) <= source.rate_jitter + 0.01
             assert abs(take.level_db - speaker.level_db) <= source.level_jitter_db
@@ -199,25 +208,38 @@ def test_takes_stay_within_the_jitter_of_their_speaker(tmp_path):
 
 def test_the_chunks_do_not_depend_on_the_machine_and_cover_all_takes(tmp_path):
     source = configured_source(tmp_path, speakers=23, speakers_per_chunk=10)
-    chunks = plan_chunks(source, tmp_path)
+    chunks = plan_chunks(source, tmp_path, OTHERS)
     paths = [take.path for chunk in chunks for take in chunk.takes]
 
     assert [len({path.split("/")[1][:8] for path in names}) for names in (paths,)] == [23]
-    assert len(paths) == len(set(paths)) == 23 * (10 * 3 + source.unknown_per_speaker)
+    assert len(paths) == len(set(paths)) == 23 * (10 * 3 + 6 + 6)
     assert [len(chunk.babbles) for chunk in chunks] == [0, 0, 0, 1, 1]
 
 
-def test_unknown_words_go_round_and_keywords_are_none_of_them(tmp_path):
+def test_other_words_go_round(tmp_path):
     source = configured_source(
-        tmp_path, words=["Cat", "yes"], unknown_words=["cat", "dog", "bird"], unknown_per_speaker=2
+        tmp_path, words=["on", "yes"], unknown_per_speaker=2, near_misses_per_speaker=1
     )
-    said = Counter(take.word for number in range(10) for take in plan_takes(source, number))
+    others = OtherWords(["dog", "bird"], {"on": ["own", "an"], "yes": ["yet"]})
+    said = Counter(take.word for number in range(9) for take in plan_takes(source, number, others))
 
-    assert said == {"Cat": 30, "yes": 30, "dog": 10, "bird": 10}
+    assert said == {"on": 27, "yes": 27, "dog": 9, "bird": 9, "own": 3, "an": 3, "yet": 3}
+
+
+def test_there_may_be_no_other_words(tmp_path):
+    source = configured_source(tmp_path, words=["yes"])
+    assert {take.word for take in plan_takes(source, 0, OtherWords([], {}))} == {"yes"}
 
 
 @pytest.mark.parametrize(
-    "changes, is_same", [({"parent": "/elsewhere"}, True), ({"seed": 1}, False), ({}, True)]
+    "changes, is_same",
+    [
+        ({"parent": "/elsewhere"}, True),
+        ({"seed": 1}, False),
+        ({}, True),
+        ({"near_misses": 0}, False),
+        ({"near_miss_candidates": ["yet"]}, False),
+    ],
 )
 def test_the_folder_is_named_by_the_settings_not_by_the_place(tmp_path, changes, is_same):
     source = configured_source(tmp_path)
@@ -259,6 +281,8 @@ def test_words_are_overridden_on_the_command_line(tmp_path):
         ({"unknown_words": ["a/b"]}, "unknown_words: .*got 'a/b'"),
         ({"speakers": 9}, "speakers: expected at least 10, got 9"),
         ({"voices": ["f1"]}, "voices: expected at least 10, got 1"),
+        ({"near_misses": -1}, "near_misses: expected at least 0, got -1"),
+        ({"near_miss_candidates": ["a/b"]}, "near_miss_candidates: .*got 'a/b'"),
         ({"takes_per_word": 0}, "takes_per_word: expected at least 1, got 0"),
     ],
 )

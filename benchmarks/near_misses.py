@@ -1,0 +1,145 @@
+"""Near misses: how often a spotter fires on words that sound like its keywords, trained with such words and without.
+
+Protocol
+    The same network is trained on synthetic speech for the keywords "seven" and "lights", once with the near misses
+    that configs/data/synthetic.yaml asks for and once without (`near_misses=0`), with equally many clips that are no
+    keyword, for several seeds. Then voices that were in neither training say: the keywords; the near misses of the
+    first training; the ten next nearest words of each keyword, which neither training had; and the unknown words of
+    both. A clip fires if a keyword is the most probable class. Given are the shares of clips that fire, the mean over
+    the seeds; only for the keywords more is better.
+
+    python benchmarks/near_misses.py [Hydra overrides]      prints a table, and JSON on the last line
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+from rich.table import Table
+
+from speech_commands_kws.artefact import newest_export
+from speech_commands_kws.audio import read_audio
+from speech_commands_kws.composition import CONFIG_DIR, build
+from speech_commands_kws.data.near_misses import choose_others
+from speech_commands_kws.data.synthetic import SyntheticSource
+from speech_commands_kws.data.tree import TESTING_LIST
+from speech_commands_kws.spotter import KeywordSpotter, batched
+
+SEEDS = range(2)
+KEYWORDS = ["seven", "lights"]
+NEXT_NEAREST = 10
+# As many clips of other words in both.
+ARMS = {
+    "with near misses": [],
+    "without": ["data.source.near_misses=0", "data.source.unknown_per_speaker=12"],
+}
+SETTINGS = [
+    f"data.words=[{','.join(KEYWORDS)}]",
+    "data.source.speakers=100",
+    "data.source.noise_seconds=10",
+    "trainer.max_epochs=20",
+    "logger=none",
+]
+# Of every ten voices one is for testing.
+LISTENING_SPEAKERS = 100
+BATCH_SIZE = 64
+
+
+def configured_source(folder: Path) -> SyntheticSource:
+    with initialize_config_dir(CONFIG_DIR):
+        cfg = compose("train", ["data=synthetic", f"paths.data={folder}", *SETTINGS[:1]])
+        return build(cfg.data.source)
+
+
+def groups_of_words(source: SyntheticSource) -> dict[str, list[str]]:
+    """What is said to the trained spotters."""
+    near = choose_others(
+        source.words,
+        source.unknown_words,
+        source.near_miss_candidates,
+        source.accents,
+        source.near_misses + NEXT_NEAREST,
+        source.near_miss_distance,
+    ).near.values()
+    return {
+        "keywords": list(source.words),
+        "near misses of the training": [
+            word for words in near for word in words[: source.near_misses]
+        ],
+        "next nearest words": [word for words in near for word in words[source.near_misses :]],
+        "unknown words": [word for word in source.unknown_words if word not in source.words],
+    }
+
+
+def spoken(source: SyntheticSource, groups: dict[str, list[str]]) -> dict[str, list[Path]]:
+    """Clips of every group by the voices for testing."""
+    others = [word for words in groups.values() for word in words if word not in source.words]
+    tree = replace(
+        source,
+        unknown_words=others,
+        near_misses=0,
+        takes_per_word=1,
+        unknown_per_speaker=len(others),
+        speakers=LISTENING_SPEAKERS,
+        noise_seconds=1.0,
+    ).prepare()
+    paths = (tree.root / TESTING_LIST).read_text().splitlines()
+    return {
+        name: [tree.root / path for path in paths if path.split("/")[0] in words]
+        for name, words in groups.items()
+    }
+
+
+def train(folder: Path, seed: int, overrides: list[str]) -> Path:
+    arguments = [*SETTINGS, f"seed={seed}", *overrides]
+    for command in (["train", *arguments], ["export"]):
+        program = [sys.executable, "-m", f"speech_commands_kws.{command[0]}", *command[1:]]
+        subprocess.run(program, cwd=folder, check=True, capture_output=True)
+    return newest_export(folder / "plots" / "runs")
+
+
+def share_that_fires(spotter: KeywordSpotter, clips: list[Path]) -> float:
+    keywords = [spotter.labels.index(word) for word in KEYWORDS]
+    fired = 0
+    for paths in batched(clips, BATCH_SIZE):
+        waveforms = np.stack([read_audio(path, spotter.sample_rate) for path in paths])
+        fired += np.isin(spotter.score(waveforms).argmax(axis=1), keywords).sum()
+    return float(fired / len(clips))
+
+
+def main() -> None:
+    console = Console(file=sys.stderr)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = configured_source(folder / "data")
+        groups = groups_of_words(source)
+        console.print(groups)
+        clips = spoken(source, groups)
+        fired: dict[str, dict[str, list[float]]] = {arm: {} for arm in ARMS}
+        for seed in SEEDS:
+            for arm, overrides in ARMS.items():
+                spotter = KeywordSpotter(train(folder, seed, [*overrides, *sys.argv[1:]]))
+                for group, paths in clips.items():
+                    fired[arm].setdefault(group, []).append(share_that_fires(spotter, paths))
+                console.print(
+                    seed, arm, {group: shares[-1] for group, shares in fired[arm].items()}
+                )
+    table = Table(title=f"share of clips that fire, {len(SEEDS)} seeds")
+    for head in ("said", "clips", *ARMS):
+        table.add_column(head, justify="left" if head == "said" else "right")
+    for group, paths in clips.items():
+        means = [f"{statistics.mean(fired[arm][group]):.1%}" for arm in ARMS]
+        table.add_row(group, str(len(paths)), *means)
+    console.print(table)
+    print(json.dumps({"seeds": len(SEEDS), "words": groups, "fired": fired}))
+
+
+if __name__ == "__main__":
+    main()

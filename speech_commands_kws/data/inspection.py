@@ -1,0 +1,184 @@
+"""What may be wrong with recordings: measured on the packed clips, judged by limits.
+
+Legend: N clips, B of them at a time, T samples of a clip. Levels are dBFS of the root mean square.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from speech_commands_kws.data.packed import INT16_SCALE
+from speech_commands_kws.labels import SILENCE, UNKNOWN
+
+# A power, for the logarithm of digital silence: -200 dB.
+LEAST_POWER = 1e-20
+DECIBELS_OF_POWER = 10
+# Part of full scale at which a converter is at its end.
+FULL_SCALE = 0.999
+DIGEST_BYTES = 16
+PERCENT = 100
+
+UNUSABLE, SILENT, SHORT, CLIPPED = "unusable", "silent", "too short", "clipped"
+OFFSET, MISLABELLED = "DC offset", "mislabelled?"
+SAME, SAME_SPLITS, SAME_WORDS = "duplicate", "duplicate in another split", "duplicate, other word"
+# The worst first.
+KINDS = (
+    *(UNUSABLE, SAME_WORDS, SAME_SPLITS, SAME, MISLABELLED),
+    *(SILENT, SHORT, CLIPPED, OFFSET),
+)
+
+
+class Finding(NamedTuple):
+    """Something about a clip that a person should look at; `file` is below the root."""
+
+    kind: str
+    file: str
+    word: str
+    split: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a clip becomes a finding.
+
+    Args:
+        loud_seconds: the level of a clip is that of its loudest stretch of this length.
+        silent_db: a clip below this level (dBFS) is silent.
+        short_seconds: a clip is too short if it lasts less, without the zeros around it (seconds).
+        clipped_samples: a clip is clipped if so many samples are at full scale.
+        offset: largest mean of a clip's samples, of full scale.
+        sure: a clip looks mislabelled if a model gives another class at least this probability.
+    """
+
+    loud_seconds: float
+    silent_db: float
+    short_seconds: float
+    clipped_samples: int
+    offset: float
+    sure: float
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What `measure` finds about N clips.
+
+    Attributes:
+        level_db: (N,) of the loudest stretch.
+        seconds: (N,) from the first to the last sample that is not zero.
+        at_full_scale: (N,) samples.
+        mean: (N,) of full scale.
+        digests: N hashes of the samples.
+    """
+
+    level_db: np.ndarray
+    seconds: np.ndarray
+    at_full_scale: np.ndarray
+    mean: np.ndarray
+    digests: list[bytes]
+
+
+@dataclass(frozen=True)
+class LabelledClips:
+    """N clips: `paths`, (N, T) int16 `clips`, the word of each and its split."""
+
+    paths: Sequence[str]
+    clips: np.ndarray
+    words: Sequence[str]
+    splits: Sequence[str]
+
+    def finding(self, kind: str, index: int, detail: str) -> Finding:
+        return Finding(kind, self.paths[index], self.words[index], str(self.splits[index]), detail)
+
+
+def measure(
+    clips: np.ndarray, sample_rate: int, loud_seconds: float, blocks: Sequence[slice]
+) -> Measures:
+    """Measure (N, T) int16 clips, a block of them at a time."""
+    parts = [_measure_block(clips[block], sample_rate, loud_seconds) for block in blocks]
+    columns = [np.concatenate(column) for column in list(zip(*parts))[:-1]]
+    return Measures(*columns, digests=[digest for part in parts for digest in part[-1]])
+
+
+def _measure_block(
+    samples: np.ndarray, sample_rate: int, loud_seconds: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[bytes]]:
+    n_clips, clip_samples = samples.shape
+    digests = [hashlib.blake2b(row, digest_size=DIGEST_BYTES).digest() for row in samples]
+    waveforms = samples.astype(np.float32) / INT16_SCALE
+    stretch = min(round(loud_seconds * sample_rate), clip_samples)
+    whole = clip_samples // stretch * stretch
+    stretches = waveforms[:, :whole].reshape(n_clips, -1, stretch)
+    power = np.einsum("bst,bst->bs", stretches, stretches) / stretch
+    level_db = DECIBELS_OF_POWER * np.log10(power.max(axis=1) + LEAST_POWER)
+    sounding = samples != 0
+    first, last = sounding.argmax(axis=1), clip_samples - sounding[:, ::-1].argmax(axis=1)
+    seconds = np.where(sounding.any(axis=1), last - first, 0) / sample_rate
+    at_full_scale = np.count_nonzero(np.abs(waveforms) >= FULL_SCALE, axis=1)
+    return level_db, seconds, at_full_scale, waveforms.mean(axis=1), digests
+
+
+def judge(labelled: LabelledClips, measures: Measures, limits: Limits) -> Iterator[Finding]:
+    """Clips that are silent, too short, clipped or off zero; of clips for silence only the clipped."""
+    meant_silent = np.array([word == SILENCE for word in labelled.words])
+    silent = (measures.level_db < limits.silent_db) & ~meant_silent
+    short = (measures.seconds < limits.short_seconds) & ~meant_silent & ~silent
+    for i in silent.nonzero()[0]:
+        yield labelled.finding(SILENT, i, f"loudest at {measures.level_db[i]:.0f} dBFS")
+    for i in short.nonzero()[0]:
+        yield labelled.finding(SHORT, i, f"{measures.seconds[i]:.2f} s")
+    for i in (measures.at_full_scale >= limits.clipped_samples).nonzero()[0]:
+        detail = f"{measures.at_full_scale[i]} samples at full scale"
+        yield labelled.finding(CLIPPED, i, detail)
+    for i in (np.abs(measures.mean) > limits.offset).nonzero()[0]:
+        detail = f"mean at {PERCENT * measures.mean[i]:.1f}% of full scale"
+        yield labelled.finding(OFFSET, i, detail)
+
+
+def duplicates(labelled: LabelledClips, digests: Sequence[bytes]) -> Iterator[Finding]:
+    """Every clip that sounds like one before it, sample for sample; clips for silence may."""
+    alike: dict[bytes, list[int]] = defaultdict(list)
+    for i, digest in enumerate(digests):
+        if labelled.words[i] != SILENCE:
+            alike[digest].append(i)
+    for first, *others in alike.values():
+        for i in others:
+            kind = SAME
+            if labelled.splits[i] != labelled.splits[first]:
+                kind = SAME_SPLITS
+            if labelled.words[i] != labelled.words[first]:
+                kind = SAME_WORDS
+            detail = f"as {labelled.paths[first]} ({labelled.splits[first]})"
+            yield labelled.finding(kind, i, detail)
+
+
+def disagreements(
+    labelled: LabelledClips,
+    labels: Sequence[str],
+    score: Callable[[np.ndarray], np.ndarray],
+    sure: float,
+    blocks: Sequence[slice],
+) -> Iterator[Finding]:
+    """Clips of which a trained model is sure that they are something else than their word.
+
+    Args:
+        labels: classes of the model. A word that is none of them counts as `_unknown_`, or is passed
+            over where there is no such class.
+        score: (B, T) float32 waveforms to (B, K) probabilities.
+        sure: least probability of the other class.
+        blocks: of clips to score at once.
+    """
+    index_of = {label: i for i, label in enumerate(labels)}
+    fallback = index_of.get(UNKNOWN, -1)
+    targets = np.array([index_of.get(word, fallback) for word in labelled.words])
+    for block in blocks:
+        probabilities = score(labelled.clips[block].astype(np.float32) / INT16_SCALE)
+        heard, own = probabilities.argmax(axis=1), targets[block]
+        doubted = (heard != own) & (own >= 0) & (probabilities.max(axis=1) >= sure)
+        for j in doubted.nonzero()[0]:
+            detail = f"heard as {labels[heard[j]]} ({probabilities[j, heard[j]]:.1%})"
+            yield labelled.finding(MISLABELLED, block.start + j, detail)

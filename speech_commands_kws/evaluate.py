@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,14 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 
-from speech_commands_kws import evaluation, runs
+from speech_commands_kws import evaluation, robustness, runs
 from speech_commands_kws.artefact import ArtefactInfo, locate_model
 from speech_commands_kws.audio import display_name
 from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.data.labelled_folder import LabelledFolder
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.evaluation import LabelledClips, Predict
+from speech_commands_kws.evaluation import LabelledClips, Predict, Scores
 from speech_commands_kws.output import write_whole
+from speech_commands_kws.robustness import Robustness
+from speech_commands_kws.robustness_picture import plot_robustness
 from speech_commands_kws.tracked import dvc_pointer, ensure_present
 
 FORMATS = ("table", "json")
@@ -39,6 +42,7 @@ class Material(NamedTuple):
 def run(cfg: DictConfig) -> float:
     """Write figures to standard output and pictures into a folder; return the accuracy."""
     check_settings(cfg)
+    tests = build(cfg.robustness) if cfg.robustness else None
     path, run_folder = find_model(cfg)
     info, predict = open_model(path, cfg)
     material = open_material(cfg, info, run_folder)
@@ -48,11 +52,17 @@ def run(cfg: DictConfig) -> float:
     watch = partial(track, description="scoring", total=batches, console=console, transient=True)
     scores = evaluation.score(predict, clips, info.labels, cfg.batch_size, watch)
     facts = evaluation.summary(scores, cfg.bins, cfg.worst)
+    if tests:
+        facts["robustness"] = measure_robustness(
+            tests, predict, clips, scores, info, cfg.batch_size
+        )
     model = f"{run_folder.name}/{path.name}" if run_folder else path.name
     title = f"{material.title}: {evaluation.headline(facts)}\n{model}"
     folder = pictures_folder(cfg, run_folder, material)
     worst = evaluation.worst_clips(scores, clips, cfg.worst, cfg.batch_size)
     evaluation.draw(scores, worst, info.frontend, title, cfg.bins, folder)
+    if facts.get("robustness"):
+        plot_robustness(facts["robustness"], title, folder / "robustness.png")
     origin = {
         "model": str(path),
         "data": material.title,
@@ -146,6 +156,24 @@ def open_material(cfg: DictConfig, info: ArtefactInfo, run_folder: Path | None) 
     return Material(clips, title, folder_name, data.get("description") or "")
 
 
+def measure_robustness(
+    tests: Robustness,
+    predict: Predict,
+    clips: LabelledClips,
+    scores: Scores,
+    info: ArtefactInfo,
+    batch_size: int,
+) -> dict[str, Any] | None:
+    """Accuracies in noise and in rooms; the facts of a model's training tell what noise it has heard."""
+    heard = info.training.get("noise_held_out", 0.0) < tests.held_out
+
+    def watch(trials: Iterable, total: int) -> Iterable:
+        console = Console(stderr=True)
+        return track(trials, "noise and rooms", total, console=console, transient=True)
+
+    return tests.measure(predict, clips, scores, info.sample_rate, batch_size, heard, watch)
+
+
 def report(cfg: DictConfig, title: str, facts: dict[str, Any]) -> None:
     """Write the figures to standard output and, on request, to a file."""
     text = json.dumps(facts, indent=2) + "\n"
@@ -153,6 +181,8 @@ def report(cfg: DictConfig, title: str, facts: dict[str, Any]) -> None:
         sys.stdout.write(text)
     else:
         evaluation.write_table(title, facts, sys.stdout)
+        if facts.get("robustness"):
+            robustness.write_table(facts["robustness"], sys.stdout)
         print(f"pictures: {display_name(facts['pictures'])}")
     if cfg.json_file is not None:
         path = Path(str(cfg.json_file)).expanduser()

@@ -30,11 +30,13 @@ class LabelledClips(Protocol):
         names: (N,) where each clip lies.
         targets: (N,) the index of its label.
         fingerprint: of the recordings that they are taken from.
+        noises: recordings of background noise that come with them, float32, by their paths.
     """
 
     names: Sequence[str]
     targets: np.ndarray
     fingerprint: str
+    noises: Mapping[str, np.ndarray]
 
     def batches(self, batch_size: int) -> Iterator[np.ndarray]:
         """Waveforms, float32 (B, T); all together they are the N clips in order."""

@@ -5,7 +5,7 @@ from speech_commands_kws.errors import KwsError
 DISTRIBUTION = "speech-commands-kws"
 PACKAGES_OF_EXTRAS = {
     "train": (
-        "hydra_plugins lightning librosa matplotlib mlflow onnx onnxscript optuna torch torchaudio "
+        "hydra_plugins lightning librosa matplotlib mlflow onnx onnxscript optuna pyroomacoustics torch torchaudio "
         "torchmetrics"
     ),
     "synthetic": "espeakng_loader",

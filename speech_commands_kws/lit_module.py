@@ -39,6 +39,7 @@ class KeywordModule(lightning.LightningModule):
         silence_target: index of the class `_silence_`, or -1.
         seed: of the run.
         facts: JSON-able description of the spotter, stored in every checkpoint.
+        mixup: (waveform, targets, generator) to waveform and targets, as class indices or probabilities; or None.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class KeywordModule(lightning.LightningModule):
         silence_target: int,
         seed: int,
         facts: dict[str, Any],
+        mixup: nn.Module | None = None,
     ):
         super().__init__()
         self.spotter = spotter
@@ -65,6 +67,7 @@ class KeywordModule(lightning.LightningModule):
         self.silence_target = silence_target
         self.seed = seed
         self.facts = facts
+        self.mixup = mixup
         self.epoch_clips = 0
         self.epoch_seconds = 0.0
         self.step_began = 0.0
@@ -79,11 +82,14 @@ class KeywordModule(lightning.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         waveform, targets = batch
         generator = self.seed_step(batch_idx)
+        wanted = targets
         with torch.no_grad():
             waveform = self.waveform_augment(waveform, targets == self.silence_target, generator)
+            if self.mixup:
+                waveform, wanted = self.mixup(waveform, targets, generator)
             log_mel = self.spectrogram_augment(self.spotter.frontend.by_fft(waveform), generator)
         logits = self.spotter.backbone(log_mel).float()
-        loss = functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        loss = functional.cross_entropy(logits, wanted, label_smoothing=self.label_smoothing)
         if not torch.isfinite(loss):
             raise self._diverged("loss", loss)
         self._log_scores("train", loss, logits, targets)

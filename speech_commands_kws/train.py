@@ -8,14 +8,16 @@ from typing import Any
 
 import hydra
 import lightning
+import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers.logger import DummyLogger
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
-from speech_commands_kws import data_parallel, plots, runs, tracking
+from speech_commands_kws import augmentation_picture, data_parallel, plots, runs, tracking
 from speech_commands_kws.artefact import ArtefactInfo
 from speech_commands_kws.complexity import complexity
 from speech_commands_kws.composition import (
@@ -26,7 +28,8 @@ from speech_commands_kws.composition import (
     run_command,
 )
 from speech_commands_kws.data.datamodule import KeywordDataModule
-from speech_commands_kws.data.packed import INT16_SCALE
+from speech_commands_kws.data.noise_recordings import heard_parts, read_noises
+from speech_commands_kws.data.tree import TRAIN
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.further_processes import is_first_process
 from speech_commands_kws.labels import SILENCE
@@ -116,6 +119,9 @@ def fit(
         trainer.strategy.hand_out(OmegaConf.to_container(cfg, resolve=True), folder)
     checkpoint = runs.checkpoint_of(folder, runs.LAST) if cfg.resume else None
     LOG.info("run: %s; after an interruption: %s", folder, resume_command(folder))
+    if trainer.is_global_zero and not (cfg.resume or is_multirun()):
+        picture = draw_augmentations(cfg, module, datamodule, folder)
+        tracking.log_artifacts(logger, [picture], "plots")
     try:
         trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:  # what Lightning makes of Ctrl-C
@@ -128,6 +134,24 @@ def fit(
         pictures = plots.plot_curves(rows, folder / "plots")
         tracking.log_artifacts(logger, pictures, "plots")
     return float(callbacks["best"].best_model_score)
+
+
+def draw_augmentations(
+    cfg: DictConfig, module: KeywordModule, datamodule: KeywordDataModule, folder: Path
+) -> Path:
+    """A picture of what the augmentations do to a clip, the one of two training clips that is louder."""
+    rows = np.flatnonzero(datamodule.splits == TRAIN)[[0, -1]]
+    pair = torch.from_numpy(datamodule.packed.waveforms(rows))
+    clip, other = pair[pair.square().sum(1).argsort(descending=True)]
+    clips = augmentation_picture.examples(module, clip, other)
+    about = (
+        f"augment={HydraConfig.get().runtime.choices.augment}, "
+        if HydraConfig.initialized()
+        else ""
+    )
+    about += f"{cfg.data.name}: {datamodule.packed.paths[rows[0]]}"
+    path = folder / "plots" / "augmentations.png"
+    return augmentation_picture.plot_augmentations(clips, cfg.frontend, about, path)
 
 
 def is_multirun() -> bool:
@@ -194,11 +218,8 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
         *(f"{count:,}" for count in cost.values()),
     )
     waveform_augment = build(cfg.augment.waveform)
-    noises = [
-        torch.from_numpy(noise.astype("float32") / INT16_SCALE)
-        for noise in datamodule.packed.noises
-    ]
-    waveform_augment.set_noise(torch.cat(noises) if noises else torch.zeros(0))
+    waveform_augment.set_noise(training_noise(cfg.augment, datamodule))
+    mixup = cfg.augment.get("mixup")
     facts: dict[str, Any] = {
         "labels": datamodule.labels,
         "sample_rate": datamodule.sample_rate,
@@ -209,6 +230,7 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
         "data_fingerprint": datamodule.fingerprint,
         "git_commit": tracking.git_commit(tracking.CODE_FOLDER)[0],
         "seed": cfg.seed,
+        "noise_held_out": cfg.augment.get("noise_held_out", 0.0),
         **cost,
     }
     return KeywordModule(
@@ -223,7 +245,21 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
         silence_target=datamodule.labels.index(SILENCE) if SILENCE in datamodule.labels else -1,
         seed=cfg.seed,
         facts=facts,
+        mixup=build(mixup, n_classes=n_classes) if mixup else None,
     )
+
+
+def training_noise(augment: DictConfig, datamodule: KeywordDataModule) -> Tensor:
+    """The background noise that training hears, one recording after another, (samples,)."""
+    noises = list(datamodule.packed.noise_waveforms.values())
+    if augment.get("noise_folder"):
+        added = read_noises(
+            augment.noise_folder, datamodule.sample_rate, augment.noise_folder_seconds
+        )
+        noises += added.values()
+    held_out = augment.get("noise_held_out", 0.0)
+    heard = heard_parts(noises, held_out, datamodule.clip_samples)
+    return torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *heard]))
 
 
 @hydra.main(config_path=CONFIG_DIR, config_name="train", execution_whitelist=EXECUTION_WHITELIST)

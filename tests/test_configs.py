@@ -23,7 +23,7 @@ INSTANTIATE_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_
 PREREQUISITES = {"sweep/pruner": ["sweep=study"]}
 # They are the settings of `train`, with a few more.
 EXTENSIONS_OF_TRAIN = ("download", "pack")
-GIVEN_BY_COMMANDS = {"backbone": ("n_classes", "n_mels")}
+GIVEN_BY_COMMANDS = {"backbone": ("n_classes", "n_mels"), "augment.mixup": ("n_classes",)}
 
 
 def primary_names() -> list[str]:

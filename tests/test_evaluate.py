@@ -1,12 +1,16 @@
 """Scoring splits and folders, checkpoints and exports, and what is said where that fails."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import SAMPLE_RATE, TINY_LABELS, TINY_METADATA, burst
+from conftest import REPOSITORY, SAMPLE_RATE, TINY_LABELS, TINY_METADATA, burst
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -62,8 +66,9 @@ def evaluate(tmp_path):
     """Runs the command as `kws evaluate` would in an empty folder."""
 
     def call(*overrides):
+        given = [f"paths.root={tmp_path}/here", "worst=1", "robustness=none", *overrides]
         with initialize_config_dir(CONFIG_DIR):
-            return run(compose("evaluate", [f"paths.root={tmp_path}/here", "worst=1", *overrides]))
+            return run(compose("evaluate", given))
 
     return call
 
@@ -123,6 +128,45 @@ def test_a_split_is_that_of_the_run_that_the_model_lies_in(evaluate, trained_run
     elsewhere = trained_run.parent / "pictures"
     evaluate(f"model={trained_run}/model.onnx", "split=test", f"folder={elsewhere}")
     assert {path.name for path in elsewhere.iterdir()} == PICTURES
+
+
+def test_accuracy_in_noise_is_an_output_of_both_forms(evaluate, model, tree, tmp_path, capsys):
+    """The noise beside the words of a folder is bursts, which the model takes for words."""
+    hum = np.tile(burst("no"), 10)
+    (tree / "_background_noise_").mkdir()
+    soundfile.write(tree / "_background_noise_/hum.wav", hum, SAMPLE_RATE)
+    few = ["robustness=standard", "robustness.clips=6", "robustness.rt60_seconds=[0.3]"]
+    given = [f"model={model}", f"input={tree}", *few, "robustness.snr_db=[20,-20]"]
+    evaluate(*given)
+    output = capsys.readouterr().out
+    assert "accuracy in noise" in output and "-20 dB" in output and "hum*" in output
+    folder = tmp_path / "here/plots/evaluation_recordings"
+    assert {path.name for path in folder.iterdir()} == PICTURES | {"robustness.png"}
+    evaluate(*given, "format=json")
+    facts = json.loads(capsys.readouterr().out)["robustness"]
+    assert facts["clean"]["accuracy"] == 17 / 18 and facts["clips_of_each"] == 6
+    near, far = (cell["accuracy"] for cell in facts["noises"]["hum"]["by_snr"])
+    assert near >= 5 / 6 and far < near
+
+
+def test_a_folder_is_scored_in_noise_without_torch(model, tree, tmp_path):
+    program = "from speech_commands_kws.evaluate import main; main(); import sys; "
+    program += "assert 'torch' not in sys.modules"
+    given = [
+        f"model={model}",
+        f"input={tree}",
+        "robustness.clips=6",
+        "robustness.rt60_seconds=[0.3]",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *given],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "babble, made here" in done.stdout
 
 
 def test_data_on_the_command_line_goes_before_that_of_the_run(evaluate, trained_run, tree, capsys):

@@ -21,15 +21,16 @@ ROOMS = {
         0,
         "audio artefact dvc_storage errors extras file_lock inputs labels metrics output overrides tracked",
     ),
-    "torch parts": (1, "augment frontend models"),
+    "torch parts": (1, "augment frontend models rooms"),
     "run-time": (1, "answers backends detector microphone recording spotter"),
     "trained": (2, "checkpoint complexity spotter_module"),
     "records": (2, "mlflow_store"),
     "training": (
         3,
-        "data data_parallel data_picture evaluation further_processes history lit_module mel_pictures "
-        "mlflow_run outbox plots pruning runs schedule standings standings_picture steady_logger "
-        "step_checkpoint studies study_plots sweep sweep_record system_metrics tracking",
+        "augmentation_picture data data_parallel data_picture evaluation further_processes history "
+        "lit_module mel_pictures mlflow_run outbox plots pruning robustness robustness_picture runs "
+        "schedule standings standings_picture steady_logger step_checkpoint studies study_plots sweep "
+        "sweep_record system_metrics tracking",
     ),
     "packaging": (3, "packaging"),
     "door": (4, "composition registration settings"),
@@ -43,7 +44,7 @@ ROOMS = {
 }
 OUTSIDE = {
     "ground": {"numpy", "soundfile", "soxr"},
-    "torch parts": {"numba", "numpy", "torch", "torchaudio"},
+    "torch parts": {"numba", "numpy", "pyroomacoustics", "torch", "torchaudio"},
     "run-time": {"numpy", "rich"},
     "trained": {"numpy", "torch"},
     "records": {"mlflow"},

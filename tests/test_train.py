@@ -280,3 +280,16 @@ def test_an_unknown_objective_is_refused(tree, tmp_path):
     with pytest.raises(KwsError, match="cpu_latency_ms, got speed"):
         run(cfg)
     assert not (tmp_path / "plots").exists()
+
+
+@pytest.mark.integration
+def test_a_robust_training_keeps_the_end_of_the_noise_and_draws_what_it_does(tree, tmp_path):
+    few = ["augment.waveform.steps.reverberation.rooms.rooms=2", "augment.mixup.shares={1:0.5}"]
+    folder = train(tree, tmp_path, "augment=robust", *few)
+    facts = read_checkpoint(folder / "checkpoints/best.ckpt")["facts"]
+    assert facts["noise_held_out"] == 0.2
+    assert (folder / "plots/augmentations.png").stat().st_size > 10_000
+    again = train(tree, tmp_path / "again", "augment=robust", *few)
+    weights = [load_spotter(run / "checkpoints/last.ckpt")[0] for run in (folder, again)]
+    for first, second in zip(*(spotter.parameters() for spotter in weights), strict=True):
+        assert torch.equal(first, second), "all randomness follows from the seed"

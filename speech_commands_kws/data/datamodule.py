@@ -44,6 +44,8 @@ class Clips:
         rows: (N,) rows of the packed clips, -1 where the clip is in `extra`.
         targets: (N,) class indices.
         extra: (number of -1 rows, T) float32 waveforms: excerpts of background noise.
+        packed: the clips of these rows.
+        tree: all clips of the data set, with its background noise; `packed` unless these clips lie elsewhere.
     """
 
     names: list[str]
@@ -51,6 +53,12 @@ class Clips:
     targets: np.ndarray
     extra: np.ndarray
     packed: PackedClips
+    tree: PackedClips
+
+    @property
+    def noises(self) -> dict[str, np.ndarray]:
+        """Recordings of background noise, float32, by their paths below its folder."""
+        return self.tree.noise_waveforms
 
     @property
     def fingerprint(self) -> str:
@@ -214,7 +222,7 @@ class KeywordDataModule(lightning.LightningDataModule):
             rows = np.append(rows, np.full(share, SILENT_ROW))
             targets = np.append(targets, np.full(share, self.labels.index(SILENCE)))
             names += [f"{SILENCE}/excerpt {i}" for i in range(share)]
-        return Clips(names, rows, targets, extra, self.packed)
+        return Clips(names, rows, targets, extra, self.packed, self.packed)
 
     def _rows(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Rows of keywords and of unknown words."""
@@ -250,12 +258,12 @@ class KeywordDataModule(lightning.LightningDataModule):
             return None
         targets = np.array([self.labels.index(word) for word in words])
         extra = np.zeros((0, self.clip_samples), dtype=np.float32)
-        return Clips(packed.paths, np.arange(len(words)), targets, extra, packed)
+        return Clips(packed.paths, np.arange(len(words)), targets, extra, packed, self.packed)
 
     def _noise_excerpts(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """(count, T) float32 excerpts of the background noise at volumes U(0, silence_volume)."""
         excerpts = np.zeros((count, self.clip_samples), dtype=np.float32)
-        noises = [noise for noise in self.packed.noises if len(noise) >= self.clip_samples]
+        noises = [noise for noise in self.packed.noises.values() if len(noise) >= self.clip_samples]
         for excerpt in excerpts if noises else ():
             noise = noises[generator.integers(len(noises))]
             start = generator.integers(len(noise) - self.clip_samples + 1)

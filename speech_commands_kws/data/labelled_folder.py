@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from speech_commands_kws.audio import AudioError, fit_length, read_audio
+from speech_commands_kws.data.noise_recordings import read_noises
 from speech_commands_kws.data.tree import SPEECH_COMMANDS_PATTERN, audio_paths, words_and_speakers
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.labels import UNKNOWN
+from speech_commands_kws.labels import BACKGROUND_NOISE, UNKNOWN
 
 
 class LabelledFolder:
@@ -51,6 +52,12 @@ class LabelledFolder:
         self.fingerprint = digest.hexdigest()
         self.names = [paths[i] for i in usable]
         self.targets = np.array([labels.index(label_of[words[i]]) for i in usable], dtype=np.int64)
+
+    @property
+    def noises(self) -> dict[str, np.ndarray]:
+        """Recordings of background noise that lie beside the words, float32, by their paths."""
+        folder = self.folder / BACKGROUND_NOISE
+        return read_noises(folder, self.sample_rate, None) if folder.is_dir() else {}
 
     def __len__(self) -> int:
         return len(self.names)

@@ -22,7 +22,7 @@ from speech_commands_kws.data.whole_folder import make_whole
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.labels import SILENCE
 
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
 INT16_SCALE = 2**15
 CLIPS_FILE = "clips.int16"
 NOISE_FILE = "noise.int16"
@@ -40,16 +40,21 @@ class PackedClips:
     Attributes:
         paths: N paths below the folder.
         clips: (N, T) int16 memory map.
-        noises: one int16 memory map per background noise recording.
+        noises: one int16 memory map per background noise recording, by its path below its folder.
         left_out: what could not be used, one line each with the reason.
         fingerprint: SHA-256 of names and samples: equal data have equal fingerprints on every machine.
     """
 
     paths: list[str]
     clips: np.ndarray
-    noises: list[np.ndarray]
+    noises: dict[str, np.ndarray]
     left_out: list[str]
     fingerprint: str
+
+    @property
+    def noise_waveforms(self) -> dict[str, np.ndarray]:
+        """The background noises as float32 in [-1, 1]."""
+        return {path: noise.astype(np.float32) / INT16_SCALE for path, noise in self.noises.items()}
 
     def waveforms(self, rows: np.ndarray) -> np.ndarray:
         """(len(rows), T) float32 waveforms in [-1, 1]."""
@@ -100,7 +105,7 @@ def _pack(
     clip_samples: int,
 ) -> None:
     left_out: list[str] = []
-    kept, noise_lengths = [], []
+    kept, kept_noises, noise_lengths = [], [], []
     digest = hashlib.sha256()
     with (folder / CLIPS_FILE).open("wb") as stream:
         for path, waveform in _read_all(root, clips, sample_rate, left_out):
@@ -115,6 +120,7 @@ def _pack(
     with (folder / NOISE_FILE).open("wb") as stream:
         for path, waveform in _read_all(root, noises, sample_rate, left_out):
             samples = _to_int16(waveform)
+            kept_noises.append(path.partition("/")[2])
             noise_lengths.append(len(samples))
             stream.write(samples.tobytes())
             digest.update(samples.tobytes())
@@ -124,6 +130,7 @@ def _pack(
         )
     index = {
         "paths": kept,
+        "noise_paths": kept_noises,
         "noise_lengths": noise_lengths,
         "left_out": left_out,
         "fingerprint": digest.hexdigest(),
@@ -172,8 +179,9 @@ def _open(folder: Path, clip_samples: int) -> PackedClips:
     index = json.loads((folder / INDEX_FILE).read_text())
     clips = np.memmap(folder / CLIPS_FILE, dtype=np.int16, mode="r").reshape(-1, clip_samples)
     lengths = index["noise_lengths"]
-    noises = []
+    noises = {}
     if lengths:
         noise = np.memmap(folder / NOISE_FILE, dtype=np.int16, mode="r")
-        noises = np.split(noise, np.cumsum(lengths)[:-1])
+        parts = np.split(noise, np.cumsum(lengths)[:-1])
+        noises = dict(zip(index["noise_paths"], parts, strict=True))
     return PackedClips(index["paths"], clips, noises, index["left_out"], index["fingerprint"])

@@ -26,7 +26,7 @@ def pack(tree, cache=None):
 def test_packed_clips_are_the_recordings(tree):
     packed = pack(tree)
     assert len(packed.paths) == 16 and packed.clips.shape == (16, SAMPLE_RATE)
-    assert [len(noise) for noise in packed.noises] == [5 * SAMPLE_RATE]
+    assert [len(noise) for noise in packed.noises.values()] == [5 * SAMPLE_RATE]
     assert not packed.left_out
     for row in (0, 7, 15):
         expected, _ = soundfile.read(tree / packed.paths[row], dtype="float32")

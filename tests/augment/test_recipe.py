@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from speech_commands_kws.augment import (
+from speech_commands_kws.augment.recipe import (
     ShiftAndNoise,
     SpecAugment,
     amplitude_for_snr,
@@ -19,6 +19,19 @@ RECIPE = dict(
     sample_rate=16000,
 )
 BATCH, SAMPLES = 200, 4000
+AUGMENTED = [
+    -0.08012013,
+    -0.04399594,
+    -0.37067938,
+    0.53903097,
+    -0.16856058,
+    -0.04252659,
+    -0.09689964,
+    -0.0981831,
+]
+AUGMENTED_SUM = 27.52064
+MASKED = [1160, 800, 881, 747, 1598, 468, 1520, 1135]
+MASKED_SUM = 12010.3242
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -118,3 +131,15 @@ def test_bars_grow_with_the_model(model_width, frequency_width):
     else:
         assert hidden_mels == 2 * frequency_width
         assert 30 < hidden_frames <= 40
+
+
+def test_the_recipe_stays_what_published_figures_were_trained_with():
+    """The same seed gives the numbers that it gave when the recipe was first written."""
+    waveform = torch.rand(8, SAMPLES, generator=seeded(1)) - 0.5
+    augmented = with_noise()(waveform, torch.arange(8) == 3, seeded(3))
+    log_mel = torch.rand(8, 1, 40, 101, generator=seeded(2))
+    masked = SpecAugment(2, 20, 2, {1: 0, 1.5: 1, 2: 3}, 2)(log_mel, seeded(4))
+    torch.testing.assert_close(augmented[:, 2000], torch.tensor(AUGMENTED), atol=1e-7, rtol=0)
+    assert augmented.double().sum().item() == pytest.approx(AUGMENTED_SUM, abs=1e-4)
+    assert (masked == 0).sum((1, 2, 3)).tolist() == MASKED
+    assert masked.double().sum().item() == pytest.approx(MASKED_SUM, abs=1e-4)

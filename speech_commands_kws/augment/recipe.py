@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on the device where they lie.
+"""Shift, background noise and SpecAugment as the recipe of BC-ResNet has them, and nothing at all.
 
 Each module takes the random generator as an argument. Legend: B batch, T samples, M mel bins, F frames.
 """
@@ -98,8 +98,7 @@ class SpecAugment(nn.Module):
         self.time_masks = time_masks
         self.time_width = time_width
         self.frequency_masks = frequency_masks
-        fitting = [key for key in frequency_width if float(key) <= model_width]
-        self.frequency_width = frequency_width[max(fitting, key=float)] if fitting else 0
+        self.frequency_width = by_width(frequency_width, model_width)
 
     def forward(self, log_mel: Tensor, generator: Generator) -> Tensor:
         if not self.frequency_width:
@@ -129,6 +128,12 @@ class NoSpectrogramAugment(nn.Module):
 
     def forward(self, log_mel: Tensor, generator: Generator) -> Tensor:
         return log_mel
+
+
+def by_width(table: Mapping[float, float], model_width: float) -> float:
+    """The entry of the largest key that is not above `model_width`; zero where there is none."""
+    fitting = [key for key in table if float(key) <= model_width]
+    return table[max(fitting, key=float)] if fitting else 0
 
 
 def shift(waveform: Tensor, shifts: Tensor) -> Tensor:

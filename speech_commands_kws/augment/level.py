@@ -1,0 +1,126 @@
+"""Place, loudness and background: shift, noise at a ratio, gain, polarity.
+
+Legend: B batch, T samples.
+"""
+
+import torch
+from torch import Generator, Tensor, nn
+
+from speech_commands_kws.augment.recipe import (
+    MILLISECONDS,
+    amplitude_for_snr,
+    random_excerpts,
+    random_integers,
+    shift,
+)
+from speech_commands_kws.augment.rows import random_rows, uniform
+
+AMPLITUDE_DECIBEL = 10**0.05  # ratio of amplitudes
+
+
+class Shift(nn.Module):
+    """A share of the clips moves by U(-shift_ms, shift_ms) with zeros moving in.
+
+    Shape: waveform (B, T) to the same.
+    """
+
+    def __init__(self, share: float, shift_ms: float, sample_rate: int):
+        super().__init__()
+        self.share = share
+        self.shift_samples = round(shift_ms * sample_rate / MILLISECONDS)
+
+    def forward(self, waveform: Tensor, is_silence: Tensor, generator: Generator) -> Tensor:
+        batch = len(waveform)
+        shifts = random_integers(-self.shift_samples, self.shift_samples, batch, generator)
+        return shift(waveform, shifts * marked(batch, self.share, generator))
+
+
+class BackgroundNoise(nn.Module):
+    """Excerpts of noise recordings under a share of the clips, at a ratio drawn for each.
+
+    The ratio is that of the mean powers of the whole clip and the excerpt. Silence always gets noise, at an amplitude
+    U(0, silence_amplitude) as in the recipe of BC-ResNet. A sum that leaves [-1, 1] is turned down, which keeps the
+    ratio; the recipe clips it.
+
+    Args:
+        share: of the clips.
+        snr_db: lowest and highest signal-to-noise ratio (decibel).
+        silence_amplitude: largest factor on the noise that stands for silence.
+
+    Shape: waveform (B, T), is_silence (B,) boolean to (B, T).
+    """
+
+    def __init__(self, share: float, snr_db: tuple[float, float], silence_amplitude: float):
+        super().__init__()
+        self.share = share
+        self.snr_db = snr_db
+        self.silence_amplitude = silence_amplitude
+        self.register_buffer("noise", torch.zeros(0), persistent=False)
+
+    def set_noise(self, noise: Tensor) -> None:
+        """Noise recordings one after another, (samples,)."""
+        self.noise = noise
+
+    def forward(self, waveform: Tensor, is_silence: Tensor, generator: Generator) -> Tensor:
+        batch, samples = waveform.shape
+        if len(self.noise) < samples:
+            return waveform
+        chosen = marked(batch, self.share, generator)[:, None]
+        noise = random_excerpts(self.noise, batch, samples, generator)
+        ratio = uniform(*self.snr_db, batch, generator)
+        amplitude = amplitude_for_snr(waveform, noise, ratio) * chosen
+        silence = uniform(0, self.silence_amplitude, batch, generator)
+        amplitude = torch.where(is_silence[:, None], silence, amplitude)
+        return within_range(torch.addcmul(waveform, noise, amplitude))
+
+
+class Gain(nn.Module):
+    """Louder or softer by U(gain_db) decibel, but never beyond full scale.
+
+    Args:
+        share: of the clips.
+        gain_db: lowest and highest change (decibel).
+
+    Shape: waveform (B, T) to the same.
+    """
+
+    def __init__(self, share: float, gain_db: tuple[float, float]):
+        super().__init__()
+        self.share = share
+        self.gain_db = gain_db
+
+    def forward(self, waveform: Tensor, is_silence: Tensor, generator: Generator) -> Tensor:
+        batch = len(waveform)
+        gain_db = uniform(*self.gain_db, batch, generator)
+        gain_db = gain_db * marked(batch, self.share, generator)[:, None]
+        return within_range(waveform * torch.pow(AMPLITUDE_DECIBEL, gain_db))
+
+
+class Polarity(nn.Module):
+    """A share of the clips changes its sign, as a microphone wired the other way round does.
+
+    A log-mel front-end computes the same from both; noise that is added afterwards, or a front-end that learns from
+    the waveform, sees the difference.
+
+    Shape: waveform (B, T) to the same.
+    """
+
+    def __init__(self, share: float):
+        super().__init__()
+        self.share = share
+
+    def forward(self, waveform: Tensor, is_silence: Tensor, generator: Generator) -> Tensor:
+        turned = marked(len(waveform), self.share, generator)[:, None]
+        return torch.where(turned, -waveform, waveform)
+
+
+def marked(batch: int, share: float, generator: Generator) -> Tensor:
+    """(batch,) boolean, true for a share of the rows."""
+    flags = torch.zeros(batch, dtype=torch.bool, device=generator.device)
+    return flags.index_fill(0, random_rows(batch, share, generator), True)
+
+
+def within_range(waveform: Tensor) -> Tensor:
+    """(B, T), each row turned down where its peak is above 1."""
+    peak = torch.maximum(waveform.amax(1, keepdim=True), -waveform.amin(1, keepdim=True))
+    return waveform / peak.clamp(min=1)

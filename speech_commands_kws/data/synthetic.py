@@ -70,10 +70,6 @@ class SyntheticSource:
     speakers: int
     takes_per_word: int
     unknown_per_speaker: int
-    near_misses: int
-    near_misses_per_speaker: int
-    near_miss_distance: float
-    near_miss_candidates: Sequence[str] | None
     voices: Sequence[str]
     accents: Sequence[str]
     pitch: Sequence[int]
@@ -99,6 +95,11 @@ class SyntheticSource:
     babble_text: str
     speakers_per_chunk: int
     seed: int
+    # Runs from before there were any have no settings for them.
+    near_misses: int = 0
+    near_misses_per_speaker: int = 0
+    near_miss_distance: float = 0.0
+    near_miss_candidates: Sequence[str] | None = None
 
     def prepare(self) -> SpeechTree:
         """Make the tree `<parent>/synthetic-<hash of the settings>` unless it is there.

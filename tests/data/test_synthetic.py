@@ -1,7 +1,7 @@
 import json
 import re
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -224,6 +224,12 @@ def test_other_words_go_round(tmp_path):
     said = Counter(take.word for number in range(9) for take in plan_takes(source, number, others))
 
     assert said == {"on": 27, "yes": 27, "dog": 9, "bird": 9, "own": 3, "an": 3, "yet": 3}
+
+
+def test_the_settings_of_older_runs_still_make_a_source(tmp_path):
+    now = configured_source(tmp_path)
+    older = {key: value for key, value in asdict(now).items() if not key.startswith("near_miss")}
+    assert SyntheticSource(**older).near_misses == 0
 
 
 def test_there_may_be_no_other_words(tmp_path):

@@ -17,7 +17,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")  # 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 MEAN = {"color": INK, "linewidth": 2.5, "marker": "o", "zorder": 3}
 LINES = ("-", "--", ":")
-NAME_CHARACTERS = 22
+THIN = {"linewidth": 1, "alpha": 0.8, "markersize": 4}
+NAME_CHARACTERS, LEGEND_COLUMNS = 22, 4
+TOP_OF_AXIS = 1.01  # leaves room for the marks at 100 %
 
 
 @matplotlib.rc_context(STYLE)
@@ -32,7 +34,10 @@ def plot_robustness(facts: Mapping[str, Any], about: str, path: Path) -> Path:
     _draw_noises(by_noise, facts)
     _draw_rooms(by_room, facts)
     figure.legend(
-        *by_noise.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small"
+        *by_noise.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=LEGEND_COLUMNS,
+        fontsize="small",
     )
     clean = percent(facts["clean"]["accuracy"])
     each = facts["clips_of_each"]
@@ -50,12 +55,12 @@ def _draw_noises(axes: Axes, facts: Mapping[str, Any]) -> None:
         }
         label = name if len(name) <= NAME_CHARACTERS else f"{name[:NAME_CHARACTERS]}…"
         values = [cell["accuracy"] for cell in (facts["clean"], *noise["by_snr"])]
-        axes.plot(places, values, label=label, linewidth=1, alpha=0.8, markersize=4, **style)
+        axes.plot(places, values, label=label, **THIN, **style)
     cells = (facts["clean"], *facts["mean_by_snr"])
     _draw_cells(axes, places, cells, label="mean, 95% interval", **MEAN)
     axes.set_xticks(places, ["clean", *(f"{snr:g} dB" for snr in facts["snr_db"])])
     axes.set(xlabel="signal-to-noise ratio", ylabel="clips answered right")
-    axes.set_ylim(top=1.01)
+    axes.set_ylim(top=TOP_OF_AXIS)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
 
 

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+METRES_PER_SECOND = 343  # of sound
+DECAY = 10**6  # the ratio of energies that 60 decibel are
+PATHS_PER_SURFACE = 4  # mean free path: 4 volume / surface
+COORDINATES = 3
 LEAST_ABSORPTION, MOST_ABSORPTION = 0.01, 0.99
 
 
@@ -42,7 +46,9 @@ def room_responses(
     for _ in range(rooms):
         size = np.array([generator.uniform(*limits) for limits in (length_m, width_m, height_m)])
         rt60 = generator.uniform(*rt60_seconds)
-        points = generator.uniform(wall_distance_m, size - wall_distance_m, (1 + places, 3))
+        points = generator.uniform(
+            wall_distance_m, size - wall_distance_m, (1 + places, COORDINATES)
+        )
         responses += simulate(size, rt60, points[0], points[1:], max_order, sample_rate)
     return np.stack([trim(response, round(seconds * sample_rate)) for response in responses])
 
@@ -73,10 +79,11 @@ def simulate(
 
 def absorption_for(size: np.ndarray, rt60: float) -> float:
     """Share of energy that walls swallow, by Eyring's formula; in reach of what walls can."""
-    sabine = 24 * np.log(10) / 343
     volume = np.prod(size)
     surface = 2 * (size[0] * size[1] + size[1] * size[2] + size[2] * size[0])
-    absorption = 1 - np.exp(-sabine * volume / (surface * rt60))
+    # Sound meets a wall so often in a second, and keeps 1 - absorption of its energy each time.
+    reflections = METRES_PER_SECOND * surface / (PATHS_PER_SURFACE * volume)
+    absorption = 1 - DECAY ** (-1 / (reflections * rt60))
     return float(np.clip(absorption, LEAST_ABSORPTION, MOST_ABSORPTION))
 
 

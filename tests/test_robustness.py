@@ -18,10 +18,13 @@ from speech_commands_kws.robustness import BABBLE, WHITE, Robustness
 RATE, SAMPLES = 8000, 8000
 LABELS = ["_silence_", "low", "high"]
 HERTZ = {1: 300, 2: 1500}
-SETTINGS = yaml.safe_load((REPOSITORY / "configs/robustness/standard.yaml").read_text())
-SETTINGS = {key: value for key, value in SETTINGS.items() if not key.startswith("_")}
-SETTINGS |= {"clips": 8, "snr_db": [20, -20], "rt60_seconds": [0.3]}
-SETTINGS["rooms"] |= {"rooms": 1, "places": 2, "seconds": 0.3, "max_order": 8}
+FEW_ROOMS = {"rooms": 1, "places": 2, "seconds": 0.3, "max_order": 8}
+STANDARD = yaml.safe_load((REPOSITORY / "configs/robustness/standard.yaml").read_text())
+SETTINGS = {
+    **{key: value for key, value in STANDARD.items() if not key.startswith("_")},
+    **{"clips": 8, "snr_db": [20, -20], "rt60_seconds": [0.3]},
+    "rooms": STANDARD["rooms"] | FEW_ROOMS,
+}
 
 
 @dataclass

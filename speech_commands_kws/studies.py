@@ -100,7 +100,7 @@ class SharedStudy:
         self.attempts = attempts
         self.storage = open_storage(address)
         self.study = optuna.create_study(
-            study_name=name,
+            study_name=str(name),
             storage=self.storage,
             sampler=RandomSampler(),
             directions=directions,
@@ -236,7 +236,7 @@ def machine() -> str:
 def load_study(name: str, address: str, pruner: BasePruner | None = None) -> Study:
     """A study that exists, to look at: nothing is sampled from it."""
     return optuna.load_study(
-        study_name=name, storage=open_storage(address), sampler=RandomSampler(), pruner=pruner
+        study_name=str(name), storage=open_storage(address), sampler=RandomSampler(), pruner=pruner
     )
 
 

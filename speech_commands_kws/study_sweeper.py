@@ -4,12 +4,12 @@ Hydra loads this module at the start of every command, so it imports nothing slo
 """
 
 import hashlib
-import itertools
 import json
 import math
+import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.composition import mistakes_end_the_process
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.search_space import SearchSpace, grid, read_space
 from speech_commands_kws.sweep import OK, PRUNED, read_result, shown, write_result
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ RESULTS_FILE = "optimization_results.yaml"
 TRIAL_KEY = "sweep.trial"
 # What may differ between two starts of one study: how it is run, not what is searched.
 FREE_KEYS = ("hydra", "logger", "paths", "sweep", "trainer.accelerator", "trainer.devices")
+REQUIRED = ("name", "storage", "trials", "seed", "jobs", "attempts")
+PLAIN_KEY = re.compile(r"[\w.]+")
 GRID = "optuna.samplers.GridSampler"
 
 
@@ -100,35 +103,42 @@ class StudySweeper(Sweeper):
                 ) from None
 
     def _sweep(self, arguments: list[str]) -> None:
-        from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
+        study, space, points = self.open(arguments, self.config)
+        count = self.trials if points is None else len(points)
+        study.prepare(count, points)
+        begun = len(study.trials(count)) - len(finished(study, count))
+        say(f"study {self.name} in {self.storage}: {begun} of {count} trials to go")
+        overrides = [*(f"{key}={value}" for key, value in space.fixed.items()), *space.deleted]
+        while batch := self._next_batch(study, count, space.searched):
+            self._launch(study, batch, overrides)
+        self._report(study, count)
 
+    def open(
+        self, arguments: Sequence[str], config: DictConfig
+    ) -> tuple["SharedStudy", SearchSpace, list[dict[str, Any]] | None]:
+        """The study, what it searches, and the points of a grid; nothing is made where the settings do not fit.
+
+        Raises:
+            KwsError: they do not, or the study under this name searches something else.
+        """
+        for key in REQUIRED:
+            if getattr(self, key) is None:
+                raise KwsError(f"sweep.{key} must be given where a study is searched, got null")
         if self.prunes and len(self.objectives) > 1:
             raise KwsError(
                 "expected one objective where trials are pruned, got "
                 f"{', '.join(self.objectives)}; add sweep/pruner=none"
             )
-        searched, fixed, deleted = create_params_from_overrides(
-            [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
-        )
-        searched = {key: value for key, value in searched.items() if key not in fixed}
-        if not searched:
-            raise KwsError(
-                "expected something to search, got no parameter with several values; add one such as "
-                "'optimizer.lr=tag(log,interval(0.01,0.5))'"
-            )
-        points = list(grid(searched)) if self._is_grid() else None
-        count = self.trials if points is None else len(points)
+        space = read_space([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
+        for key in space.searched:
+            if is_missing(key, config):
+                raise KwsError(f"there is no setting {key} to search; +{key}=… would add one")
+        points = list(grid(space.searched)) if self._is_grid() else None
+        self._build_sampler(self.seed)
         study = self._open_study()
-        study.check_space(
-            searched, {key: value for key, value in fixed.items() if not is_free(key)}
-        )
-        study.prepare(count, points)
-        begun = len(study.trials(count)) - len(finished(study, count))
-        say(f"study {self.name} in {self.storage}: {begun} of {count} trials to go")
-        overrides = [*(f"{key}={value}" for key, value in fixed.items()), *deleted]
-        while batch := self._next_batch(study, count, searched):
-            self._launch(study, batch, overrides)
-        self._report(study, count)
+        fixed = {key: value for key, value in space.fixed.items() if not is_free(key)}
+        study.check_space(space.searched, fixed)
+        return study, space, points
 
     def _is_grid(self) -> bool:
         return self.sampler.get("_target_") == GRID
@@ -173,18 +183,25 @@ class StudySweeper(Sweeper):
 
     def _sampler(self, study: "SharedStudy", trial_id: int) -> Any:
         """A sampler with the trial's own seed."""
+        number = study.storage.get_trial(trial_id).number
+        digest = hashlib.sha256(f"{self.seed} {number}".encode()).digest()
+        return self._build_sampler(int.from_bytes(digest[:SEED_BYTES], "big"))
+
+    def _build_sampler(self, seed: int) -> Any:
         from hydra.utils import instantiate
         from optuna.samplers import RandomSampler
 
         if self._is_grid():
-            return RandomSampler(self.seed)  # not asked: the points are fixed
-        number = study.storage.get_trial(trial_id).number
-        digest = hashlib.sha256(f"{self.seed} {number}".encode()).digest()
-        return instantiate(
-            self.sampler,
-            seed=int.from_bytes(digest[:SEED_BYTES], "big"),
-            _execution_whitelist_=("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*"),
-        )
+            return RandomSampler(seed)  # not asked: the points are fixed
+        try:
+            return instantiate(
+                self.sampler,
+                seed=seed,
+                _execution_whitelist_=("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*"),
+            )
+        except HydraException as error:
+            reason = " ".join(str(error).split())
+            raise KwsError(f"the sampler cannot be made of its settings: {reason}") from error
 
     def _launch(
         self, study: "SharedStudy", batch: Sequence["Trial"], overrides: Sequence[str]
@@ -264,19 +281,11 @@ def finished(study: "SharedStudy", count: int) -> list["FrozenTrial"]:
     return [each for each in study.trials(count) if each.state.is_finished()]
 
 
-def grid(searched: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every point of a space of choices and steps, the last parameter changing fastest."""
-    from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
-
-    try:
-        choices = [OptunaSweeperImpl._to_grid_sampler_choices(each) for each in searched.values()]
-    except ValueError:
-        raise KwsError(
-            "expected lists of values for a grid, got an interval; give values, as in "
-            "optimizer.lr=0.03,0.1, or another sampler: hydra/sweeper/sampler=tpe"
-        ) from None
-    for point in itertools.product(*choices):
-        yield dict(zip(searched, point, strict=True))
+def is_missing(key: str, config: DictConfig) -> bool:
+    """Whether a key changes a setting, and neither adds one nor chooses from a group, and there is none such."""
+    if not PLAIN_KEY.fullmatch(key):
+        return False
+    return OmegaConf.select(config, key, default=key) is key
 
 
 def is_free(key: str) -> bool:

@@ -25,8 +25,8 @@ ROOMS = {
     "training": (
         3,
         "data data_parallel evaluation further_processes history lit_module mel_pictures "
-        "mlflow_run outbox plots pruning runs schedule standings standings_picture steady_logger "
-        "step_checkpoint studies study_plots sweep sweep_record system_metrics tracking",
+        "mlflow_run objectives outbox plots pruning runs schedule search_space standings standings_picture steady_logger "
+        "step_checkpoint studies study_plots sweep system_metrics tracking",
     ),
     "packaging": (3, "packaging"),
     "door": (4, "composition registration settings"),
@@ -34,7 +34,7 @@ ROOMS = {
         5,
         "benchmark commands describe evaluate export infer leaderboard listen serve study_sweeper train",
     ),
-    "processes of train": (6, "one_process train_rank"),
+    "processes of train": (6, "one_process sweep_check sweep_record train_rank"),
 }
 OUTSIDE = {
     "ground": {"numpy", "soundfile", "soxr"},

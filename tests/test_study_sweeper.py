@@ -64,7 +64,7 @@ defaults:
   - paths: default
   - _self_
   - sweep: study
-  - override hydra/callbacks: comparison
+  - override hydra/callbacks: [sweep_check, comparison]
 rate: 0.5
 kind: a
 seconds: 0.0
@@ -265,7 +265,7 @@ def test_a_sample_that_was_trained_is_not_trained_again(tmp_path: Path, sweep) -
 
 
 def test_several_objectives(tmp_path: Path, sweep) -> None:
-    objectives = "+sweep.objectives.cost=minimize"
+    objectives = "+sweep.objectives.multiply_adds=minimize"
     done = sweep(INTERVAL, "sweep.trials=6", objectives, "hydra/sweeper/sampler=nsgaii")
     assert done.returncode == 0, done.stderr
     found = trials(tmp_path)
@@ -299,7 +299,7 @@ def test_a_journal_serves_too(tmp_path: Path, sweep) -> None:
         ([INTERVAL, "hydra/sweeper/sampler=grid"], "lists of values for a grid"),
         ([INTERVAL, "sweep.storage=nosuch://there"], "sweep.storage=nosuch://there"),
         (
-            [INTERVAL, "+sweep.objectives.cost=minimize", "sweep/pruner=median"],
+            [INTERVAL, "+sweep.objectives.multiply_adds=minimize", "sweep/pruner=median"],
             "expected one objective",
         ),
         ([INTERVAL, "nosuch=1"], "nosuch"),

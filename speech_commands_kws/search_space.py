@@ -4,7 +4,7 @@ The sweeper's plugin is imported where it is used: Hydra loads our sweeper, whic
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from speech_commands_kws.errors import KwsError
@@ -47,7 +47,7 @@ def read_space(overrides: Iterable[str]) -> SearchSpace:
     return space
 
 
-def grid(searched: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def grid(searched: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every point of a space of choices and steps, the last parameter changing fastest."""
     from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 
@@ -58,5 +58,4 @@ def grid(searched: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "expected lists of values for a grid, got an interval; give values, as in "
             "optimizer.lr=0.03,0.1, or another sampler: hydra/sweeper/sampler=tpe"
         ) from None
-    for point in itertools.product(*choices):
-        yield dict(zip(searched, point, strict=True))
+    return [dict(zip(searched, point, strict=True)) for point in itertools.product(*choices)]

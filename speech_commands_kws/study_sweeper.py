@@ -105,11 +105,11 @@ class StudySweeper(Sweeper):
     def _sweep(self, arguments: list[str]) -> None:
         study, space, points = self.open(arguments, self.config)
         count = self.trials if points is None else len(points)
-        study.prepare(count, points)
+        study.prepare(count)
         begun = len(study.trials(count)) - len(finished(study, count))
         say(f"study {self.name} in {self.storage}: {begun} of {count} trials to go")
         overrides = [*(f"{key}={value}" for key, value in space.fixed.items()), *space.deleted]
-        while batch := self._next_batch(study, count, space.searched):
+        while batch := self._next_batch(study, count, space.searched, points):
             self._launch(study, batch, overrides)
         self._report(study, count)
 
@@ -133,12 +133,13 @@ class StudySweeper(Sweeper):
         for key in space.searched:
             if is_missing(key, config):
                 raise KwsError(f"there is no setting {key} to search; +{key}=… would add one")
-        points = list(grid(space.searched)) if self._is_grid() else None
+        if self._is_grid():
+            grid(space.searched)
         self._build_sampler(self.seed)
         study = self._open_study()
         fixed = {key: value for key, value in space.fixed.items() if not is_free(key)}
-        study.check_space(space.searched, fixed)
-        return study, space, points
+        ordered = study.check_space(space.searched, fixed)
+        return study, space, grid(ordered) if self._is_grid() else None
 
     def _is_grid(self) -> bool:
         return self.sampler.get("_target_") == GRID
@@ -156,7 +157,11 @@ class StudySweeper(Sweeper):
         )
 
     def _next_batch(
-        self, study: "SharedStudy", count: int, searched: Mapping[str, Any]
+        self,
+        study: "SharedStudy",
+        count: int,
+        searched: Mapping[str, Any],
+        points: Sequence[Mapping[str, Any]] | None,
     ) -> list["Trial"]:
         """Up to `jobs` trials to train now; none once all are finished. Waits for those of other processes."""
         batch: list[Trial] = []
@@ -164,7 +169,10 @@ class StudySweeper(Sweeper):
         while len(finished(study, count)) + len(batch) < count:
             trial_id = study.claim(count)
             if trial_id is not None:
-                trial = study.sampled(trial_id, self._sampler(study, trial_id), searched)
+                number = study.storage.get_trial(trial_id).number
+                if points is not None:
+                    study.fix(trial_id, points[number])
+                trial = study.sampled(trial_id, self._sampler(number), searched)
                 if twin := study.twin(trial, count):
                     trial.set_user_attr("same_as", twin.number)
                     study.study.tell(trial.number, twin.values)
@@ -181,9 +189,8 @@ class StudySweeper(Sweeper):
                 time.sleep(1)
         return batch
 
-    def _sampler(self, study: "SharedStudy", trial_id: int) -> Any:
+    def _sampler(self, number: int) -> Any:
         """A sampler with the trial's own seed."""
-        number = study.storage.get_trial(trial_id).number
         digest = hashlib.sha256(f"{self.seed} {number}".encode()).digest()
         return self._build_sampler(int.from_bytes(digest[:SEED_BYTES], "big"))
 
@@ -199,7 +206,7 @@ class StudySweeper(Sweeper):
                 seed=seed,
                 _execution_whitelist_=("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*"),
             )
-        except HydraException as error:
+        except (TypeError, ValueError, HydraException) as error:
             reason = " ".join(str(error).split())
             raise KwsError(f"the sampler cannot be made of its settings: {reason}") from error
 

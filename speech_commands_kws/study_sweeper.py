@@ -268,7 +268,13 @@ class StudySweeper(Sweeper):
             write_result(self._folder(trial), job, values, status)
 
     def _report(self, study: "SharedStudy", count: int) -> None:
-        """The best trials in a file beside their folders, as the stock sweeper leaves them."""
+        """The best trials in a file beside their folders, as the stock sweeper leaves them.
+
+        Raises:
+            KwsError: there is none.
+        """
+        from speech_commands_kws.studies import REASON
+
         complete = [each for each in finished(study, count) if each.values]
         best = study.study.best_trials if complete else []
         results = {
@@ -282,6 +288,12 @@ class StudySweeper(Sweeper):
         path = Path(self.config.hydra.sweep.dir) / RESULTS_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(OmegaConf.create(json.loads(json.dumps(results))), path)
+        if not complete:
+            reasons = [each.user_attrs.get(REASON, "") for each in finished(study, count)]
+            raise KwsError(
+                f"none of the {count} trials of {self.name} has succeeded, the first: {reasons[0]}; with other "
+                "settings give the study another sweep.name, with these more sweep.trials"
+            )
 
 
 def finished(study: "SharedStudy", count: int) -> list["FrozenTrial"]:

@@ -7,7 +7,7 @@ import json
 import math
 import operator
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ RESULT_NAME = "result.json"
 TABLE_NAME = "comparison.txt"
 TABLE_WIDTH = 160  # of the file; the terminal's own width counts on the terminal
 STUDY_SWEEPER = "speech_commands_kws.study_sweeper.StudySweeper"
+WIDEST = 10_000  # of a terminal
 OK, PRUNED = "ok", "pruned"
 FAILED = "failed"
 MAXIMIZE, MINIMIZE = DIRECTIONS = "maximize", "minimize"
@@ -166,21 +167,30 @@ def show(ranked: list[dict[str, Any]], objectives: Mapping[str, str], sweep_fold
         Console(file=file, width=TABLE_WIDTH).print(table)
         file.writelines(f"{reason}\n" for reason in reasons)
     console = Console()
-    console.print(table)
+    if fits(table, console):
+        console.print(table)
+    else:
+        for line in comparison_lines(ranked, objectives):
+            console.print(line)
     for line in [*reasons, f"The runs lie in {sweep_folder}, this table in {path}"]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def comparison_table(ranked: list[dict[str, Any]], objectives: Mapping[str, str]) -> Any:
-    """A rich table, one row a job in the order given; the best are marked, several where several objectives differ."""
-    from rich.table import Table
-    from rich.text import Text
+def fits(table: Any, console: Any) -> bool:
+    """Whether no cell of it has to be broken."""
+    return (
+        console.measure(table, options=console.options.update(max_width=WIDEST)).maximum
+        <= console.width
+    )
 
+
+def comparison_rows(
+    ranked: list[dict[str, Any]], objectives: Mapping[str, str]
+) -> tuple[list[str], list[list[str]]]:
+    """Heads and cells, one row a job in the order given; the best are marked, several for several objectives."""
     keys = varied_keys(ranked)
     best = front(ranked, objectives)
-    table = Table(title=f"{len(ranked)} jobs compared by {' and '.join(objectives)}")
-    for head in ("", *short_names(keys), *objectives, "seconds", "status", "run"):
-        table.add_column(Text(head), overflow="fold")
+    rows = []
     for result in ranked:
         mark = BEST_MARK if result in best else ""
         values = [shortened(result["overrides"].get(key, "")) for key in keys]
@@ -188,10 +198,33 @@ def comparison_table(ranked: list[dict[str, Any]], objectives: Mapping[str, str]
         reached += [""] * (len(objectives) - len(reached))
         seconds = "" if result["seconds"] is None else f"{result['seconds']:.1f}"
         status = FAILED if has_failed(result) else result["status"]
-        cells = [mark, *values, *reached, seconds, status]
+        rows.append([mark, *values, *reached, seconds, status, result["folder"].name])
+    return ["", *short_names(keys), *objectives, "seconds", "status", "run"], rows
+
+
+def comparison_table(ranked: list[dict[str, Any]], objectives: Mapping[str, str]) -> Any:
+    """A rich table."""
+    from rich.table import Table
+    from rich.text import Text
+
+    heads, rows = comparison_rows(ranked, objectives)
+    table = Table(title=f"{len(ranked)} jobs compared by {' and '.join(objectives)}")
+    for head in heads:
+        table.add_column(Text(head), overflow="fold")
+    for mark, *cells in rows:
         # As Text, because a value such as [computer,lights] would be read as rich markup.
-        table.add_row(*map(Text, [*cells, result["folder"].name]), style="bold" if mark else None)
+        table.add_row(*map(Text, [mark, *cells]), style="bold" if mark else None)
     return table
+
+
+def comparison_lines(ranked: list[dict[str, Any]], objectives: Mapping[str, str]) -> Iterator[Any]:
+    """The same for a terminal that is too narrow for a table: a paragraph for each job, as rich texts."""
+    from rich.text import Text
+
+    (_, *heads, _), rows = comparison_rows(ranked, objectives)
+    for mark, *cells, run in rows:
+        facts = [f"{head} {cell}" for head, cell in zip(heads, cells, strict=True) if cell]
+        yield Text(f"{run} {mark}".strip() + ": " + ", ".join(facts), "bold" if mark else "")
 
 
 def short_names(keys: Sequence[str]) -> list[str]:

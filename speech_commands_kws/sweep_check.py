@@ -7,7 +7,12 @@ from hydra.experimental.callback import Callback
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from speech_commands_kws.composition import EXECUTION_WHITELIST, build, checked, mistakes_end_the_process
+from speech_commands_kws.composition import (
+    EXECUTION_WHITELIST,
+    build,
+    checked,
+    mistakes_end_the_process,
+)
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.objectives import check_objectives
 from speech_commands_kws.study_sweeper import StudySweeper

@@ -25,8 +25,8 @@ ROOMS = {
     "training": (
         3,
         "data data_parallel evaluation further_processes history lit_module mel_pictures "
-        "mlflow_run objectives outbox plots pruning runs schedule search_space standings standings_picture steady_logger "
-        "step_checkpoint studies study_plots sweep system_metrics tracking",
+        "mlflow_run objectives outbox plots pruning runs schedule search_space standings standings_picture "
+        "steady_logger step_checkpoint studies study_plots sweep system_metrics tracking",
     ),
     "packaging": (3, "packaging"),
     "door": (4, "composition registration settings"),

@@ -224,6 +224,17 @@ def test_a_failure_is_recorded_and_the_sweep_goes_on(tmp_path, sweep, what, reas
     assert "Traceback" not in done.stderr
 
 
+def test_a_study_of_failures_is_an_error(tmp_path: Path, sweep) -> None:
+    for number in range(2):
+        order(tmp_path, number, "diverge")
+    done = sweep(INTERVAL, "sweep.trials=2")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: none of the 2 trials of test has succeeded") and "NaN" in last
+    assert done.stdout.count("loss became NaN") == 2
+    assert sweep(INTERVAL, "sweep.trials=3").returncode == 0
+
+
 def test_an_interruption_ends_the_sweep_and_loses_nothing(tmp_path: Path, sweep) -> None:
     order(tmp_path, 1, "interrupt")
     stopped = sweep(INTERVAL, "sweep.trials=3")

@@ -17,6 +17,7 @@ from speech_commands_kws.checkpoint import load_spotter, read_checkpoint
 from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
 from speech_commands_kws.data.datamodule import Clips
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.output import written_to
 from speech_commands_kws.packaging import registry
 from speech_commands_kws.packaging.latency import median_latency_ms
 from speech_commands_kws.packaging.onnx_export import check_parity, trial_waveforms, write_onnx
@@ -84,11 +85,14 @@ def copy_registered(cfg: DictConfig) -> float:
 @contextmanager
 def replacing(output: Path) -> Iterator[Path]:
     """A file beside `output` to write to, which takes its place when all went well."""
-    output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.partial")
+    with written_to(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
     try:
         yield partial
-        partial.replace(output)
+        with written_to(output):
+            partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -17,10 +17,12 @@ from speech_commands_kws.audio import display_name
 from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_command
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.mlflow_store import readable_uri
+from speech_commands_kws.output import written_to
 from speech_commands_kws.standings import Standing
 from speech_commands_kws.sweep import short_names
 
 FORMATS = ("table", "json", "csv")
+PICTURES = (".png", ".svg", ".pdf")
 SHORT = 8  # characters of a fingerprint or a commit
 COUNTS = ("multiply_adds", "parameters")
 LATENCY = "onnx_latency_ms"
@@ -50,8 +52,8 @@ def run(cfg: DictConfig) -> float:
     else:
         write_data(rows, cfg.format)
     if cfg.picture is not None:
-        about = f"{len(ranked)} of {len(known)} runs of {cfg.experiment_name}"
-        draw(ranked, f"{about}, {cfg.where}" if cfg.where else about, cfg)
+        about = f"all {len(ranked)} runs of {cfg.experiment_name}"
+        draw(ranked, f"{about} with {cfg.where}" if cfg.where else about, cfg)
     return float(len(shown))
 
 
@@ -62,6 +64,8 @@ def check_settings(cfg: DictConfig) -> None:
         raise KwsError(f"top must be a whole number of 1 or more, or null, got {cfg.top!r}")
     if cfg.columns is not None and not OmegaConf.is_list(cfg.columns):
         raise KwsError(f"columns must be a list such as [optimizer.lr], got {cfg.columns!r}")
+    if cfg.picture is not None and Path(str(cfg.picture)).suffix.lower() not in PICTURES:
+        raise KwsError(f"picture must be a file {' or '.join(PICTURES)}, got {cfg.picture}")
 
 
 def filtered(known: list[Standing], where: str | None) -> list[Standing]:
@@ -80,7 +84,7 @@ def row(place: int, standing: Standing, metric: str, columns: list[str]) -> dict
         "place": place,
         "run": standing.run,
         metric: standing.number(metric),
-        **{name: standing.fields.get(name) for name in columns if name not in ("run", metric)},
+        **{name: standing.value(name) for name in columns if name not in ("run", metric)},
         **{name: _whole(standing.number(name)) for name in COUNTS},
         LATENCY: standing.number(LATENCY),
         "data": standing.tags.get("data"),
@@ -168,7 +172,8 @@ def draw(ranked: list[Standing], about: str, cfg: DictConfig) -> None:
     from speech_commands_kws.standings_picture import plot_standings
 
     path = Path(str(cfg.picture)).expanduser()
-    plot_standings(ranked, cfg.metric, cfg.descending, about, path)
+    with written_to(path):
+        plot_standings(ranked, cfg.metric, cfg.descending, about, path)
     print(f"picture: {display_name(path)}", file=sys.stderr)
 
 

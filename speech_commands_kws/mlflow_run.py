@@ -24,6 +24,8 @@ LOG = logging.getLogger(__name__)
 RECORD_NAME = "mlflow.json"
 RUNNING = "RUNNING"
 MS_PER_SECOND = 1000
+# Tags of a run in the local store that began on a server.
+SERVER_TAG, SERVER_RUN_TAG = "server.tracking_uri", "server.run_id"
 # MLflow refuses more in one request.
 PARAMS_A_BATCH = 100
 METRICS_A_BATCH = 1000

@@ -58,6 +58,17 @@ def _reader_is_gone() -> bool:
     return any(event & select.POLLERR for _, event in watched.poll(0))
 
 
+@contextmanager
+def written_to(path: Path) -> Iterator[None]:
+    """Raises KwsError, with the reason, where the file system does not take a file that the user has named."""
+    try:
+        yield
+    except OSError as error:
+        raise KwsError(
+            f"cannot write {display_name(str(path))} ({error.strerror}): choose another place"
+        ) from error
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file that is there as a whole or, where the disk is full, as it was; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)

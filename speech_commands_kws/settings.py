@@ -1,5 +1,6 @@
 """Settings that no part of the program would refuse with a line of its own."""
 
+import re
 from numbers import Real
 from typing import Any
 
@@ -22,14 +23,26 @@ COUNTS = (
     "loader.batch_size",
     "loader.evaluation_batch_size",
     "trainer.max_epochs",
+    "sweep.trials",
+    "sweep.jobs",
+    "sweep.attempts",
     "frontend.sample_rate",
     "frontend.n_fft",
     "frontend.n_mels",
 )
-SEEDS = ("seed", "loader.seed")
-POSITIVE = ("clip_seconds", "frontend.window_ms", "frontend.hop_ms", "optimizer.lr")
+SEEDS = ("seed", "loader.seed", "sweep.seed")
+POSITIVE = (
+    "clip_seconds",
+    "frontend.window_ms",
+    "frontend.hop_ms",
+    "optimizer.lr",
+    "sweep.lost_after_seconds",
+    "sweep.beat_seconds",
+)
 NOT_NEGATIVE = ("label_smoothing", "optimizer.weight_decay", "optimizer.momentum")
 FOLDER_NAME = "name"
+# A folder below paths.runs, a study, and a text in a query of MLflow.
+SWEEP_NAME, SWEEP_NAME_FORM = "sweep.name", re.compile(r"\w[\w .,+=@()-]*")
 
 
 def check_settings(cfg: Any) -> None:
@@ -53,6 +66,12 @@ def check_settings(cfg: Any) -> None:
     for key in NOT_NEGATIVE:
         expect(cfg, key, "a number of 0 or more", lambda value: is_number(value) and value >= 0)
     expect(cfg, FOLDER_NAME, "a name for a folder, without /", lambda value: "/" not in str(value))
+    expect(
+        cfg,
+        SWEEP_NAME,
+        "a name for a folder: letters, digits and . , + = @ ( ) _ - within",
+        lambda value: SWEEP_NAME_FORM.fullmatch(str(value)),
+    )
 
 
 def expect(cfg: Any, key: str, expected: str, fits: Any) -> None:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.mlflow_run import client_of
+from speech_commands_kws.mlflow_run import SERVER_RUN_TAG, client_of
 from speech_commands_kws.mlflow_store import first_line
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ NUMERIC = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator
 COMPARISONS = {**NUMERIC, "!=": operator.ne, "==": operator.eq, "=": operator.eq}
 CONDITION = re.compile(rf"\s*([\w./-]+)\s*({'|'.join(COMPARISONS)})\s*(.+?)\s*")
 AND = re.compile(r"\s+and\s+", re.IGNORECASE)
+WHOLE = re.compile(r"-?[0-9]+")
 QUOTES = "'\""
 
 
@@ -65,6 +66,14 @@ class Standing:
     def dirty(self) -> bool:
         return self.tags.get(DIRTY) == "true"
 
+    def value(self, name: str) -> Any:
+        """A field; a setting, of which the store has the text, as a number where it is one."""
+        value = self.fields.get(name)
+        number = self.number(name) if name in self.settings else None
+        if number is None:
+            return value
+        return int(value) if WHOLE.fullmatch(str(value)) else number
+
     def number(self, name: str) -> float | None:
         """A field as a number; None where it is missing, no number, or not finite."""
         value = as_number(self.fields.get(name))
@@ -97,6 +106,8 @@ def as_number(value: Any) -> float | None:
 def read_standings(uri: str, experiment: str) -> list[Standing]:
     """The runs of an experiment, without those that only hold the trials of a sweep together.
 
+    A run that went on in a copy, because its server was lost, is there once: as the copy.
+
     Raises:
         KwsError: there is no such experiment, or no run in it, or the store refuses.
     """
@@ -109,7 +120,8 @@ def read_standings(uri: str, experiment: str) -> list[Standing]:
         raise KwsError(f"the MLflow store {uri} refused: {first_line(error)}") from error
     names = {run.info.run_id: run.info.run_name for run in runs}
     parents = {run.data.tags.get(PARENT) for run in runs}
-    found = [_standing(run, names) for run in runs if run.info.run_id not in parents]
+    copied = {run.data.tags.get(SERVER_RUN_TAG) for run in runs}
+    found = [_standing(run, names) for run in runs if run.info.run_id not in parents | copied]
     if not found:
         raise KwsError(f"no run in the experiment {experiment} of {uri} yet: train first")
     return found

@@ -4,11 +4,13 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import Logger
 
 from speech_commands_kws.mlflow_run import (
+    SERVER_RUN_TAG,
+    SERVER_TAG,
     Destination,
     MlflowRun,
     metrics_item,
@@ -24,10 +26,11 @@ from speech_commands_kws.outbox import Journal, Outbox, StoreAway
 from speech_commands_kws.overrides import resume_command
 from speech_commands_kws.system_metrics import SystemMetrics
 
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
 LOG = logging.getLogger(__name__)
 OUTBOX_NAME = "mlflow_outbox.jsonl"
-# Tags of a run in the local store that began on a server.
-SERVER_TAG, SERVER_RUN_TAG = "server.tracking_uri", "server.run_id"
 
 
 class SteadyMLFlowLogger(Logger):
@@ -109,15 +112,15 @@ class SteadyMLFlowLogger(Logger):
             self.system_metrics.finish()
         self.log_status(status)
         if not self.outbox.close(self.close_seconds):
-            self._keep_locally()
+            self._keep_locally(status)
         if not self.outbox.waiting:
             self.outbox.journal.path.unlink(missing_ok=True)
 
-    def _keep_locally(self) -> None:
+    def _keep_locally(self, status: str) -> None:
         from mlflow.exceptions import MlflowException
 
         try:
-            local = self._copy_to_local_store()
+            local = self._copy_to_local_store(status)
         except (MlflowException, StoreAway, sqlite3.Error, OSError) as error:
             LOG.warning(
                 "MLflow at %s is away, and the local store fails (%s): the records stay in %s; this delivers them: %s",
@@ -136,7 +139,7 @@ class SteadyMLFlowLogger(Logger):
         self.record = local
         self.outbox.waiting.clear()
 
-    def _copy_to_local_store(self) -> MlflowRun:
+    def _copy_to_local_store(self, status: str) -> MlflowRun:
         local = self.begin_locally(self.record.began)
         items = self.outbox.journal.items()
         server = {SERVER_TAG: self.record.tracking_uri, SERVER_RUN_TAG: self.record.run_id}
@@ -144,5 +147,17 @@ class SteadyMLFlowLogger(Logger):
         destination = Destination(local, self.probe_seconds)
         while items:
             del items[: destination.deliver(items)]
+        end_if_known(destination.client, self.record.run_id, status)
         write_record(self.run_folder, local)
         return local
+
+
+def end_if_known(client: "MlflowClient", run_id: str, status: str) -> None:
+    """A server that kept its runs in the local store has left the run there, and would show it as running for ever."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_run(run_id)
+    except MlflowException:
+        return
+    client.set_terminated(run_id, status)

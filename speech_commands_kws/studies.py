@@ -31,10 +31,12 @@ from speech_commands_kws.errors import KwsError
 SQLITE_PREFIX = "sqlite:///"
 JOURNAL_PREFIX = "journal:///"
 LOCK_SECONDS = 60
+SETTLE_SECONDS = 1.0
 # Attributes of a study and of its trials.
 SPACE = "space"
 SEEN, OWNER, ATTEMPTS, REASON = "seen", "owner", "attempts", "reason"
 PRUNED_AFTER = "pruned_after_epoch"
+FIXED_PARAMS = "fixed_params"  # Optuna's own, as `enqueue_trial` sets it
 CREATION_PAUSES = 0.2, 1.0  # seconds
 PROCESS_NAMES = Path("/proc/self/ns/pid")
 
@@ -100,7 +102,7 @@ class SharedStudy:
         self.attempts = attempts
         self.storage = open_storage(address)
         self.study = optuna.create_study(
-            study_name=name,
+            study_name=str(name),
             storage=self.storage,
             sampler=RandomSampler(),
             directions=directions,
@@ -118,8 +120,8 @@ class SharedStudy:
 
     def check_space(
         self, distributions: Mapping[str, BaseDistribution], fixed: Mapping[str, Any]
-    ) -> None:
-        """Refuse to mix trials of two searches in one study.
+    ) -> dict[str, BaseDistribution]:
+        """Refuse to mix trials of two searches in one study; returns the distributions in their first order.
 
         Raises:
             KwsError: the study began with another search space or other fixed settings.
@@ -138,12 +140,16 @@ class SharedStudy:
                 {name: space.get(name) for name in changed},
                 {name: had.get(name) for name in changed},
             )
+        return {name: distributions[name] for name in had or space if name in distributions}
 
-    def prepare(self, count: int, points: Iterable[Mapping[str, Any]] | None) -> None:
-        """Have at least `count` trials in all; `points` fixes their parameters, in order."""
-        fixed = list(points) if points is not None else [{}] * count
-        for point in fixed[len(self.study.get_trials(deepcopy=False)) :]:
-            self.study.enqueue_trial(dict(point))
+    def prepare(self, count: int) -> None:
+        """Have at least `count` trials in all; processes that begin at once may make more, which nobody claims."""
+        for _ in range(len(self.study.get_trials(deepcopy=False)), count):
+            self.study.enqueue_trial({})
+
+    def fix(self, trial_id: int, point: Mapping[str, Any]) -> None:
+        """Give a trial its parameters, instead of samples: those of its number, whoever made the trial."""
+        self.storage.set_trial_system_attr(trial_id, FIXED_PARAMS, dict(point))
 
     def trials(self, count: int, *states: TrialState) -> list[FrozenTrial]:
         """Those among the first `count`, in the order of their numbers; of all states where none is named."""
@@ -155,7 +161,9 @@ class SharedStudy:
         for trial in self.trials(count, TrialState.RUNNING):
             if self._is_lost(trial):
                 if trial.user_attrs.get(ATTEMPTS, 0) < self.attempts:
-                    return self._begin(trial)
+                    if self._take_over(trial):
+                        return trial._trial_id
+                    continue
                 self.fail(trial, f"its process was killed, {self.attempts} times")
         for trial in self.trials(count, TrialState.WAITING):
             # The storage lets one process only take a trial out of the waiting state.
@@ -171,11 +179,19 @@ class SharedStudy:
         self.storage.set_trial_user_attr(trial._trial_id, PRUNED_AFTER, None)
         return trial._trial_id
 
+    def _take_over(self, trial: FrozenTrial) -> bool:
+        """Begin a lost trial, unless another process does so at the same moment: the last to sign has it."""
+        self._begin(trial)
+        time.sleep(SETTLE_SECONDS)
+        return self.storage.get_trial(trial._trial_id).user_attrs[OWNER] == [machine(), os.getpid()]
+
     def _is_lost(self, trial: FrozenTrial) -> bool:
         """Its process has been silent for long, or was one of this machine and is gone."""
         owner, process = trial.user_attrs.get(OWNER, (None, None))
         is_gone = owner == machine() and not psutil.pid_exists(process)
-        return is_gone or time.time() - trial.user_attrs.get(SEEN, 0.0) > self.lost_after_seconds
+        # One that has just been claimed has not been signed yet.
+        seen = trial.user_attrs.get(SEEN, trial.datetime_start.timestamp())
+        return is_gone or time.time() - seen > self.lost_after_seconds
 
     def sampled(
         self,
@@ -236,7 +252,7 @@ def machine() -> str:
 def load_study(name: str, address: str, pruner: BasePruner | None = None) -> Study:
     """A study that exists, to look at: nothing is sampled from it."""
     return optuna.load_study(
-        study_name=name, storage=open_storage(address), sampler=RandomSampler(), pruner=pruner
+        study_name=str(name), storage=open_storage(address), sampler=RandomSampler(), pruner=pruner
     )
 
 

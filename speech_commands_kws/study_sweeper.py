@@ -4,12 +4,12 @@ Hydra loads this module at the start of every command, so it imports nothing slo
 """
 
 import hashlib
-import itertools
 import json
 import math
+import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.composition import mistakes_end_the_process
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.search_space import SearchSpace, grid, read_space
 from speech_commands_kws.sweep import OK, PRUNED, read_result, shown, write_result
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ RESULTS_FILE = "optimization_results.yaml"
 TRIAL_KEY = "sweep.trial"
 # What may differ between two starts of one study: how it is run, not what is searched.
 FREE_KEYS = ("hydra", "logger", "paths", "sweep", "trainer.accelerator", "trainer.devices")
+REQUIRED = ("name", "storage", "trials", "seed", "jobs", "attempts")
+PLAIN_KEY = re.compile(r"[\w.]+")
 GRID = "optuna.samplers.GridSampler"
 
 
@@ -100,35 +103,43 @@ class StudySweeper(Sweeper):
                 ) from None
 
     def _sweep(self, arguments: list[str]) -> None:
-        from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
+        study, space, points = self.open(arguments, self.config)
+        count = self.trials if points is None else len(points)
+        study.prepare(count)
+        begun = len(study.trials(count)) - len(finished(study, count))
+        say(f"study {self.name} in {self.storage}: {begun} of {count} trials to go")
+        overrides = [*(f"{key}={value}" for key, value in space.fixed.items()), *space.deleted]
+        while batch := self._next_batch(study, count, space.searched, points):
+            self._launch(study, batch, overrides)
+        self._report(study, count)
 
+    def open(
+        self, arguments: Sequence[str], config: DictConfig
+    ) -> tuple["SharedStudy", SearchSpace, list[dict[str, Any]] | None]:
+        """The study, what it searches, and the points of a grid; nothing is made where the settings do not fit.
+
+        Raises:
+            KwsError: they do not, or the study under this name searches something else.
+        """
+        for key in REQUIRED:
+            if getattr(self, key) is None:
+                raise KwsError(f"sweep.{key} must be given where a study is searched, got null")
         if self.prunes and len(self.objectives) > 1:
             raise KwsError(
                 "expected one objective where trials are pruned, got "
                 f"{', '.join(self.objectives)}; add sweep/pruner=none"
             )
-        searched, fixed, deleted = create_params_from_overrides(
-            [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
-        )
-        searched = {key: value for key, value in searched.items() if key not in fixed}
-        if not searched:
-            raise KwsError(
-                "expected something to search, got no parameter with several values; add one such as "
-                "'optimizer.lr=tag(log,interval(0.01,0.5))'"
-            )
-        points = list(grid(searched)) if self._is_grid() else None
-        count = self.trials if points is None else len(points)
+        space = read_space([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
+        for key in space.searched:
+            if is_missing(key, config):
+                raise KwsError(f"there is no setting {key} to search; +{key}=… would add one")
+        if self._is_grid():
+            grid(space.searched)
+        self._build_sampler(self.seed)
         study = self._open_study()
-        study.check_space(
-            searched, {key: value for key, value in fixed.items() if not is_free(key)}
-        )
-        study.prepare(count, points)
-        begun = len(study.trials(count)) - len(finished(study, count))
-        say(f"study {self.name} in {self.storage}: {begun} of {count} trials to go")
-        overrides = [*(f"{key}={value}" for key, value in fixed.items()), *deleted]
-        while batch := self._next_batch(study, count, searched):
-            self._launch(study, batch, overrides)
-        self._report(study, count)
+        fixed = {key: value for key, value in space.fixed.items() if not is_free(key)}
+        ordered = study.check_space(space.searched, fixed)
+        return study, space, grid(ordered) if self._is_grid() else None
 
     def _is_grid(self) -> bool:
         return self.sampler.get("_target_") == GRID
@@ -146,7 +157,11 @@ class StudySweeper(Sweeper):
         )
 
     def _next_batch(
-        self, study: "SharedStudy", count: int, searched: Mapping[str, Any]
+        self,
+        study: "SharedStudy",
+        count: int,
+        searched: Mapping[str, Any],
+        points: Sequence[Mapping[str, Any]] | None,
     ) -> list["Trial"]:
         """Up to `jobs` trials to train now; none once all are finished. Waits for those of other processes."""
         batch: list[Trial] = []
@@ -154,7 +169,10 @@ class StudySweeper(Sweeper):
         while len(finished(study, count)) + len(batch) < count:
             trial_id = study.claim(count)
             if trial_id is not None:
-                trial = study.sampled(trial_id, self._sampler(study, trial_id), searched)
+                number = study.storage.get_trial(trial_id).number
+                if points is not None:
+                    study.fix(trial_id, points[number])
+                trial = study.sampled(trial_id, self._sampler(number), searched)
                 if twin := study.twin(trial, count):
                     trial.set_user_attr("same_as", twin.number)
                     study.study.tell(trial.number, twin.values)
@@ -171,20 +189,26 @@ class StudySweeper(Sweeper):
                 time.sleep(1)
         return batch
 
-    def _sampler(self, study: "SharedStudy", trial_id: int) -> Any:
+    def _sampler(self, number: int) -> Any:
         """A sampler with the trial's own seed."""
+        digest = hashlib.sha256(f"{self.seed} {number}".encode()).digest()
+        return self._build_sampler(int.from_bytes(digest[:SEED_BYTES], "big"))
+
+    def _build_sampler(self, seed: int) -> Any:
         from hydra.utils import instantiate
         from optuna.samplers import RandomSampler
 
         if self._is_grid():
-            return RandomSampler(self.seed)  # not asked: the points are fixed
-        number = study.storage.get_trial(trial_id).number
-        digest = hashlib.sha256(f"{self.seed} {number}".encode()).digest()
-        return instantiate(
-            self.sampler,
-            seed=int.from_bytes(digest[:SEED_BYTES], "big"),
-            _execution_whitelist_=("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*"),
-        )
+            return RandomSampler(seed)  # not asked: the points are fixed
+        try:
+            return instantiate(
+                self.sampler,
+                seed=seed,
+                _execution_whitelist_=("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*"),
+            )
+        except (TypeError, ValueError, HydraException) as error:
+            reason = " ".join(str(error).split())
+            raise KwsError(f"the sampler cannot be made of its settings: {reason}") from error
 
     def _launch(
         self, study: "SharedStudy", batch: Sequence["Trial"], overrides: Sequence[str]
@@ -244,7 +268,13 @@ class StudySweeper(Sweeper):
             write_result(self._folder(trial), job, values, status)
 
     def _report(self, study: "SharedStudy", count: int) -> None:
-        """The best trials in a file beside their folders, as the stock sweeper leaves them."""
+        """The best trials in a file beside their folders, as the stock sweeper leaves them.
+
+        Raises:
+            KwsError: there is none.
+        """
+        from speech_commands_kws.studies import REASON
+
         complete = [each for each in finished(study, count) if each.values]
         best = study.study.best_trials if complete else []
         results = {
@@ -258,25 +288,23 @@ class StudySweeper(Sweeper):
         path = Path(self.config.hydra.sweep.dir) / RESULTS_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(OmegaConf.create(json.loads(json.dumps(results))), path)
+        if not complete:
+            reasons = [each.user_attrs.get(REASON, "") for each in finished(study, count)]
+            raise KwsError(
+                f"none of the {count} trials of {self.name} has succeeded, the first: {reasons[0]}; with other "
+                "settings give the study another sweep.name, with these more sweep.trials"
+            )
 
 
 def finished(study: "SharedStudy", count: int) -> list["FrozenTrial"]:
     return [each for each in study.trials(count) if each.state.is_finished()]
 
 
-def grid(searched: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every point of a space of choices and steps, the last parameter changing fastest."""
-    from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
-
-    try:
-        choices = [OptunaSweeperImpl._to_grid_sampler_choices(each) for each in searched.values()]
-    except ValueError:
-        raise KwsError(
-            "expected lists of values for a grid, got an interval; give values, as in "
-            "optimizer.lr=0.03,0.1, or another sampler: hydra/sweeper/sampler=tpe"
-        ) from None
-    for point in itertools.product(*choices):
-        yield dict(zip(searched, point, strict=True))
+def is_missing(key: str, config: DictConfig) -> bool:
+    """Whether a key changes a setting, and neither adds one nor chooses from a group, and there is none such."""
+    if not PLAIN_KEY.fullmatch(key):
+        return False
+    return OmegaConf.select(config, key, default=key) is key
 
 
 def is_free(key: str) -> bool:

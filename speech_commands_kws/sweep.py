@@ -7,7 +7,7 @@ import json
 import math
 import operator
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,16 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from speech_commands_kws.output import write_whole
+
 RESULT_NAME = "result.json"
 TABLE_NAME = "comparison.txt"
 TABLE_WIDTH = 160  # of the file; the terminal's own width counts on the terminal
+STUDY_SWEEPER = "speech_commands_kws.study_sweeper.StudySweeper"
+WIDEST = 10_000  # of a terminal
 OK, PRUNED = "ok", "pruned"
 FAILED = "failed"
-MAXIMIZE = "maximize"
+MAXIMIZE, MINIMIZE = DIRECTIONS = "maximize", "minimize"
 BEST_MARK = "* best"
 DIGITS = 4
 HIDDEN_KEYS = ("sweep.trial",)  # the name of the folder says it
@@ -35,8 +39,12 @@ class ComparisonTable(Callback):
 
     def __init__(self, objectives: Mapping[str, str]) -> None:
         """Name what `train` returns, in its order, and say whether to maximize or minimize it."""
-        self.objectives = dict(objectives)
+        self.objectives = dict(objectives or {})
+        self.began = False
         self.started = 0.0
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        self.began = True
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         self.started = time.monotonic()
@@ -55,10 +63,17 @@ class ComparisonTable(Callback):
                 write_result(folder, job_return.overrides, None, reason, seconds)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        if not self.began:  # Hydra calls the end of a multirun that was refused too
+            return
         sweep_folder = Path(config.hydra.sweep.dir).resolve()
         results = read_results(sweep_folder)
         if results:
             show(rank(results, self.objectives), self.objectives, sweep_folder)
+
+
+def is_study(config: DictConfig) -> bool:
+    """Whether the jobs of a multirun are the trials of a study, and not a plain grid."""
+    return config.hydra.sweeper.get("_target_") == STUDY_SWEEPER
 
 
 def as_values(outcome: Any) -> list[float] | None:
@@ -80,21 +95,23 @@ def write_result(
     given = {"values": values, "seconds": seconds}
     result |= {key: value for key, value in given.items() if value is not None}
     result |= {"overrides": dict(each.partition("=")[::2] for each in overrides), "status": status}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULT_NAME).write_text(json.dumps(result), "utf-8")
+    write_whole(folder / RESULT_NAME, json.dumps(result))
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
+    """What `write_result` left; where that cannot be read, nothing but why."""
     path = folder / RESULT_NAME
-    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+    try:
+        return json.loads(path.read_text("utf-8")) if path.is_file() else None
+    except ValueError as error:
+        status = f"{path} cannot be read ({error})"
+        return {"values": None, "seconds": None, "overrides": {}, "status": status}
 
 
 def read_results(sweep_folder: Path) -> list[dict[str, Any]]:
     """The result of every job that ended, with its `folder`."""
-    return [
-        json.loads(path.read_text("utf-8")) | {"folder": path.parent}
-        for path in sweep_folder.glob(f"*/{RESULT_NAME}")
-    ]
+    folders = [path.parent for path in sweep_folder.glob(f"*/{RESULT_NAME}")]
+    return [result | {"folder": folder} for folder in folders if (result := read_result(folder))]
 
 
 def rank(results: list[dict[str, Any]], objectives: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -131,6 +148,7 @@ def front(results: list[dict[str, Any]], objectives: Mapping[str, str]) -> list[
 
 def varied_keys(results: list[dict[str, Any]]) -> list[str]:
     """The overrides that differ between jobs, in the order in which they were given."""
+    results = [result for result in results if result["overrides"]]  # else it could not be read
     keys = list(dict.fromkeys(key for result in results for key in result["overrides"]))
     keys = [key for key in keys if key not in HIDDEN_KEYS]
     return [key for key in keys if len({result["overrides"].get(key) for result in results}) > 1]
@@ -149,21 +167,30 @@ def show(ranked: list[dict[str, Any]], objectives: Mapping[str, str], sweep_fold
         Console(file=file, width=TABLE_WIDTH).print(table)
         file.writelines(f"{reason}\n" for reason in reasons)
     console = Console()
-    console.print(table)
+    if fits(table, console):
+        console.print(table)
+    else:
+        for line in comparison_lines(ranked, objectives):
+            console.print(line)
     for line in [*reasons, f"The runs lie in {sweep_folder}, this table in {path}"]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def comparison_table(ranked: list[dict[str, Any]], objectives: Mapping[str, str]) -> Any:
-    """A rich table, one row a job in the order given; the best are marked, several where several objectives differ."""
-    from rich.table import Table
-    from rich.text import Text
+def fits(table: Any, console: Any) -> bool:
+    """Whether no cell of it has to be broken."""
+    return (
+        console.measure(table, options=console.options.update(max_width=WIDEST)).maximum
+        <= console.width
+    )
 
+
+def comparison_rows(
+    ranked: list[dict[str, Any]], objectives: Mapping[str, str]
+) -> tuple[list[str], list[list[str]]]:
+    """Heads and cells, one row a job in the order given; the best are marked, several for several objectives."""
     keys = varied_keys(ranked)
     best = front(ranked, objectives)
-    table = Table(title=f"{len(ranked)} jobs compared by {' and '.join(objectives)}")
-    for head in ("", *short_names(keys), *objectives, "seconds", "status", "run"):
-        table.add_column(Text(head), overflow="fold")
+    rows = []
     for result in ranked:
         mark = BEST_MARK if result in best else ""
         values = [shortened(result["overrides"].get(key, "")) for key in keys]
@@ -171,10 +198,33 @@ def comparison_table(ranked: list[dict[str, Any]], objectives: Mapping[str, str]
         reached += [""] * (len(objectives) - len(reached))
         seconds = "" if result["seconds"] is None else f"{result['seconds']:.1f}"
         status = FAILED if has_failed(result) else result["status"]
-        cells = [mark, *values, *reached, seconds, status]
+        rows.append([mark, *values, *reached, seconds, status, result["folder"].name])
+    return ["", *short_names(keys), *objectives, "seconds", "status", "run"], rows
+
+
+def comparison_table(ranked: list[dict[str, Any]], objectives: Mapping[str, str]) -> Any:
+    """A rich table."""
+    from rich.table import Table
+    from rich.text import Text
+
+    heads, rows = comparison_rows(ranked, objectives)
+    table = Table(title=f"{len(ranked)} jobs compared by {' and '.join(objectives)}")
+    for head in heads:
+        table.add_column(Text(head), overflow="fold")
+    for mark, *cells in rows:
         # As Text, because a value such as [computer,lights] would be read as rich markup.
-        table.add_row(*map(Text, [*cells, result["folder"].name]), style="bold" if mark else None)
+        table.add_row(*map(Text, [mark, *cells]), style="bold" if mark else None)
     return table
+
+
+def comparison_lines(ranked: list[dict[str, Any]], objectives: Mapping[str, str]) -> Iterator[Any]:
+    """The same for a terminal that is too narrow for a table: a paragraph for each job, as rich texts."""
+    from rich.text import Text
+
+    (_, *heads, _), rows = comparison_rows(ranked, objectives)
+    for mark, *cells, run in rows:
+        facts = [f"{head} {cell}" for head, cell in zip(heads, cells, strict=True) if cell]
+        yield Text(f"{run} {mark}".strip() + ": " + ", ".join(facts), "bold" if mark else "")
 
 
 def short_names(keys: Sequence[str]) -> list[str]:

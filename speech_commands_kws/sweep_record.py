@@ -12,8 +12,17 @@ import yaml
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from speech_commands_kws.composition import checked, mistakes_end_the_process
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.sweep import OK, TABLE_NAME, front, rank, read_results, varied_keys
+from speech_commands_kws.sweep import (
+    OK,
+    TABLE_NAME,
+    front,
+    is_study,
+    rank,
+    read_results,
+    varied_keys,
+)
 
 SWEEP_TAG = "sweep"
 BEST_PREFIX = "best."
@@ -32,31 +41,20 @@ class SweepRecord(Callback):
     def __init__(self, objectives: Mapping[str, str] | None) -> None:
         """Name what `train` returns, in its order, and say whether to maximize or minimize it."""
         self.objectives = dict(objectives or {})
+        self.began = False
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        if not config.get("logger"):
-            return
-        folder = sweep_folder(config)
-        adopt(folder, config.logger)
-        plain = OmegaConf.to_container(config, resolve=False)
-        del plain["hydra"]
-        settings = {
-            "overrides": list(config.hydra.overrides.task),
-            "searched": OmegaConf.to_container(config.hydra.sweeper).get("params"),
-            "configuration": plain,
-        }
-        logger = parent_logger(folder, config.logger)
-        logger.log_tags({SWEEP_TAG: folder.name})
-        logger.log_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), "sweep.yaml")
-        logger.close(RUNNING)
-        adopt(folder, config.logger)
+        if config.get("logger"):
+            with mistakes_end_the_process():
+                checked(begin, config)
+        self.began = True
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        if not self.began:  # Hydra calls the end of a multirun that was refused too
+            return
         folder = sweep_folder(config)
         results = read_results(folder)
-        if not results:
-            return
-        pictures = self._draw(config, results, folder)
+        pictures = self._draw(config, results, folder) if results else []
         if not config.get("logger"):
             return
         end_lost_jobs(results)
@@ -72,17 +70,39 @@ class SweepRecord(Callback):
         logger.log_metrics({"jobs": len(results)})
         logger.log_files(pictures, PLOTS)
         logger.log_files([path for path in [folder / TABLE_NAME] if path.is_file()], None)
-        logger.close(FINISHED)
+        logger.close(FINISHED if best else FAILED)
 
     def _draw(self, config: DictConfig, results: list[dict[str, Any]], folder: Path) -> list[Path]:
         from speech_commands_kws.studies import load_study
         from speech_commands_kws.study_plots import plot_study, study_of_grid
 
-        if config.sweep.storage:
-            study = load_study(config.sweep.name, config.sweep.storage)
-        else:
-            study = study_of_grid(results, self.objectives)
+        try:
+            if is_study(config):
+                study = load_study(config.sweep.name, config.sweep.storage)
+            else:
+                study = study_of_grid(results, self.objectives)
+        except KwsError as error:
+            LOG.warning("no graphs of the sweep: %s", error)
+            return []
         return plot_study(study, list(self.objectives), folder / PLOTS)
+
+
+def begin(config: DictConfig) -> None:
+    """Have a parent run, new or found, with the configuration of the sweep."""
+    folder = sweep_folder(config)
+    adopt(folder, config.logger)
+    plain = OmegaConf.to_container(config, resolve=False)
+    del plain["hydra"]
+    settings = {
+        "overrides": list(config.hydra.overrides.task),
+        "searched": OmegaConf.to_container(config.hydra.sweeper).get("params"),
+        "configuration": plain,
+    }
+    logger = parent_logger(folder, config.logger)
+    logger.log_tags({SWEEP_TAG: folder.name})
+    logger.log_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), "sweep.yaml")
+    logger.close(RUNNING)
+    adopt(folder, config.logger)
 
 
 def sweep_folder(config: DictConfig) -> Path:

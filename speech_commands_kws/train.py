@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +33,18 @@ from speech_commands_kws.errors import KwsError
 from speech_commands_kws.further_processes import is_first_process
 from speech_commands_kws.labels import SILENCE
 from speech_commands_kws.lit_module import KeywordModule
+from speech_commands_kws.objectives import (
+    ACCURACY,
+    LATENCY,
+    MULTIPLY_ADDS,
+    PARAMETERS,
+    check_objectives,
+)
 from speech_commands_kws.overrides import resume_command
 from speech_commands_kws.packaging.latency import onnx_latency_ms
 from speech_commands_kws.spotter_module import SpotterModule
 
 LOG = logging.getLogger(__name__)
-OBJECTIVES = ACCURACY, MULTIPLY_ADDS, PARAMETERS, LATENCY = (
-    "validation_accuracy",
-    "multiply_adds",
-    "parameters",
-    "cpu_latency_ms",
-)
 CHANGEABLE = ("resume", "run", "logger", "paths", "hydra", "experiment")
 
 
@@ -56,14 +56,6 @@ def run(cfg: DictConfig) -> float | list[float]:
         measured = train(cfg, folder)
     values = [float(measured[name]) for name in cfg.sweep.objectives]
     return values[0] if len(values) == 1 else values
-
-
-def check_objectives(objectives: Mapping[str, str]) -> None:
-    unknown = sorted(set(objectives) - set(OBJECTIVES))
-    if unknown or not objectives:
-        raise KwsError(
-            f"expected sweep.objectives among {', '.join(OBJECTIVES)}, got {', '.join(unknown) or 'none'}"
-        )
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, float]:

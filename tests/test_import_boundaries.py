@@ -28,9 +28,9 @@ ROOMS = {
     "training": (
         3,
         "augmentation_picture data data_parallel data_picture evaluation further_processes history "
-        "lit_module mel_pictures mlflow_run outbox plots pruning robustness robustness_picture runs "
-        "schedule standings standings_picture steady_logger step_checkpoint studies study_plots sweep "
-        "sweep_record system_metrics tracking",
+        "lit_module mel_pictures mlflow_run objectives outbox plots pruning robustness robustness_picture "
+        "runs schedule search_space standings standings_picture steady_logger step_checkpoint studies "
+        "study_plots sweep system_metrics tracking",
     ),
     "packaging": (3, "packaging"),
     "door": (4, "composition registration settings"),
@@ -40,7 +40,7 @@ ROOMS = {
         "record serve "
         "study_sweeper train",
     ),
-    "processes of train": (6, "one_process recordings_first train_rank"),
+    "processes of train": (6, "one_process recordings_first sweep_check sweep_record train_rank"),
 }
 OUTSIDE = {
     "ground": {"numpy", "soundfile", "soxr"},

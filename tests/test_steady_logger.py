@@ -9,6 +9,7 @@ from mlflow.tracking import MlflowClient
 from speech_commands_kws.mlflow_run import client_of, read_record
 from speech_commands_kws.mlflow_store import sqlite_uri
 from speech_commands_kws.outbox import Journal
+from speech_commands_kws.standings import read_standings
 from speech_commands_kws.steady_logger import OUTBOX_NAME, SteadyMLFlowLogger
 from speech_commands_kws.tracking import log_artifacts, log_start, mlflow_logger, recorded
 
@@ -65,6 +66,21 @@ def test_the_local_store_gets_the_whole_history_and_not_only_the_gap(store, tmp_
     names = {file.path for file in client.list_artifacts(record.run_id)}
     assert names == {"config.yaml", "plots"}
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["mlflow.json"]
+
+
+def test_a_run_that_the_server_left_in_the_same_store_is_ended_and_shown_once(
+    store, tmp_path
+) -> None:
+    logger = open_logger(store, tmp_path)
+    first_id = logger.run_id
+    shutil.copy(store, tmp_path / "local")  # as if the server kept its runs there
+    with recorded(logger):
+        away(store)
+        logger.log_metrics({"loss": 2.0}, 1)
+    local = sqlite_uri(tmp_path / "local" / "mlflow.db")
+    assert client_of(local).get_run(first_id).info.status == "FINISHED"
+    (standing,) = read_standings(local, "kws-test")
+    assert standing.run_id == logger.run_id != first_id
 
 
 def test_where_the_local_store_fails_too_the_records_wait_for_the_next_process(

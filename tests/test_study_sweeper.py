@@ -15,7 +15,7 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from speech_commands_kws.studies import open_storage
+from speech_commands_kws.studies import OWNER, SEEN, SharedStudy, open_storage
 from speech_commands_kws.sweep import read_results
 
 WORKERS = 4
@@ -64,7 +64,7 @@ defaults:
   - paths: default
   - _self_
   - sweep: study
-  - override hydra/callbacks: comparison
+  - override hydra/callbacks: [sweep_check, comparison]
 rate: 0.5
 kind: a
 seconds: 0.0
@@ -224,6 +224,17 @@ def test_a_failure_is_recorded_and_the_sweep_goes_on(tmp_path, sweep, what, reas
     assert "Traceback" not in done.stderr
 
 
+def test_a_study_of_failures_is_an_error(tmp_path: Path, sweep) -> None:
+    for number in range(2):
+        order(tmp_path, number, "diverge")
+    done = sweep(INTERVAL, "sweep.trials=2")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: none of the 2 trials of test has succeeded") and "NaN" in last
+    assert done.stdout.count("loss became NaN") == 2
+    assert sweep(INTERVAL, "sweep.trials=3").returncode == 0
+
+
 def test_an_interruption_ends_the_sweep_and_loses_nothing(tmp_path: Path, sweep) -> None:
     order(tmp_path, 1, "interrupt")
     stopped = sweep(INTERVAL, "sweep.trials=3")
@@ -265,7 +276,7 @@ def test_a_sample_that_was_trained_is_not_trained_again(tmp_path: Path, sweep) -
 
 
 def test_several_objectives(tmp_path: Path, sweep) -> None:
-    objectives = "+sweep.objectives.cost=minimize"
+    objectives = "+sweep.objectives.multiply_adds=minimize"
     done = sweep(INTERVAL, "sweep.trials=6", objectives, "hydra/sweeper/sampler=nsgaii")
     assert done.returncode == 0, done.stderr
     found = trials(tmp_path)
@@ -299,7 +310,7 @@ def test_a_journal_serves_too(tmp_path: Path, sweep) -> None:
         ([INTERVAL, "hydra/sweeper/sampler=grid"], "lists of values for a grid"),
         ([INTERVAL, "sweep.storage=nosuch://there"], "sweep.storage=nosuch://there"),
         (
-            [INTERVAL, "+sweep.objectives.cost=minimize", "sweep/pruner=median"],
+            [INTERVAL, "+sweep.objectives.multiply_adds=minimize", "sweep/pruner=median"],
             "expected one objective",
         ),
         ([INTERVAL, "nosuch=1"], "nosuch"),
@@ -357,3 +368,50 @@ def test_processes_that_begin_at_once_share_a_new_storage(tmp_path):
     with ThreadPoolExecutor(WORKERS) as pool:
         for number in range(5):
             assert list(pool.map(open_new, [number] * WORKERS)) == [[]] * WORKERS
+
+
+def test_processes_that_begin_at_once_lose_no_point_of_a_grid(tmp_path):
+    space = {"rate": optuna.distributions.CategoricalDistribution(range(6))}
+    begin = threading.Barrier(WORKERS)
+
+    def work(_):
+        study = SharedStudy("test", f"journal:///{tmp_path}/study.log", ["maximize"], 30, 5, 2)
+        begin.wait()
+        study.prepare(6)
+        drawn = []
+        while (trial_id := study.claim(6)) is not None:
+            study.fix(trial_id, {"rate": study.storage.get_trial(trial_id).number})
+            trial = study.sampled(trial_id, optuna.samplers.RandomSampler(), space)
+            drawn.append(trial.params["rate"])
+        return drawn
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        drawn = list(pool.map(work, range(WORKERS)))
+    assert sorted(sum(drawn, [])) == list(range(6))
+
+
+def test_a_grid_typed_in_another_order_goes_on(tmp_path: Path, sweep) -> None:
+    grid = ["hydra/sweeper/sampler=grid", "rate=0.1,0.3", "kind=choice(a,b)"]
+    order(tmp_path, 1, "kill once")
+    assert sweep(*grid).returncode == -signal.SIGKILL
+    assert sweep(*reversed(grid)).returncode == 0
+    points = [(trial.params["rate"], trial.params["kind"]) for trial in trials(tmp_path)]
+    assert points == [(rate, kind) for rate in (0.1, 0.3) for kind in "ab"]
+
+
+def test_a_lost_trial_is_taken_over_by_one(tmp_path, monkeypatch):
+    study = SharedStudy("test", f"journal:///{tmp_path}/study.log", ["maximize"], 30, 5, 3)
+    study.prepare(1)
+    lost = study.claim(1)
+    study.beat([lost])
+    assert study.claim(1) is None
+    study.storage.set_trial_user_attr(lost, SEEN, 0.0)
+
+    def sign_as_another(_):
+        study.storage.set_trial_user_attr(lost, OWNER, ["elsewhere", 1])
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(time, "sleep", sign_as_another)
+        assert study.claim(1) is None
+    study.storage.set_trial_user_attr(lost, SEEN, 0.0)
+    assert study.claim(1) == lost

@@ -11,7 +11,9 @@ from rich.console import Console
 from speech_commands_kws.sweep import (
     RESULT_NAME,
     TABLE_NAME,
+    comparison_lines,
     comparison_table,
+    fits,
     front,
     rank,
     read_result,
@@ -136,6 +138,33 @@ def test_table_marks_only_a_best_that_has_a_value() -> None:
     ]
     assert sum("* best" in line for line in lines) == 1
     assert not any("* best" in line for line in render([result("0", None)]))
+
+
+def test_a_narrow_terminal_breaks_no_number() -> None:
+    results = [
+        result(str(i), 0.93 + i / 100, **{f"part.setting_{j}": f"{i}.{j}23" for j in range(8)})
+        for i in range(2)
+    ]
+    narrow = Console(file=io.StringIO(), width=80)
+    assert not fits(comparison_table(results, ACCURACY), narrow)
+    assert fits(comparison_table(results[:1], ACCURACY), narrow)
+    narrow.print(*comparison_lines(rank(results, ACCURACY), ACCURACY), sep="\n")
+    lines = narrow.file.getvalue().splitlines()
+    assert lines[0].startswith("1 * best: setting_0 1.023, setting_1 1.123, ")
+    words = " ".join(lines).replace(",", "").split()
+    assert {"0.9400", "0.9300", "setting_7", "0.723", "1.723"} <= set(words)
+
+
+def test_a_result_that_was_cut_off_costs_no_other(tmp_path: Path) -> None:
+    for number in range(3):
+        write_result(tmp_path / str(number), [f"lr=0.{number}", "width=1"], [0.5], "ok", 1.0)
+    (tmp_path / "1" / RESULT_NAME).write_text('{"values": [0.5], "sec')
+    ranked = rank(read_results(tmp_path), ACCURACY)
+    assert [each["folder"].name for each in ranked] == ["0", "2", "1"]
+    assert f"{tmp_path / '1' / RESULT_NAME} cannot be read" in ranked[2]["status"]
+    assert varied_keys(ranked) == ["lr"]
+    write_result(tmp_path / "1", ["lr=0.1"], [0.7], "ok")
+    assert read_result(tmp_path / "1")["values"] == [0.7]
 
 
 def test_multirun_prints_one_table_and_leaves_it(tmp_path: Path) -> None:

@@ -15,9 +15,12 @@ COMMAND = """
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from speech_commands_kws.composition import EXECUTION_WHITELIST, build, run_command
+from speech_commands_kws.errors import KwsError
 from speech_commands_kws.tracking import recorded
 
 def run(cfg):
+    if isinstance(cfg.rate, str):
+        raise KwsError(f"expected a number, got {cfg.rate}")
     folder = HydraConfig.get().runtime.output_dir
     logger = build(cfg.logger, run_folder=folder) if cfg.logger else None
     with recorded(logger):
@@ -39,7 +42,7 @@ defaults:
   - logger: mlflow
   - _self_
   - sweep: none
-  - override hydra/callbacks: [sweep_record, comparison]
+  - override hydra/callbacks: [sweep_check, sweep_record, comparison]
 rate: 0.5
 width: 1
 name: test
@@ -146,6 +149,31 @@ def test_several_objectives_have_a_front(tmp_path: Path, start) -> None:
     client, (parent,), _ = recorded_runs(tmp_path)
     assert "plots/pareto_front.png" in names_of(client, parent, "plots")
     assert parent.data.metrics["multiply_adds"] >= 0
+
+
+def test_a_refused_start_leaves_the_record_as_it_was(tmp_path: Path, start) -> None:
+    study = ["sweep=study", "sweep.trials=1"]
+    finish(start(*study, "rate=interval(0,1)"))
+    _, (before,), _ = recorded_runs(tmp_path)
+    for refused in [["rate=interval(0,2)"], ["rate=interval(1,0)", "sweep.name=new"]]:
+        output, errors = (process := start(*study, *refused)).communicate(timeout=120)
+        assert (process.returncode, output) == (1, "")
+        (line,) = errors.splitlines()
+        assert line.startswith("error: ")
+    _, (after,), _ = recorded_runs(tmp_path)
+    assert after.info.status == "FINISHED" and after.info.end_time == before.info.end_time
+    assert [path.name for path in (tmp_path / "plots/runs").iterdir()] == ["test_sweep"]
+
+
+def test_a_grid_that_fails_closes_its_parent_and_ends_with_one_line(tmp_path: Path, start) -> None:
+    process = start("rate=bad,worse")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1 and "Traceback" not in errors
+    assert [line for line in errors.splitlines() if line.startswith("error: ")] == [
+        "error: expected a number, got bad"
+    ]
+    _, (parent,), _ = recorded_runs(tmp_path)
+    assert parent.info.status == "FAILED" and parent.data.metrics["jobs"] == 2
 
 
 def test_without_records_the_graphs_are_still_drawn(tmp_path: Path, start) -> None:

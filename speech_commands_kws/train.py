@@ -40,6 +40,7 @@ from speech_commands_kws.objectives import (
     PARAMETERS,
     check_objectives,
 )
+from speech_commands_kws.output import written_to
 from speech_commands_kws.overrides import resume_command
 from speech_commands_kws.packaging.latency import onnx_latency_ms
 from speech_commands_kws.spotter_module import SpotterModule
@@ -175,7 +176,8 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
     elif cfg.folder is not None:
         folder = runs.claim_folder(Path(cfg.folder).absolute())
     else:
-        folder = runs.make_run_folder(Path(cfg.paths.runs), cfg.name)
+        with written_to(Path(cfg.paths.runs)):
+            folder = runs.make_run_folder(Path(cfg.paths.runs), cfg.name)
     OmegaConf.save(resolved, folder / runs.CONFIG_FILE)
     return folder, resolved
 

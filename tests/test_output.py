@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.output import refusals_reported, write_whole
+from speech_commands_kws.output import refusals_reported, write_whole, written_to
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FULL = Path("/dev/full")
@@ -83,3 +83,12 @@ def test_a_file_is_there_as_a_whole_or_as_it_was(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         write_whole(path, "two")
     assert path.read_text() == "one" and list(path.parent.iterdir()) == [path]
+
+
+def test_a_place_that_takes_no_file_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "model.onnx"
+    with pytest.raises(KwsError, match=f"cannot write {path} .Not a directory.") as refusal:
+        with written_to(path):
+            path.touch()
+    assert "\n" not in str(refusal.value)

@@ -274,6 +274,12 @@ def test_a_trainer_that_cannot_be_made_is_one_line(tree, tmp_path):
         train(tree, tmp_path, "trainer.accelerator=gpu")
 
 
+def test_a_place_that_takes_no_runs_is_one_line(tree, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(KwsError, match="cannot write .*file/runs .Not a directory."):
+        train.run(configure(tree, tmp_path, f"paths.runs={tmp_path}/file/runs"))
+
+
 def test_an_unknown_objective_is_refused(tree, tmp_path):
     with initialize_config_dir(CONFIG_DIR):
         cfg = compose("train", overrides(tree, tmp_path, "+sweep.objectives.speed=maximize"))

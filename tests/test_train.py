@@ -277,7 +277,7 @@ def test_a_trainer_that_cannot_be_made_is_one_line(tree, tmp_path):
 def test_a_place_that_takes_no_runs_is_one_line(tree, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(KwsError, match="cannot write .*file/runs .Not a directory."):
-        train.run(configure(tree, tmp_path, f"paths.runs={tmp_path}/file/runs"))
+        train(tree, tmp_path, f"paths.runs={tmp_path}/file/runs")
 
 
 def test_an_unknown_objective_is_refused(tree, tmp_path):

@@ -178,7 +178,9 @@ def test_the_fingerprint_covers_recordings_and_synthetic_speech(source, tmp_path
 
 def test_background_noise_of_both_is_used(source, tmp_path):
     write_tone(tmp_path / "recordings" / "_background_noise_" / "hiss.wav", 70, seconds=2)
-    assert sorted(len(noise) // RATE for noise in module(source, tmp_path).packed.noises) == [2, 3]
+    assert sorted(
+        len(noise) // RATE for noise in module(source, tmp_path).packed.noises.values()
+    ) == [2, 3]
 
 
 def test_links_are_made_once(source, tmp_path):

@@ -113,7 +113,7 @@ def lines_for_any_machine(lines: list[str]) -> Iterator[str]:
 
 
 def shortened(line: str) -> str:
-    """A line that trains, with two epochs of little data; another line as it is."""
+    """A line that trains, with two epochs of little data; one that evaluates, on few clips; another as it is."""
     for command, config in commands_of(line):
         if command == "train" and not config.resume:
             little = LITTLE_SPEECH if config.data.name == "synthetic" else ""
@@ -121,6 +121,8 @@ def shortened(line: str) -> str:
                 little = LITTLE_SPEECH.replace("data.source", "data.spoken.source")
             search = "sweep.trials=2" if OmegaConf.to_container(config.sweep).get("storage") else ""
             return f"{line} {SHORT} {search} {little}"
+        if command == "evaluate":
+            return f"{line} robustness.clips=2"
     return line
 
 

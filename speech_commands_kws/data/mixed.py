@@ -124,9 +124,10 @@ def clips_of(tree: SpeechTree, prefix: str = "") -> list[Clip]:
 def noises_of(tree: SpeechTree, prefix: str = "") -> dict[str, Path]:
     """The background noise of a tree: links and files."""
     _, noises = audio_paths(tree.root, tree.pattern)
+    names = {path: path.partition("/")[2].replace("/", "_") for path in noises}
     return {
-        f"{BACKGROUND_NOISE}/{prefix}{Path(path).name}": (tree.root / path).absolute()
-        for path in noises
+        f"{BACKGROUND_NOISE}/{prefix}{name}": (tree.root / path).absolute()
+        for path, name in names.items()
     }
 
 

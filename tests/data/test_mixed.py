@@ -178,9 +178,14 @@ def test_the_fingerprint_covers_recordings_and_synthetic_speech(source, tmp_path
 
 def test_background_noise_of_both_is_used(source, tmp_path):
     write_tone(tmp_path / "recordings" / "_background_noise_" / "hiss.wav", 70, seconds=2)
-    assert sorted(
-        len(noise) // RATE for noise in module(source, tmp_path).packed.noises.values()
-    ) == [2, 3]
+    write_tone(tmp_path / "recordings" / "_background_noise_" / "home" / "hiss.wav", 80, seconds=4)
+    noises = module(source, tmp_path).packed.noises
+
+    assert {path: len(noise) / RATE for path, noise in noises.items()} == {
+        "hiss.wav": 3,
+        "recorded-hiss.wav": 2,
+        "recorded-home_hiss.wav": 4,
+    }
 
 
 def test_links_are_made_once(source, tmp_path):

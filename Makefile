@@ -45,11 +45,13 @@ quickstart: setup
 lint: setup
 	$(ACTIVATE) pre-commit run --all-files --show-diff-on-failure
 
+# A process for each core, of one thread each: more threads than cores wait for each other.
+PYTEST := $(ACTIVATE) OMP_NUM_THREADS=1 python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 test: lint
-	$(ACTIVATE) python -m pytest -m "not integration"
+	$(PYTEST) -m "not integration"
 
 test-all: lint
-	$(ACTIVATE) python -m pytest
+	$(PYTEST)
 
 # Kept in .dvc/config.local, which git ignores: where one pushes to, and with which key, is one's own business.
 REMOTE = $(HOME)/speech-commands-kws-data

@@ -1,8 +1,6 @@
 """Bring the recordings that a training will use: `kws download data=speech_commands`."""
 
-import json
 import logging
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -10,7 +8,7 @@ from omegaconf import DictConfig
 
 from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
 from speech_commands_kws.data.tree import SPEECH_COMMANDS_PATTERN, SpeechTree, audio_paths
-from speech_commands_kws.output import write_whole
+from speech_commands_kws.output import write_json_file
 
 LOG = logging.getLogger(__name__)
 
@@ -20,8 +18,7 @@ def run(cfg: DictConfig) -> float:
     tree = build(cfg.data.source).prepare()
     found = {"data": cfg.data.name} | contents(tree)
     LOG.info("%s: %d clips, %d noises", tree.root, found["clips"], found["noises"])
-    if cfg.json_file is not None:
-        write_whole(Path(cfg.json_file), json.dumps(found, indent=2) + "\n")
+    write_json_file(cfg.json_file, found)
     return float(found["clips"])
 
 

@@ -20,7 +20,7 @@ from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, bui
 from speech_commands_kws.data.labelled_folder import LabelledFolder
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation import LabelledClips, Predict, Scores
-from speech_commands_kws.output import write_whole
+from speech_commands_kws.output import write_json_file
 from speech_commands_kws.robustness import Robustness
 from speech_commands_kws.robustness_picture import plot_robustness
 from speech_commands_kws.tracked import dvc_pointer, ensure_present
@@ -176,21 +176,14 @@ def measure_robustness(
 
 def report(cfg: DictConfig, title: str, facts: dict[str, Any]) -> None:
     """Write the figures to standard output and, on request, to a file."""
-    text = json.dumps(facts, indent=2) + "\n"
     if cfg.format == "json":
-        sys.stdout.write(text)
+        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
     else:
         evaluation.write_table(title, facts, sys.stdout)
         if facts.get("robustness"):
             robustness.write_table(facts["robustness"], sys.stdout)
         print(f"pictures: {display_name(facts['pictures'])}")
-    if cfg.json_file is not None:
-        path = Path(str(cfg.json_file)).expanduser()
-        try:
-            write_whole(path, text)
-        except OSError as error:
-            reason = f"cannot write json_file={display_name(path)}: {error.strerror}"
-            raise KwsError(reason) from None
+    write_json_file(cfg.json_file, facts)
 
 
 @hydra.main(config_path=CONFIG_DIR, config_name="evaluate", execution_whitelist=EXECUTION_WHITELIST)

@@ -2,8 +2,6 @@
 
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -17,7 +15,7 @@ from speech_commands_kws.checkpoint import load_spotter, read_checkpoint
 from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
 from speech_commands_kws.data.datamodule import Clips
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.output import written_to
+from speech_commands_kws.output import replacing
 from speech_commands_kws.packaging import registry
 from speech_commands_kws.packaging.latency import median_latency_ms
 from speech_commands_kws.packaging.onnx_export import check_parity, trial_waveforms, write_onnx
@@ -80,21 +78,6 @@ def copy_registered(cfg: DictConfig) -> float:
         shutil.copyfile(source, partial)
     LOG.info("%s: %s, %d bytes", output, cfg.model_uri, output.stat().st_size)
     return float(output.stat().st_size)
-
-
-@contextmanager
-def replacing(output: Path) -> Iterator[Path]:
-    """A file beside `output` to write to, which takes its place when all went well."""
-    partial = output.with_name(f".{output.name}.partial")
-    with written_to(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        partial.touch()
-    try:
-        yield partial
-        with written_to(output):
-            partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def find_checkpoint(cfg: DictConfig) -> tuple[Path, Path]:

@@ -1,7 +1,5 @@
 """Pack the recordings that a training will use, and count them: `kws pack data=folder data.root=recordings`."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -11,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.tree import SPLITS
-from speech_commands_kws.output import write_whole
+from speech_commands_kws.output import write_json_file
 
 
 def run(cfg: DictConfig) -> float:
@@ -20,8 +18,7 @@ def run(cfg: DictConfig) -> float:
         source=build(cfg.data.source), task=build(cfg.task), **OmegaConf.to_object(cfg.loader)
     )
     datamodule.setup()
-    if cfg.json_file is not None:
-        write_whole(Path(cfg.json_file), json.dumps(summary(datamodule), indent=2) + "\n")
+    write_json_file(cfg.json_file, summary(datamodule))
     return float(len(datamodule.packed.paths))
 
 

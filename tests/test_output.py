@@ -80,8 +80,8 @@ def test_a_file_is_there_as_a_whole_or_as_it_was(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "full")
 
     monkeypatch.setattr(Path, "write_text", half)
-    with pytest.raises(OSError):
-        write_whole(path, "two")
+    with pytest.raises(KwsError, match="cannot write json_file=a .full."):
+        write_whole(path, "two", "json_file=a")
     assert path.read_text() == "one" and list(path.parent.iterdir()) == [path]
 
 

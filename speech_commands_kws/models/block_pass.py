@@ -96,7 +96,7 @@ class StemPass:
         arguments = padded.numpy(), weight.numpy(), stride, batch, made.numpy()
         share_out(kernels.stem, channels, *arguments)
         sums, squares = np.empty((2, channels))
-        share_out(kernels.moments, channels, made.numpy(), sums, squares)
+        share_out(kernels.moments, channels, made.numpy(), made.numpy(), sums, squares)
         self.norm = Norm(self.norm_module, sums, squares, made[0].numel())
         self.padded, self.made, self.place = padded, made, (stride, batch)
         output = torch.empty_like(made)
@@ -108,7 +108,7 @@ class StemPass:
         """Gradients of convolution and norm, from d."""
         channels, made = len(grad), self.made.numpy()
         sums, products = np.empty((2, channels))
-        share_out(kernels.moments_of_gradient, channels, made, grad.numpy(), sums, products)
+        share_out(kernels.moments, channels, made, grad.numpy(), sums, products)
         factors, grad_norm = self.norm.backward(sums, products)
         grad_weight = torch.empty_like(self.conv.weight)
         share_out(
@@ -162,7 +162,7 @@ class BlockPass:
         weight = _matrix(self.block.expand)
         made = (weight @ rows.flatten(1)).view(len(weight), *rows.shape[1:])
         sums, squares = np.empty((2, len(weight)))
-        share_out(kernels.moments, len(weight), made.numpy(), sums, squares)
+        share_out(kernels.moments, len(weight), made.numpy(), made.numpy(), sums, squares)
         self.expand_norm = Norm(self.block.expand_norm, sums, squares, made[0].numel())
         return made, *self.expand_norm.affine()
 
@@ -262,7 +262,7 @@ class TemporalPass:
         grad = torch.ops.aten.silu_backward(grad, self.normed)
         made, sums, products = self.made.numpy(), *np.empty((2, len(grad)))
         pair = made[:, None], grad.numpy()[:, None]
-        share_out(kernels.moments_of_gradient, len(grad), *pair, sums, products)
+        share_out(kernels.moments, len(grad), *pair, sums, products)
         factors, grad_norm = self.norm.backward(sums, products)
         grad_signal, grad_taps = torch.empty_like(grad), torch.empty_like(self.conv.weight)
         share_out(

@@ -64,34 +64,17 @@ def _load(rows, scale, shift, start, stop, tile):
 
 
 @numba.njit(**JIT)
-def moments(first, last, rows, sums, squares):
-    """Sums of y and y^2 of each channel, (C,)."""
-    length = rows.shape[2]
-    for channel in range(first, last):
-        sums[channel], squares[channel] = 0.0, 0.0
-        for j in range(rows.shape[1]):
-            for start in range(0, length, TILE):
-                total, square = np.float32(0.0), np.float32(0.0)
-                given = rows[channel, j, start : start + TILE]
-                for i in range(len(given)):
-                    total += given[i]
-                    square += given[i] * given[i]
-                sums[channel] += total
-                squares[channel] += square
-
-
-@numba.njit(**JIT)
-def moments_of_gradient(first, last, rows, grad, sums, products):
-    """Sums of a gradient (C, M, L), and of it times y, over each channel, (C,)."""
+def moments(first, last, rows, values, sums, products):
+    """Sums of values (C, M, L), a gradient or y itself, and of them times y, over each channel, (C,)."""
     for channel in range(first, last):
         sums[channel], products[channel] = 0.0, 0.0
         for j in range(rows.shape[1]):
             for start in range(0, rows.shape[2], TILE):
-                given, change = rows[channel, j, start : start + TILE], grad[channel, j, start:]
+                given, shown = rows[channel, j, start : start + TILE], values[channel, j, start:]
                 total, product = np.float32(0.0), np.float32(0.0)
                 for i in range(len(given)):
-                    total += change[i]
-                    product += change[i] * given[i]
+                    total += shown[i]
+                    product += shown[i] * given[i]
                 sums[channel] += total
                 products[channel] += product
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speech_commands_kws.models import training_kernels as kernels
-from speech_commands_kws.models.training_kernels import share_out
+from speech_commands_kws.models.thread_team import ThreadTeam
 
 
 def parameters_of(block) -> list[Tensor]:
@@ -29,10 +29,10 @@ def parameters_of(block) -> list[Tensor]:
     return [parameter for module in modules for parameter in module.parameters()]
 
 
-def sum_behind_relu(grad: Tensor, output: Tensor) -> Tensor:
+def sum_behind_relu(team: ThreadTeam, grad: Tensor, output: Tensor) -> Tensor:
     """Turn the gradient (C, M, L) of a relu's output into that of its input, and sum it over M, (C, L)."""
     total = grad.new_empty(len(grad), grad.shape[2])
-    share_out(kernels.behind_relu, len(grad), grad.numpy(), output.numpy(), total.numpy())
+    team.share(kernels.behind_relu, len(grad), grad.numpy(), output.numpy(), total.numpy())
     return total
 
 
@@ -81,7 +81,8 @@ class Norm:
 class StemPass:
     """relu(norm(convolution 5 x 5)) of log-mel images, forward and back."""
 
-    def __init__(self, stem: nn.Sequential):
+    def __init__(self, stem: nn.Sequential, team: ThreadTeam):
+        self.team = team
         self.conv, self.norm_module, _ = stem
 
     def forward(self, log_mel: Tensor) -> Tensor:
@@ -94,24 +95,24 @@ class StemPass:
         channels = len(weight)
         made = log_mel.new_empty(channels, mels // stride, frames * batch)
         arguments = padded.numpy(), weight.numpy(), stride, batch, made.numpy()
-        share_out(kernels.stem, channels, *arguments)
+        self.team.share(kernels.stem, channels, *arguments)
         sums, squares = np.empty((2, channels))
-        share_out(kernels.moments, channels, made.numpy(), made.numpy(), sums, squares)
+        self.team.share(kernels.moments, channels, made.numpy(), made.numpy(), sums, squares)
         self.norm = Norm(self.norm_module, sums, squares, made[0].numel())
         self.padded, self.made, self.place = padded, made, (stride, batch)
         output = torch.empty_like(made)
         arguments = made.numpy(), *self.norm.affine(), output.numpy()
-        share_out(kernels.activation, channels, *arguments)
+        self.team.share(kernels.activation, channels, *arguments)
         return output
 
     def backward(self, grad: Tensor) -> list[Tensor]:
         """Gradients of convolution and norm, from d."""
         channels, made = len(grad), self.made.numpy()
         sums, products = np.empty((2, channels))
-        share_out(kernels.moments, channels, made, grad.numpy(), sums, products)
+        self.team.share(kernels.moments, channels, made, grad.numpy(), sums, products)
         factors, grad_norm = self.norm.backward(sums, products)
         grad_weight = torch.empty_like(self.conv.weight)
-        share_out(
+        self.team.share(
             kernels.stem_gradient,
             channels,
             self.padded.numpy(),
@@ -127,12 +128,12 @@ class StemPass:
 class BlockPass:
     """Keeps between the two ways what is small; the activations are kept by the caller."""
 
-    def __init__(self, block, batch: int):
-        self.block = block
+    def __init__(self, block, batch: int, team: ThreadTeam):
+        self.block, self.team = block, team
         self.stride = block.frequency_conv.stride[0]
         self.taps = _matrix(block.frequency_conv).numpy()
         self.identity = self.taps.dtype.type(not block.is_transition)
-        self.temporal = TemporalPass(block, batch)
+        self.temporal = TemporalPass(block, batch, team)
 
     def forward(self, rows: Tensor) -> Tensor:
         """(C, M, L) to (C', M', L)."""
@@ -143,7 +144,7 @@ class BlockPass:
         sums, squares = np.empty((2, channels, bands))
         band_rows = rows.new_empty(channels, bands, length)
         arguments = *self.stencil, sums, squares, band_rows.numpy()
-        share_out(kernels.moments_of_bands, channels, *arguments)
+        self.team.share(kernels.moments_of_bands, channels, *arguments)
         count = out_mels // bands * length
         self.norm = Norm(self.block.frequency_norm.norm, sums, squares, count)
         gain, offset = (torch.from_numpy(each) for each in self.norm.affine())
@@ -152,7 +153,7 @@ class BlockPass:
         output = rows.new_empty(channels, out_mels, length)
         per_row = (self._per_row(values, out_mels) for values in self.norm.affine())
         arguments = *self.stencil, *per_row, added.numpy(), self.identity, output.numpy()
-        share_out(kernels.block_output, channels, *arguments)
+        self.team.share(kernels.block_output, channels, *arguments)
         return output
 
     def _expand(self, rows: Tensor) -> tuple[Tensor, np.ndarray, np.ndarray]:
@@ -160,9 +161,9 @@ class BlockPass:
         if not self.block.is_transition:
             return rows, *np.array([[1.0], [0.0]], self.taps.dtype).repeat(len(rows), 1)
         weight = _matrix(self.block.expand)
-        made = (weight @ rows.flatten(1)).view(len(weight), *rows.shape[1:])
+        made = self.team.product(weight, rows.flatten(1)).view(len(weight), *rows.shape[1:])
         sums, squares = np.empty((2, len(weight)))
-        share_out(kernels.moments, len(weight), made.numpy(), made.numpy(), sums, squares)
+        self.team.share(kernels.moments, len(weight), made.numpy(), made.numpy(), sums, squares)
         self.expand_norm = Norm(self.block.expand_norm, sums, squares, made[0].numel())
         return made, *self.expand_norm.affine()
 
@@ -178,13 +179,13 @@ class BlockPass:
         grad_pooled, grad_temporal = self.temporal.backward(total)
         behind = grad.numpy(), grad_pooled.div_(out_mels).numpy()
         sums, products = np.empty((2, *self.norm.mean.shape))
-        share_out(kernels.moments_of_errors, channels, *self.stencil, *behind, sums, products)
+        self.team.share(kernels.moments_of_errors, channels, *self.stencil, *behind, sums, products)
         factors, grad_norm = self.norm.backward(sums, products)
         grad_rows = grad.new_empty(channels, rows.shape[1], length)
         grad_taps = torch.empty_like(self.block.frequency_conv.weight)
         sums, products = np.empty((2, channels))
         total = grad.new_empty(channels, length)
-        share_out(
+        self.team.share(
             kernels.block_gradients,
             channels,
             *self.stencil,
@@ -211,18 +212,23 @@ class BlockPass:
         grads: list[Tensor],
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         factors, grad_norm = self.expand_norm.backward(sums, products)
-        share_out(kernels.before_norm, len(grad), self.stencil[0], grad.numpy(), factors)
+        self.team.share(kernels.before_norm, len(grad), self.stencil[0], grad.numpy(), factors)
         weight = self.block.expand.weight
         grad, flat = grad.flatten(1), rows.flatten(1)
         grad_weight = (grad @ flat.t()).view_as(weight)
-        grad_rows = (_matrix(self.block.expand).t() @ grad).view_as(rows)
-        return grad_rows, sum_behind_relu(grad_rows, rows), [grad_weight, *grad_norm, *grads]
+        grad_rows = self.team.product(_matrix(self.block.expand).t(), grad).view_as(rows)
+        return (
+            grad_rows,
+            sum_behind_relu(self.team, grad_rows, rows),
+            [grad_weight, *grad_norm, *grads],
+        )
 
 
 class TemporalPass:
     """dropout(pointwise(silu(norm(convolution over time)))) of signals (C, L), forward and back."""
 
-    def __init__(self, block, batch: int):
+    def __init__(self, block, batch: int, team: ThreadTeam):
+        self.team = team
         self.conv, self.pointwise, self.norm_module = (
             block.temporal_conv,
             block.pointwise,
@@ -241,7 +247,7 @@ class TemporalPass:
         self.signal, self.made = signal, torch.empty_like(signal)
         sums, squares = np.empty((2, len(signal)))
         arguments = signal.numpy(), self.taps, self.step, self.made.numpy(), sums, squares
-        share_out(kernels.over_time, len(signal), *arguments)
+        self.team.share(kernels.over_time, len(signal), *arguments)
         self.norm = Norm(self.norm_module, sums, squares, signal.shape[1])
         gain, offset = (torch.from_numpy(each)[:, None] for each in self.norm.affine())
         self.normed = self.made * gain + offset
@@ -262,10 +268,10 @@ class TemporalPass:
         grad = torch.ops.aten.silu_backward(grad, self.normed)
         made, sums, products = self.made.numpy(), *np.empty((2, len(grad)))
         pair = made[:, None], grad.numpy()[:, None]
-        share_out(kernels.moments, len(grad), *pair, sums, products)
+        self.team.share(kernels.moments, len(grad), *pair, sums, products)
         factors, grad_norm = self.norm.backward(sums, products)
         grad_signal, grad_taps = torch.empty_like(grad), torch.empty_like(self.conv.weight)
-        share_out(
+        self.team.share(
             kernels.back_over_time,
             len(grad),
             self.signal.numpy(),

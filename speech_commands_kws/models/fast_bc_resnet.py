@@ -19,6 +19,7 @@ from speech_commands_kws.models.block_pass import (
     parameters_of,
     sum_behind_relu,
 )
+from speech_commands_kws.models.thread_team import ThreadTeam
 
 
 class _StemAndBlocks(Function):
@@ -29,11 +30,13 @@ class _StemAndBlocks(Function):
 
     @staticmethod
     def forward(ctx, log_mel: Tensor, model, *parameters):
-        ctx.stem, ctx.passes = StemPass(model.stem), []
-        activations = [ctx.stem.forward(log_mel)]
-        for block in model.blocks:
-            ctx.passes.append(BlockPass(block, len(log_mel)))
-            activations.append(ctx.passes[-1].forward(activations[-1]))
+        ctx.team = ThreadTeam()
+        ctx.stem, ctx.passes = StemPass(model.stem, ctx.team), []
+        with ctx.team:
+            activations = [ctx.stem.forward(log_mel)]
+            for block in model.blocks:
+                ctx.passes.append(BlockPass(block, len(log_mel), ctx.team))
+                activations.append(ctx.passes[-1].forward(activations[-1]))
         ctx.save_for_backward(*activations)
         return activations[-1]
 
@@ -41,13 +44,14 @@ class _StemAndBlocks(Function):
     @once_differentiable
     def backward(ctx, grad):
         *inputs, output = ctx.saved_tensors
-        grad = grad.clone(memory_format=torch.contiguous_format)
-        total = sum_behind_relu(grad, output)
-        grad_parameters: list[Tensor] = []
-        while ctx.passes:  # each is let go with what it keeps
-            grad, total, found = ctx.passes.pop().backward(grad, total, inputs.pop())
-            grad_parameters = [*found, *grad_parameters]
-        return None, None, *ctx.stem.backward(grad), *grad_parameters
+        with ctx.team:
+            grad = grad.clone(memory_format=torch.contiguous_format)
+            total = sum_behind_relu(ctx.team, grad, output)
+            grad_parameters: list[Tensor] = []
+            while ctx.passes:  # each is let go with what it keeps
+                grad, total, found = ctx.passes.pop().backward(grad, total, inputs.pop())
+                grad_parameters = [*found, *grad_parameters]
+            return None, None, *ctx.stem.backward(grad), *grad_parameters
 
 
 def _head(head: nn.Sequential, activation: Tensor, batch: int) -> Tensor:

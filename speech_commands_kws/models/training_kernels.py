@@ -9,22 +9,15 @@ It costs next to nothing beside the reading of y, and is computed anew wherever 
 gain[c, m] s + offset[c, m]; the rows of a band are normalised together. d is a gradient behind the relu of an output, e
 is d + pooled, the gradient of s after its norm.
 
-Every kernel works on the channels from `first` to `last`, without the interpreter's lock; `share_out` gives each thread
-its part. Sums are made in the precision of the arrays over a tile and in double precision over the tiles. fastmath is
+Every kernel works on the channels from `first` to `last`, without the interpreter's lock, so that threads share it. Sums are made in the precision of the arrays over a tile and in double precision over the tiles. fastmath is
 without `nnan`: a NaN must stay one. LLVM makes vectors of a loop if it has few arrays to compare for overlaps, hence
 one written array a loop, and if an index is the loop's own, hence slices.
 
 Legend: C channels, M mel bins read, M' mel bins made, S bands, L frames x clips.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import Any
-
 import numba
 import numpy as np
-import torch
 
 TILE = 256  # the rows of a tile of L stay in a core's first cache
 JIT = {
@@ -33,24 +26,6 @@ JIT = {
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},
     "error_model": "numpy",
 }
-
-
-def share_out(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
-    """Run a kernel on `count` channels with as many threads as torch uses."""
-    threads = min(torch.get_num_threads(), count)
-    bounds = [count * i // threads for i in range(threads + 1)]
-    others = [
-        _pool(threads).submit(kernel, bounds[i], bounds[i + 1], *arguments)
-        for i in range(1, threads)
-    ]
-    kernel(bounds[0], bounds[1], *arguments)
-    for other in others:
-        other.result()
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="training_kernels")
 
 
 @numba.njit(**JIT)

@@ -19,6 +19,16 @@ from speech_commands_kws.commands import main as kws
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 SAMPLE_RATE = 16_000
+FRONTEND = {
+    "sample_rate": SAMPLE_RATE,
+    "window_ms": 30,
+    "hop_ms": 10,
+    "n_fft": 512,
+    "n_mels": 40,
+    "f_min": 0,
+    "f_max": 8000,
+    "log_floor": 1e-6,
+}
 TINY_LABELS = ["_silence_", "_unknown_", "yes", "no"]
 TINY_SCALE = 20.0
 LONGEST = ["test_readme", "test_pipeline", "test_train_rank"]

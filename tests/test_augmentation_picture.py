@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import FRONTEND
 
 from speech_commands_kws import augmentation_picture
 from speech_commands_kws.augment import NoSpectrogramAugment, NoWaveformAugment, SpecAugment
@@ -10,16 +11,6 @@ from speech_commands_kws.augment.level import Gain, Polarity
 from speech_commands_kws.augment.mixup import Mixup
 from speech_commands_kws.frontend import LogMel
 
-FRONTEND = {
-    "sample_rate": 16000,
-    "window_ms": 30,
-    "hop_ms": 10,
-    "n_fft": 512,
-    "n_mels": 40,
-    "f_min": 0,
-    "f_max": 8000,
-    "log_floor": 1e-6,
-}
 CLIP = 0.1 * torch.sin(torch.arange(16000) / 3)
 OTHER = 0.1 * torch.sin(torch.arange(16000) / 30)
 

@@ -1,20 +1,11 @@
 import pytest
 import torch
+from conftest import FRONTEND
 
 from speech_commands_kws.checkpoint import load_spotter, read_checkpoint
 from speech_commands_kws.errors import KwsError
 
-FRONTEND = {
-    "_target_": "speech_commands_kws.frontend.LogMel",
-    "sample_rate": 16000,
-    "window_ms": 30,
-    "hop_ms": 10,
-    "n_fft": 512,
-    "n_mels": 40,
-    "f_min": 0,
-    "f_max": 8000,
-    "log_floor": 1e-6,
-}
+LOG_MEL = {"_target_": "speech_commands_kws.frontend.LogMel"} | FRONTEND
 BACKBONE = {
     "_target_": "speech_commands_kws.models.bc_resnet.BCResNet",
     "n_classes": 3,
@@ -28,7 +19,7 @@ FACTS = {
     "labels": ["a", "b", "c"],
     "sample_rate": 16000,
     "clip_samples": 16000,
-    "frontend": FRONTEND,
+    "frontend": LOG_MEL,
     "backbone": BACKBONE,
 }
 
@@ -104,7 +95,7 @@ def test_foreign_code_is_refused(tmp_path, target):
         {"facts": None},
         {"facts": {"labels": ["a"]}},
         {"facts": {name: value for name, value in FACTS.items() if name != "frontend"}},
-        {"facts": FACTS | {"frontend": FRONTEND | {"n_mels": "many"}}},
+        {"facts": FACTS | {"frontend": LOG_MEL | {"n_mels": "many"}}},
         {"facts": FACTS | {"frontend": "log_mel"}},
         {"facts": FACTS | {"backbone": BACKBONE | {"depth": 3}}},
         {"facts": FACTS | {"backbone": BACKBONE | {"sub_bands": 0}}},

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import REPOSITORY, SAMPLE_RATE, TINY_LABELS, TINY_METADATA, burst
+from conftest import FRONTEND, REPOSITORY, SAMPLE_RATE, TINY_LABELS, TINY_METADATA, burst
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -23,16 +23,6 @@ from speech_commands_kws.models.bc_resnet import BCResNet
 from speech_commands_kws.packaging.onnx_export import write_onnx
 from speech_commands_kws.spotter_module import SpotterModule
 
-FRONTEND = {
-    "sample_rate": SAMPLE_RATE,
-    "window_ms": 30,
-    "hop_ms": 10,
-    "n_fft": 512,
-    "n_mels": 40,
-    "f_min": 0,
-    "f_max": 8000,
-    "log_floor": 1e-6,
-}
 METADATA = TINY_METADATA | {"frontend": json.dumps(FRONTEND)}
 OPSET = 18
 PICTURES = {"confusion.png", "classes.png", "calibration.png", "worst_clips.png"}

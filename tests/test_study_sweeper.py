@@ -14,6 +14,7 @@ import optuna
 import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
+from small_commands import ENTRY
 
 from speech_commands_kws.studies import OWNER, SEEN, SharedStudy, open_storage
 from speech_commands_kws.sweep import read_results
@@ -51,13 +52,6 @@ def run(cfg):
     time.sleep(cfg.seconds)
     value = -(cfg.rate - 0.3) ** 2
     return [value, cfg.rate] if len(cfg.sweep.objectives) > 1 else value
-
-@hydra.main(config_path=".", config_name="command", execution_whitelist=EXECUTION_WHITELIST)
-def main(cfg):
-    return run_command(run, cfg)
-
-if __name__ == "__main__":
-    main()
 """
 CONFIG = f"""
 defaults:
@@ -82,7 +76,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., subprocess.Popen]:
     """Start the command in its folder, as a process that a test may kill."""
-    (tmp_path / "command.py").write_text(COMMAND, "utf-8")
+    (tmp_path / "command.py").write_text(COMMAND + ENTRY, "utf-8")
     (tmp_path / "command.yaml").write_text(CONFIG, "utf-8")
 
     def begin(*overrides: str) -> subprocess.Popen:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from small_commands import ENTRY
 
 from speech_commands_kws.sweep import (
     RESULT_NAME,
@@ -34,13 +35,6 @@ def run(cfg):
     if cfg.rate > 2:
         raise KwsError(f"a rate of {cfg.rate} is [bold]too much[/bold]")
     return cfg.rate / 2
-
-@hydra.main(config_path=".", config_name="command", execution_whitelist=EXECUTION_WHITELIST)
-def main(cfg):
-    return run_command(run, cfg)
-
-if __name__ == "__main__":
-    main()
 """
 CONFIG = f"""
 defaults:
@@ -70,7 +64,7 @@ def result(folder: str, value: float | None, **overrides: str) -> dict:
 
 
 def start_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    (folder / "command.py").write_text(COMMAND)
+    (folder / "command.py").write_text(COMMAND + ENTRY)
     (folder / "command.yaml").write_text(CONFIG)
     return subprocess.run(
         [sys.executable, "command.py", *arguments],

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
+from small_commands import ENTRY
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 COMMAND = """
@@ -28,13 +29,6 @@ def run(cfg):
         if logger:
             logger.log_metrics({"accuracy": value})
     return [value, cfg.rate] if len(cfg.sweep.objectives) > 1 else value
-
-@hydra.main(config_path=".", config_name="command", execution_whitelist=EXECUTION_WHITELIST)
-def main(cfg):
-    return run_command(run, cfg)
-
-if __name__ == "__main__":
-    main()
 """
 CONFIG = f"""
 defaults:
@@ -59,7 +53,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., subprocess.Popen]:
-    (tmp_path / "command.py").write_text(COMMAND, "utf-8")
+    (tmp_path / "command.py").write_text(COMMAND + ENTRY, "utf-8")
     (tmp_path / "command.yaml").write_text(CONFIG, "utf-8")
 
     def begin(*overrides: str, records: bool = True) -> subprocess.Popen:

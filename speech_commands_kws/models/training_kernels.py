@@ -10,9 +10,9 @@ gain[c, m] s + offset[c, m]; the rows of a band are normalised together. d is a 
 is d + pooled, the gradient of s after its norm.
 
 Every kernel works on the channels from `first` to `last`, without the interpreter's lock, so that threads share it.
-Sums are made in the precision of the arrays over a tile and in double precision over the tiles. fastmath is without
-`nnan`: a NaN must stay one. LLVM makes vectors of a loop if it has few arrays to compare for overlaps, hence one written
-array a loop, and if an index is the loop's own, hence slices.
+Sums are made in the precision of the arrays over a tile, in double precision over the tiles. fastmath is without
+`nnan`: a NaN must stay one. LLVM makes vectors of a loop if it has few arrays to compare for overlaps, hence one
+written array a loop, and if an index is the loop's own, hence slices.
 
 Legend: C channels, M mel bins read, M' mel bins made, S bands, L frames x clips.
 """

@@ -34,9 +34,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from speech_commands_kws.augment import ShiftAndNoise
-from speech_commands_kws.data.datamodule import SILENT_ROW, TrainingClips
 from speech_commands_kws.data.packed import pack_folder
 from speech_commands_kws.data.sampler import EpochBatches
+from speech_commands_kws.data.training_clips import SILENT_ROW, TrainingClips
 from speech_commands_kws.data.tree import SPEECH_COMMANDS_PATTERN
 from speech_commands_kws.frontend import LogMel
 from speech_commands_kws.models.bc_resnet import BCResNet

@@ -103,6 +103,11 @@ def test_two_steps_change_the_weights_and_leave_a_whole_run(tree, tmp_path, capl
     assert spotter(torch.zeros(2, 16000)).shape == (2, 4)
 
 
+def test_clips_held_by_the_device_train_to_the_same_weights(tree, whole, tmp_path):
+    resident = train(tree, tmp_path, EVERY_STEP, "loader.resident=true")
+    assert_equal(weights(resident), weights(whole))
+
+
 def test_same_seed_same_weights_and_another_seed_others(tree, whole, tmp_path):
     assert_equal(weights(whole), weights(train(tree, tmp_path, EVERY_STEP)))
     other = train(tree, tmp_path, EVERY_STEP, "name=other", "seed=1")

@@ -17,6 +17,13 @@ from torch.utils.data import DataLoader, Dataset
 from speech_commands_kws.data.packed import INT16_SCALE, PackedClips, pack_folder
 from speech_commands_kws.data.sampler import EpochBatches, ResumableLoader, Shard
 from speech_commands_kws.data.task import Task
+from speech_commands_kws.data.training_clips import (
+    SILENT_ROW,
+    ResidentClips,
+    TrainingClips,
+    TrainingRows,
+    fits,
+)
 from speech_commands_kws.data.tree import (
     SPEECH_COMMANDS_PATTERN,
     SPLITS,
@@ -29,8 +36,6 @@ from speech_commands_kws.data.tree import (
 )
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.labels import SILENCE, UNKNOWN
-
-SILENT_ROW = -1
 
 LOG = logging.getLogger(__name__)
 
@@ -82,19 +87,6 @@ class Clips:
             yield self.waveforms(slice(start, start + batch_size))
 
 
-class TrainingClips(Dataset):
-    """Indexed by an array of rows at once: (B,) to ((B, T) float32 waveforms, (B,) targets)."""
-
-    def __init__(self, packed: PackedClips, target_of_row: np.ndarray, silence_target: int):
-        self.packed = packed
-        self.targets = np.append(target_of_row, silence_target)  # the row -1 is the last one
-
-    def __getitem__(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        waveforms = torch.from_numpy(self.packed.waveforms(rows))
-        waveforms[torch.from_numpy(rows == SILENT_ROW)] = 0
-        return waveforms, torch.from_numpy(self.targets[rows])
-
-
 class KeywordDataModule(lightning.LightningDataModule):
     """Packs the recordings of a source and divides them among splits and classes.
 
@@ -112,6 +104,7 @@ class KeywordDataModule(lightning.LightningDataModule):
         cache: folder of packed trees.
         seed: of all drawing.
         shard: what this process gets of every batch.
+        resident: hold the clips of the training in the memory of its device; None: on a GPU that has room for them.
     """
 
     def __init__(
@@ -126,6 +119,7 @@ class KeywordDataModule(lightning.LightningDataModule):
         cache: str | Path,
         seed: int,
         shard: Shard = Shard(),
+        resident: bool | None = None,
     ):
         super().__init__()
         self.source = source
@@ -138,6 +132,8 @@ class KeywordDataModule(lightning.LightningDataModule):
         self.cache = Path(cache)
         self.seed = seed
         self.shard = shard
+        self.resident = resident
+        self.resident_clips: ResidentClips | None = None
         self.tree: SpeechTree | None = None
 
     def prepare_data(self) -> None:
@@ -178,7 +174,11 @@ class KeywordDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         silence_target = self.labels.index(SILENCE) if SILENCE in self.labels else SILENT_ROW
-        dataset = TrainingClips(self.packed, self.target_of_row, silence_target)
+        self.resident_clips = self._make_resident()
+        if self.resident_clips:
+            dataset = TrainingRows(self.target_of_row, silence_target)
+        else:
+            dataset = TrainingClips(self.packed, self.target_of_row, silence_target)
         keyword_rows, unknown_rows = map(self._repeated, self._rows(TRAIN))
         batches = EpochBatches(
             keyword_rows,
@@ -191,6 +191,21 @@ class KeywordDataModule(lightning.LightningDataModule):
             shard=self.shard,
         )
         return ResumableLoader(dataset, sampler=batches, batch_size=None)
+
+    def on_after_batch_transfer(
+        self, batch: tuple[Tensor, Tensor], dataloader_idx: int
+    ) -> tuple[Tensor, Tensor]:
+        """Rows of a training batch become waveforms, where the clips are."""
+        if not (self.resident_clips and self.trainer.training):
+            return batch
+        rows, targets = batch
+        return self.resident_clips.waveforms(rows), targets
+
+    def _make_resident(self) -> ResidentClips | None:
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        on_choice = device.type == "cuda" and fits(self.packed, device)
+        wanted = on_choice if self.resident is None else self.resident
+        return ResidentClips(self.packed, device) if wanted else None
 
     def val_dataloader(self) -> DataLoader:
         return self._evaluation_loader(VALIDATION)

@@ -1,0 +1,74 @@
+"""What a step of training is given: clips read from the memory map, or rows of clips that the device holds.
+
+Legend: N clips, B batch, T samples of a clip. Row -1 stands for a clip of digital silence.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from speech_commands_kws.data.packed import INT16_SCALE, PackedClips
+from speech_commands_kws.errors import KwsError
+
+SILENT_ROW = -1
+CLIPS_AT_ONCE = 4096
+# Of the GPU's free memory; the rest is for the training.
+LARGEST_SHARE = 0.5
+
+
+class TrainingRows(Dataset):
+    """Indexed by an array of rows at once: (B,) to ((B,) rows, (B,) targets)."""
+
+    def __init__(self, target_of_row: np.ndarray, silence_target: int):
+        self.targets = np.append(target_of_row, silence_target)  # the row -1 is the last one
+
+    def __getitem__(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(rows), torch.from_numpy(self.targets[rows])
+
+
+class TrainingClips(TrainingRows):
+    """Indexed by an array of rows at once: (B,) to ((B, T) float32 waveforms, (B,) targets)."""
+
+    def __init__(self, packed: PackedClips, target_of_row: np.ndarray, silence_target: int):
+        super().__init__(target_of_row, silence_target)
+        self.packed = packed
+
+    def __getitem__(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        waveforms = torch.from_numpy(self.packed.waveforms(rows))
+        waveforms[torch.from_numpy(rows == SILENT_ROW)] = 0
+        return waveforms, super().__getitem__(rows)[1]
+
+
+class ResidentClips:
+    """All clips in the memory of the device that trains, so that a step waits for no host: int16 (N + 1, T).
+
+    The last row is digital silence, so that the row -1 stands for it.
+
+    Raises:
+        KwsError: the clips take more than half of the memory that the GPU has free.
+    """
+
+    def __init__(self, packed: PackedClips, device: torch.device):
+        if not fits(packed, device):
+            raise KwsError(
+                f"expected {packed.clips.nbytes:,} bytes of clips to fit into half of the free memory of {device}, they "
+                "do not; set loader.resident=false"
+            )
+        count, samples = packed.clips.shape
+        self.clips = torch.zeros(count + 1, samples, dtype=torch.int16, device=device)
+        for start in range(0, count, CLIPS_AT_ONCE):
+            part = torch.tensor(packed.clips[start : start + CLIPS_AT_ONCE])
+            self.clips[start : start + len(part)] = part.to(device)
+
+    def waveforms(self, rows: Tensor) -> Tensor:
+        """Rows (B,) on the device to float32 waveforms (B, T) in [-1, 1]."""
+        return self.clips[rows].float().div_(INT16_SCALE)
+
+
+def fits(packed: PackedClips, device: torch.device) -> bool:
+    """Whether a GPU has room for the clips; other devices have the host's memory, which maps them."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return packed.clips.nbytes < LARGEST_SHARE * free

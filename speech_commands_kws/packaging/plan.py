@@ -1,0 +1,143 @@
+"""Builds a TensorRT plan with trt/convert.sh, and compares an engine's answers with those of onnxruntime.
+
+Legend: B batch, T samples, K keywords.
+"""
+
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speech_commands_kws.errors import KwsError
+
+Answers = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+PACKAGE_DIR = Path(__file__).resolve().parent.parent
+SCRIPT = Path("trt/convert.sh")
+COMPLAINT = "error: "
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two engines agree.
+
+    Attributes:
+        difference: the largest, of probabilities and logits.
+        same_keyword: share of the clips that both hear the same in, the lowest of all kinds of sound.
+        kind: the kind with that share.
+    """
+
+    difference: float
+    same_keyword: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class PlanGate:
+    """What a plan must hold to be kept.
+
+    Attributes:
+        difference: largest of probabilities and logits between a plan in fp32 and its ONNX file.
+        same_keyword: lowest share of clips, of each kind of sound, with the same keyword.
+        accuracy_loss: most that its accuracy may lie below that of its ONNX file.
+    """
+
+    difference: float
+    same_keyword: float
+    accuracy_loss: float
+
+    def objections(self, agreement: Agreement, accuracies: tuple[float, float], exact: bool) -> str:
+        """Why a plan is not kept, in a line; nothing where it is.
+
+        Args:
+            accuracies: of the ONNX file and of the plan, on the same clips.
+            exact: the plan calculates in fp32, so that the answers themselves can be compared.
+        """
+        # Not >: no number must not pass either.
+        found = []
+        if exact and not agreement.difference <= self.difference:
+            found.append(f"answers differ by {agreement.difference:.1e}, not {self.difference:g}")
+        if not agreement.same_keyword >= self.same_keyword:
+            share = f"{agreement.same_keyword:.1%} of {agreement.kind}"
+            found.append(f"it hears the same in {share}, not in {self.same_keyword:.1%}")
+        if not accuracies[1] >= accuracies[0] - self.accuracy_loss:
+            found.append(f"its accuracy is {accuracies[1]:.2%}, that of ONNX {accuracies[0]:.2%}")
+        return "; ".join(found)
+
+
+def compare(
+    expected: Answers,
+    answers: Answers,
+    waveforms: Mapping[str, np.ndarray],
+    batch_sizes: Sequence[int],
+) -> Agreement:
+    """Ask two engines the same.
+
+    Args:
+        expected, answers: waveforms (B, T) to probabilities and logits, both (B, K).
+        waveforms: float32 (n, T) by kind, such as clips, silence and noise.
+        batch_sizes: each kind is asked about in batches of each of these sizes.
+    """
+    largest, lowest = 0.0, Agreement(0.0, 1.0, "all kinds of sound")
+    for kind, samples in waveforms.items():
+        for size in batch_sizes:
+            batch = np.resize(samples, (max(size, len(samples)), samples.shape[1]))
+            wanted = expected(batch)
+            given = asked_in_batches(answers, batch, size)
+            # np.maximum keeps what is no number.
+            gaps = [np.abs(one - other).max() for one, other in zip(wanted, given, strict=True)]
+            largest = float(np.maximum(largest, np.max(gaps)))
+            same = float((wanted[1].argmax(1) == given[1].argmax(1)).mean())
+            if same < lowest.same_keyword:
+                lowest = Agreement(0.0, same, kind)
+    return Agreement(largest, lowest.same_keyword, lowest.kind)
+
+
+def asked_in_batches(answers: Answers, waveforms: np.ndarray, size: int) -> list[np.ndarray]:
+    """What an engine says of (B, T) waveforms, asked about `size` of them at once."""
+    parts = [answers(waveforms[i : i + size]) for i in range(0, len(waveforms), size)]
+    return [np.concatenate(part) for part in zip(*parts)]
+
+
+def build_plan(model: Path, output: Path, *flags: str, **settings: str | int | None) -> str:
+    """Run trt/convert.sh; returns its last line.
+
+    Args:
+        model: the exported ONNX file.
+        output: the plan to write.
+        flags: such as `--check`, which builds nothing.
+        settings: the keys of configs/tensorrt; None leaves the script its own.
+
+    Raises:
+        KwsError: the script refuses, in its own words.
+    """
+    options = [
+        text
+        for key, value in settings.items()
+        if value is not None
+        for text in (f"--{key.replace('_', '-')}", str(value))
+    ]
+    command = ["bash", str(find_script()), *options, *flags, "--", str(model), str(output)]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    except FileNotFoundError:
+        raise KwsError(f"{SCRIPT} needs bash, which is not installed: install it") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+        raise KwsError(lines[-1].removeprefix(COMPLAINT))
+    return done.stdout.strip()
+
+
+def find_script() -> Path:
+    """The script: a wheel carries it inside the package, a checkout has it beside.
+
+    Raises:
+        KwsError: it is in neither place.
+    """
+    places = (PACKAGE_DIR / SCRIPT, PACKAGE_DIR.parent / SCRIPT)
+    for path in places:
+        if path.is_file():
+            return path
+    raise KwsError(f"expected {SCRIPT} at {places[1]}, it is not there: use a checkout")

@@ -1,33 +1,49 @@
-"""Export a trained spotter to ONNX, and register it on request: `kws export [run=latest|FOLDER] [register=true]`."""
+"""Export a trained spotter to ONNX, and register it on request: `kws export [run=latest|FOLDER] [register=true]`.
+
+`backend=tensorrt` builds a TensorRT plan of an exported ONNX file.
+"""
 
 import logging
 import shutil
 from pathlib import Path
 
 import hydra
-import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws import runs, tracking
 from speech_commands_kws.artefact import ArtefactInfo
 from speech_commands_kws.backends.onnx import OnnxBackend
+from speech_commands_kws.backends.tensorrt import TensorRTBackend
 from speech_commands_kws.checkpoint import load_spotter, read_checkpoint
 from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
-from speech_commands_kws.data.datamodule import Clips
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.output import replacing
 from speech_commands_kws.packaging import registry
 from speech_commands_kws.packaging.latency import median_latency_ms
 from speech_commands_kws.packaging.onnx_export import check_parity, trial_waveforms, write_onnx
-from speech_commands_kws.registration import register, required_record, validation_split
+from speech_commands_kws.plan_export import export_plan
+from speech_commands_kws.registration import (
+    register,
+    required_record,
+    spread_clips,
+    validation_split,
+)
 
 LOG = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> float:
-    """Write the model file; returns its largest difference from the trained module, or a copied file's size."""
+    """Write the model file; returns its largest difference from the trained module, or a copied file's size.
+
+    A plan is compared with its ONNX file instead.
+    """
     if cfg.model_uri is not None:
         return copy_registered(cfg)
+    engine = build(cfg.backend).func
+    if engine is TensorRTBackend:
+        return export_plan(cfg)
+    if engine is not OnnxBackend:
+        raise KwsError("an export is for backend=onnx or backend=tensorrt: choose one of them")
     folder, checkpoint = find_checkpoint(cfg)
     record = required_record(folder) if cfg.register else None
     spotter, facts = load_spotter(checkpoint)
@@ -93,12 +109,6 @@ def find_checkpoint(cfg: DictConfig) -> tuple[Path, Path]:
             f"give the one in the run's own folder"
         )
     return folder, checkpoint
-
-
-def spread_clips(split: Clips, count: int) -> np.ndarray:
-    """(count, T) clips, spread over the classes."""
-    chosen = np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)
-    return np.concatenate(list(split.batches(count)))[chosen]
 
 
 @hydra.main(config_path=CONFIG_DIR, config_name="export", execution_whitelist=EXECUTION_WHITELIST)

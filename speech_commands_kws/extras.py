@@ -13,7 +13,7 @@ PACKAGES_OF_EXTRAS = {
     "serve": "tritonclient",
     "data": "dvc",
     "gdrive": "dvc_gdrive",
-    "tensorrt": "tensorrt",
+    "tensorrt": "cuda tensorrt",
 }
 
 

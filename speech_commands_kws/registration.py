@@ -6,6 +6,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 from omegaconf import DictConfig
 
 from speech_commands_kws import evaluation
@@ -19,6 +20,7 @@ from speech_commands_kws.errors import KwsError
 from speech_commands_kws.mlflow_run import RECORD_NAME, MlflowRun, read_record
 from speech_commands_kws.mlflow_store import store_fault
 from speech_commands_kws.packaging import registry
+from speech_commands_kws.spotter import Backend
 from speech_commands_kws.tracking import PROBE_SECONDS
 
 SIZES = ("parameters", "multiply_adds")
@@ -53,6 +55,12 @@ def validation_split(saved: DictConfig, info: ArtefactInfo) -> Clips:
     return labelled_split(
         source, VALIDATION, info.labels, info.sample_rate, info.clip_samples, **drawing
     )
+
+
+def spread_clips(split: Clips, count: int) -> np.ndarray:
+    """(count, T) clips, spread over the classes."""
+    chosen = np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)
+    return np.concatenate(list(split.batches(count)))[chosen]
 
 
 def register(
@@ -99,7 +107,7 @@ def scored(export: registry.Export, split: Clips, batch_size: int) -> registry.E
     return replace(export, figures={**export.figures, **figures}, facts=facts)
 
 
-def accuracy(backend: OnnxBackend, split: Clips, batch_size: int) -> float:
+def accuracy(backend: Backend, split: Clips, batch_size: int) -> float:
     scores = evaluation.score(
         lambda waveforms: backend(waveforms)[0], split, backend.info.labels, batch_size
     )

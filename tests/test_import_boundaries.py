@@ -33,7 +33,7 @@ ROOMS = {
         "study_plots sweep system_metrics tracking",
     ),
     "packaging": (3, "packaging"),
-    "door": (4, "composition registration settings"),
+    "door": (4, "composition plan_export registration settings"),
     "commands": (
         5,
         "benchmark check_data commands describe download evaluate export infer leaderboard listen pack "
@@ -49,9 +49,9 @@ OUTSIDE = {
     "trained": {"numpy", "torch"},
     "records": {"mlflow"},
     "packaging": {"mlflow", "numpy", "onnx", "onnxruntime", "onnxscript", "torch"},
-    "door": {"hydra", "omegaconf"},
+    "door": {"hydra", "numpy", "omegaconf"},
 }
-ENGINES = {"onnxruntime", "sounddevice", "tensorrt", "tritonclient"}
+ENGINES = {"cuda", "onnxruntime", "sounddevice", "tensorrt", "tritonclient"}
 ONLY_IN_TRAINING = {"librosa", "matplotlib"}
 # Where MLflow may be used; by the last two inside functions only, since the answers of `infer` need none.
 USES_MLFLOW = {"training", "records", "packaging"}

@@ -52,7 +52,7 @@ class TensorRTBackend:
         self._engine = runtime.deserialize_cuda_engine(content)
         if self._engine is None:
             raise KwsError(f"{plan} does not fit this GPU or this TensorRT: {MAKE_IT} here")
-        _check_tensors(self._engine, self.info, plan)
+        _check_tensors(tensorrt, self._engine, self.info, plan)
         smallest, _, largest = self._engine.get_tensor_profile_shape(INPUT, FIRST_PROFILE)
         self._smallest, self._largest = smallest[0], largest[0]
         self._context = self._engine.create_execution_context()
@@ -88,7 +88,7 @@ class TensorRTBackend:
         answers = [np.empty((len(batch), len(self.info.labels)), np.float32) for _ in range(2)]
         self._context.set_input_shape(INPUT, batch.shape)
         self._copy(self._memory[INPUT], batch.ctypes.data, batch.nbytes, "cudaMemcpyHostToDevice")
-        if not self._context.execute_async_v3(self._stream):
+        if not self._context.execute_async_v3(int(self._stream)):
             raise KwsError(f"TensorRT could not score {asked} clips: {MAKE_IT} anew")
         for name, answer in zip((PROBABILITIES, LOGITS), answers):
             address = self._memory[name]
@@ -176,18 +176,12 @@ def _check_version(tensorrt: Any, facts: Mapping[str, Any], plan: Path) -> None:
         )
 
 
-def _check_tensors(engine: Any, info: ArtefactInfo, plan: Path) -> None:
+def _check_tensors(tensorrt: Any, engine: Any, info: ArtefactInfo, plan: Path) -> None:
     """The plan must take and give what the metadata says, in float32 and with a batch of any size."""
     expected = {INPUT: info.clip_samples, PROBABILITIES: len(info.labels)}
     expected[LOGITS] = expected[PROBABILITIES]
     names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
     found = {name: tuple(engine.get_tensor_shape(name)) for name in names}
-    floats = all(np.dtype(_numpy_type(engine, name)) == np.float32 for name in names)
+    floats = all(engine.get_tensor_dtype(name) == tensorrt.DataType.FLOAT for name in names)
     if found != {name: (-1, size) for name, size in expected.items()} or not floats:
         raise KwsError(f"{plan} has the tensors {found}, not those of its ONNX file: {MAKE_IT}")
-
-
-def _numpy_type(engine: Any, name: str) -> Any:
-    import tensorrt
-
-    return tensorrt.nptype(engine.get_tensor_dtype(name))

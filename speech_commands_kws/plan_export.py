@@ -39,6 +39,7 @@ def export_plan(cfg: DictConfig) -> float:
     split = validation_split(saved, OnnxBackend(model).info)
     candidate = output.with_name(f"candidate_{output.name}")
     try:
+        LOG.info("building %s, which may take minutes", output)
         LOG.info(build_plan(model, candidate, **settings))
         agreement = check_plan(cfg, model, candidate, split)
         for suffix in WRITTEN:

@@ -39,7 +39,14 @@ POSITIVE = (
     "sweep.lost_after_seconds",
     "sweep.beat_seconds",
 )
-NOT_NEGATIVE = ("label_smoothing", "optimizer.weight_decay", "optimizer.momentum")
+NOT_NEGATIVE = (
+    "label_smoothing",
+    "optimizer.weight_decay",
+    "optimizer.momentum",
+    "plan_gate.difference",
+    "plan_gate.same_keyword",
+    "plan_gate.accuracy_loss",
+)
 FOLDER_NAME = "name"
 # A folder below paths.runs, a study, and a text in a query of MLflow.
 SWEEP_NAME, SWEEP_NAME_FORM = "sweep.name", re.compile(r"\w[\w .,+=@()-]*")

@@ -1,6 +1,6 @@
 """A TensorRT plan, run on the GPU that it was built for.
 
-A plan says nothing about itself: its ONNX file stays the artefact, and `<plan>.json`, which trt/convert.sh writes, tells
+A plan says nothing about itself: its ONNX file stays the artefact, and `<plan>.json`, written by trt/convert.sh, tells
 which one it was built from.
 
 Legend: B batch, T samples, K keywords.

@@ -1,7 +1,7 @@
 """A TensorRT plan: what is asked of the engine, and what is refused.
 
-TensorRT runs on a GPU only. Here two modules of the names that it would be imported by stand in: memory is a dictionary,
-and the plan is an ONNX file that onnxruntime runs. They check our use of the interface as it is documented, not TensorRT.
+TensorRT runs on a GPU only. Two modules of the names that it would be imported by stand in here: memory is a dictionary,
+and the plan is an ONNX file that onnxruntime runs. They check our use of the documented interface, not TensorRT.
 """
 
 import ctypes
@@ -116,16 +116,15 @@ class Engine:
 @pytest.fixture
 def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The two modules; `engine` is the one that was opened last."""
-    cuda, made = Cuda(), SimpleNamespace(engine=None, fits=True, float="float")
+    cuda, made = Cuda(), SimpleNamespace(engine=None, fits=True)
 
     def deserialize(content: bytes) -> Engine | None:
         made.engine = Engine(cuda, content, tmp_path) if made.fits else None
         return made.engine
 
-    logger = SimpleNamespace(ERROR=1)
     tensorrt = SimpleNamespace(
         __version__="10.16.0.72",
-        Logger=type("Logger", (), {"ERROR": logger.ERROR, "__init__": lambda self, level: None}),
+        Logger=type("Logger", (), {"ERROR": 1, "__init__": lambda self, level: None}),
         Runtime=lambda logger: SimpleNamespace(deserialize_cuda_engine=deserialize),
         DataType=SimpleNamespace(FLOAT="float"),
     )

@@ -4,6 +4,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from tensorrt_support import complaints
 from tones import tone
 
 from speech_commands_kws.artefact import ArtefactInfo
@@ -92,7 +94,41 @@ def test_graph_has_no_complex_operators(model):
     assert "MatMul" in operators
 
 
+def test_tensorrt_supports_every_operator(model):
+    assert list(complaints(onnx.load(model))) == []
+
+
+class Calibration(CalibrationDataReader):
+    def __init__(self, clips):
+        self.batches = iter({"waveform": clip[None]} for clip in clips)
+
+    def get_next(self):
+        return next(self.batches, None)
+
+
+def quantised(model, clips, path, **options):
+    """As onnxruntime does it, in signed 8 bits."""
+    reader, types = Calibration(clips), {"activation_type": QuantType.QInt8}
+    quantize_static(model, path, reader, QuantFormat.QDQ, per_channel=True, **types, **options)
+    return onnx.load(path)
+
+
+def test_tensorrt_supports_symmetric_int8_only(model, waveforms, tmp_path):
+    """By itself onnxruntime gives activations a zero point, and biases 32 bits."""
+    clips, path = waveforms["real clips"][:2], tmp_path / "int8.onnx"
+    symmetric = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
+    proto = quantised(model, clips, path, extra_options=symmetric)
+    assert sum(node.op_type == "QuantizeLinear" for node in proto.graph.node) > 20
+    assert list(complaints(proto)) == []
+    assert set(complaints(quantised(model, clips, path))) == {
+        "QuantizeLinear has a zero point that is not 0 in int8",
+        "DequantizeLinear has a zero point that is not 0 in int8",
+        "DequantizeLinear of INT32",
+    }
+
+
 def test_second_family_exports_too(tmp_path, waveforms):
     spotter = trained_looking(DSCNN(4, 40, 64, 4, [4, 10], [2, 2], 0.2))
     write_onnx(spotter, INFO, OPSET, tmp_path / "ds_cnn.onnx")
     assert check_parity(spotter, tmp_path / "ds_cnn.onnx", waveforms, [1, 2], TOLERANCE) < TOLERANCE
+    assert list(complaints(onnx.load(tmp_path / "ds_cnn.onnx"))) == []

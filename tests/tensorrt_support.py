@@ -23,7 +23,9 @@ def complaints(model: onnx.ModelProto) -> Iterator[str]:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant":
-            constants[node.output[0]] = next(item.t for item in node.attribute if item.name == "value")
+            constants[node.output[0]] = next(
+                item.t for item in node.attribute if item.name == "value"
+            )
     opsets = {item.domain: item.version for item in model.opset_import if item.domain == ""}
     if not set(opsets.values()) <= set(OPSETS):
         yield f"opset {opsets}"

@@ -1,7 +1,7 @@
 """A TensorRT plan: what is asked of the engine, and what is refused.
 
-TensorRT runs on a GPU only. Two modules of the names that it would be imported by stand in here: memory is a dictionary,
-and the plan is an ONNX file that onnxruntime runs. They check our use of the documented interface, not TensorRT.
+TensorRT runs on a GPU only. Two modules of the names that it would be imported by stand in: memory is a dictionary, and
+the plan is an ONNX file that onnxruntime runs. They check our use of the documented interface, not TensorRT.
 """
 
 import ctypes

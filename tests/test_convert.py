@@ -212,6 +212,7 @@ def test_a_missing_trtexec_is_said(machine: Machine) -> None:
         (["MODEL", "--precision", "fp8"], "must be fp32, fp16 or int8, got 'fp8'"),
         (["MODEL", "--max-batch", "0"], "max_batch must be a whole number of 1 or more, got '0'"),
         (["MODEL", "--opt-batch", "33"], "min_batch <= opt_batch <= max_batch, got 1, 33, 32"),
+        (["MODEL", "--min-batch", "2"], "min_batch <= opt_batch <= max_batch, got 2, 1, 32"),
         (["MODEL", "--builder-level", "6"], "a whole number of 0 to 5, got '6'"),
         (["nowhere.onnx"], "nowhere.onnx is not a file that can be read"),
         (["foreign.onnx"], "foreign.onnx is not a keyword spotter exported by `kws export`"),
@@ -232,6 +233,7 @@ def test_a_mistake_is_one_line(machine: Machine, arguments: list[str], complaint
     [
         ("fp32", FP32_LAYERS, True),
         ("fp32", FP16_LAYERS, False),
+        ("fp32", FP32_LAYERS + DYNAMIC_LAYERS, False),
         ("fp16", FP32_LAYERS, False),
         ("fp16", FP16_LAYERS, True),
         ("fp16", SPLIT_LAYERS, True),

@@ -107,6 +107,8 @@ def test_what_cannot_be_is_known_before_anything_is_built(run_folder, tmp_path, 
         with pytest.raises(KwsError, match=message):
             exported(tmp_path, override)
     monkeypatch.setenv("GPU", "")
+    # Nor is TensorRT looked for where there is no GPU.
+    monkeypatch.setattr(plan_export, "import_engine", lambda: pytest.fail("looked for TensorRT"))
     with pytest.raises(KwsError, match="no NVIDIA GPU here .nvidia-smi finds none."):
         exported(tmp_path)
     assert "model.plan" not in left(run_folder) and (tmp_path / "notes").read_text() == ""

@@ -52,8 +52,8 @@ class ResidentClips:
     def __init__(self, packed: PackedClips, device: torch.device):
         if not fits(packed, device):
             raise KwsError(
-                f"expected {packed.clips.nbytes:,} bytes of clips to fit into half of the free memory of {device}, they "
-                "do not; set loader.resident=false"
+                f"expected {packed.clips.nbytes:,} bytes of clips to fit into half of the free memory of {device}, "
+                "they do not; set loader.resident=false"
             )
         count, samples = packed.clips.shape
         self.clips = torch.zeros(count + 1, samples, dtype=torch.int16, device=device)

@@ -268,9 +268,3 @@ def test_a_failure_leaves_the_plan_that_was_there(
     before = {path: path.read_bytes() for path in folder.iterdir() if path.suffix != ".log"}
     assert complaint in machine.refusal(machine.model, **variables)
     assert {path: path.read_bytes() for path in folder.iterdir() if path.suffix != ".log"} == before
-
-
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-def test_shellcheck_has_nothing_to_say() -> None:
-    done = subprocess.run(["shellcheck", SCRIPT], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "")

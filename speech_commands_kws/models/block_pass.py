@@ -46,23 +46,20 @@ class Norm:
     def __init__(
         self, batch_norm: nn.BatchNorm2d, sums: np.ndarray, squares: np.ndarray, count: int
     ):
-        self.dtype = batch_norm.weight.detach().numpy().dtype
+        weight, bias = (value.detach().numpy() for value in batch_norm.parameters())
+        self.dtype = weight.dtype
         self.count, self.mean = count, sums / count
         variance = squares / count - self.mean * self.mean
         self.rate = 1 / np.sqrt(np.maximum(variance, 0.0) + batch_norm.eps)
-        weight, bias = (
-            value.detach().numpy().astype(np.float64).reshape(sums.shape)
-            for value in batch_norm.parameters()
-        )
-        self.gain = weight * self.rate
-        self.offset = bias - self.gain * self.mean
-        batch_norm.num_batches_tracked.add_(1)
+        self.gain = weight.reshape(sums.shape) * self.rate
+        self.offset = bias.reshape(sums.shape) - self.gain * self.mean
         unbiased = variance * (count / (count - 1))
         for running, now in (
-            (batch_norm.running_mean, self.mean),
-            (batch_norm.running_var, unbiased),
+            (batch_norm.running_mean.numpy(), self.mean),
+            (batch_norm.running_var.numpy(), unbiased),
         ):
-            running.lerp_(torch.from_numpy(now.reshape(-1)).to(running.dtype), batch_norm.momentum)
+            running += batch_norm.momentum * (now.reshape(-1) - running)
+        batch_norm.num_batches_tracked.numpy()[...] += 1
 
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
         """Gain and offset in the precision of the model."""

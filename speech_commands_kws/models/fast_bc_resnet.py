@@ -8,6 +8,8 @@ twice and writes the gradient of its input, which is masked by the relu before a
 the drawing of its dropout, stay what they are in the plain form.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
@@ -58,23 +60,43 @@ def _head(head: nn.Sequential, activation: Tensor, batch: int) -> Tensor:
     """(C, M, L) to logits (B, K)."""
     conv, pointwise, norm, activate, _, classifier = head
     rows = torch.bmm(conv.weight.squeeze(1).mT, activation)  # (C, taps, L)
-    signal = _sum_of_moved(rows, batch)
+    signal = _SumOfMoved.apply(rows, batch)
     hidden = (pointwise.weight.flatten(1) @ signal).view(1, pointwise.out_channels, -1, batch)
     mean = activate(norm(hidden)).mean(2).squeeze(0)
     return (classifier.weight.flatten(1) @ mean).t() + classifier.bias
 
 
-def _sum_of_moved(rows: Tensor, step: int) -> Tensor:
+class _SumOfMoved(Function):
     """Rows (C, taps, L), each moved by its place in the convolution over time, added: (C, L)."""
-    middle = rows.shape[1] // 2
-    total = rows[:, middle].clone()
-    for k in range(rows.shape[1]):
-        move = (k - middle) * step
-        if 0 < move < total.shape[1]:
-            total[:, :-move] += rows[:, k, move:]
-        elif -total.shape[1] < move < 0:
-            total[:, -move:] += rows[:, k, :move]
-    return total
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, step: int) -> Tensor:
+        ctx.taps, ctx.step = rows.shape[1], step
+        total = rows[:, ctx.taps // 2].clone()
+        for k, to, of in _moves(*rows.shape[1:], step):
+            total[:, to] += rows[:, k, of]
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        channels, length = grad.shape
+        grad_rows = grad.new_zeros(channels, ctx.taps, length)
+        grad_rows[:, ctx.taps // 2] = grad
+        for k, to, of in _moves(ctx.taps, length, ctx.step):
+            grad_rows[:, k, of] = grad[:, to]
+        return grad_rows, None
+
+
+def _moves(taps: int, length: int, step: int) -> Iterator[tuple[int, slice, slice]]:
+    """Of each tap but the middle one: where its row goes, and which part of the row that is."""
+    for k in range(taps):
+        move = (k - taps // 2) * step
+        if 0 < abs(move) < length:
+            ahead, behind = slice(max(move, 0), length + min(move, 0)), slice(
+                max(-move, 0), length - max(move, 0)
+            )
+            yield k, behind, ahead
 
 
 def training_forward(model, log_mel: Tensor) -> Tensor:

@@ -5,6 +5,8 @@
 #   make test-all     the same with the integration tests
 #   make setup        only set up: the environment is .venv, the tools that make it are in .tools
 #   make lint         only the pre-commit hooks
+#   make serve        set up; then serve the newest export by a Triton server in an environment of its own (.tools/triton)
+#   make triton       only make that environment: the tests that need the server skip themselves without it
 #   make data-remote  a place for DVC to push to: a folder (REMOTE=/path), or gdrive://<folder> with KEY=<key>.json
 #   make clean        remove both environments (data/ and plots/ stay)
 #
@@ -24,7 +26,7 @@ NPM_CLI := lib/node_modules/npm/bin/npm-cli.js
 ACTIVATE := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP_INSTALL := $(POETRY)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help quickstart test test-all setup lint data-remote clean
+.PHONY: help quickstart test test-all setup lint serve triton data-remote clean
 .DELETE_ON_ERROR:
 
 help:
@@ -52,6 +54,12 @@ test: lint
 
 test-all: lint
 	$(PYTEST)
+
+serve: setup
+	$(ACTIVATE) python -m speech_commands_kws.serve
+
+triton: setup
+	$(ACTIVATE) python -c 'from speech_commands_kws.serving.environment import prepared; prepared(".tools/triton")'
 
 # Kept in .dvc/config.local, which git ignores: where one pushes to, and with which key, is one's own business.
 REMOTE = $(HOME)/speech-commands-kws-data

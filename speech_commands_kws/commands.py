@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "score a checkpoint or an exported model on a split or a folder",
     "export": "write the best checkpoint of a run to ONNX, checked against torch",
     "infer": "name the words in files, folders, patterns or - (standard input)",
+    "serve": "serve a model by Triton, in an environment of its own or in a container",
     "describe": "show what an exported model says about itself",
     "check-data": "look recordings over: duplicates, levels, balance, doubtful labels",
     "record": "record clips of a word from the microphone",
@@ -35,7 +36,7 @@ COMMANDS = {
 # The configuration key that plain names become: a list of them, or one.
 LIST_KEYS = {"infer": "input"}
 SINGLE_KEYS = {"evaluate": "model", "describe": "model", "leaderboard": "where"}
-NAMELESS = ("train", "export", "download", "pack", "check-data", "record")
+NAMELESS = ("train", "export", "download", "pack", "check-data", "record", "serve")
 HELP_FLAGS = ("--help", "-h", "help")
 VERSION_FLAGS = ("--version", "-V")
 # The others answer on standard output, once.

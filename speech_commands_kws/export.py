@@ -76,6 +76,8 @@ def run(cfg: DictConfig) -> float:
         "%s: %d bytes, differs from torch by at most %.1e, takes %.2f ms a clip on one thread",
         *(output, figures[registry.SIZE], difference, figures[registry.LATENCY]),
     )
+    if cfg.triton is not None:
+        LOG.info("%s: in the model repository", build(cfg.triton).fill(output, info))
     tracking.log_to_run(folder, [output], "model", {} if record else figures)
     if record:
         step = read_checkpoint(checkpoint)["global_step"]

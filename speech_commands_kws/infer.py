@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from speech_commands_kws.answers import write_csv, write_json, write_table
 from speech_commands_kws.artefact import locate_model
 from speech_commands_kws.audio import display_name
+from speech_commands_kws.backends.triton import MODEL_NAME
 from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.errors import KwsError, ReportedError
 from speech_commands_kws.inputs import STANDARD_INPUT, recordings
@@ -66,7 +67,7 @@ def run(cfg: DictConfig) -> float:
     names = input_names(cfg.input)
     if cfg.format not in WRITERS:
         raise KwsError(f"format must be one of {', '.join(WRITERS)}, got {cfg.format}")
-    model = locate_model(cfg.model, cfg.paths.runs, build(cfg.registry))
+    model = model_of(cfg)
     if cfg.model is None:
         print(f"model: {display_name(model)}", file=sys.stderr)
     listening = Listening(
@@ -82,6 +83,13 @@ def run(cfg: DictConfig) -> float:
     if listening.failures:
         raise ReportedError(f"{listening.failures} names or recordings could not be used")
     return float(listening.answered)
+
+
+def model_of(cfg: DictConfig) -> Path | str:
+    """The file of the model asked for, or its name where a server has it."""
+    if "url" in cfg.backend:
+        return cfg.model or MODEL_NAME
+    return locate_model(cfg.model, cfg.paths.runs, build(cfg.registry))
 
 
 def input_names(names: object) -> list[str]:

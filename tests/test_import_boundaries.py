@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from triton_stand_in import stand_in
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = "speech_commands_kws"
+PYTHONPATH = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
 
 # Room: its layer, its modules, and the packages from outside that stand at the top of them. Imports
 # go down, or stay within a room.
@@ -33,14 +35,15 @@ ROOMS = {
         "study_plots sweep system_metrics tracking",
     ),
     "packaging": (3, "packaging"),
-    "door": (4, "composition plan_export registration settings"),
+    "serving": (4, "serving"),
+    "door": (5, "composition plan_export registration settings"),
     "commands": (
-        5,
+        6,
         "benchmark check_data commands describe download evaluate export infer leaderboard listen pack "
         "record serve "
         "study_sweeper train",
     ),
-    "processes of train": (6, "one_process recordings_first sweep_check sweep_record train_rank"),
+    "processes of train": (7, "one_process recordings_first sweep_check sweep_record train_rank"),
 }
 OUTSIDE = {
     "ground": {"numpy", "soundfile", "soxr"},
@@ -49,9 +52,11 @@ OUTSIDE = {
     "trained": {"numpy", "torch"},
     "records": {"mlflow"},
     "packaging": {"mlflow", "numpy", "onnx", "onnxruntime", "onnxscript", "torch"},
+    # What Triton's process has around the backend that it runs.
+    "serving": {"numpy", "onnxruntime", "triton_python_backend_utils"},
     "door": {"hydra", "numpy", "omegaconf"},
 }
-ENGINES = {"cuda", "onnxruntime", "sounddevice", "tensorrt", "tritonclient"}
+ENGINES = {"aiohttp", "cuda", "onnxruntime", "sounddevice", "tensorrt", "tritonclient"}
 ONLY_IN_TRAINING = {"librosa", "matplotlib"}
 # Where MLflow may be used; by the last two inside functions only, since the answers of `infer` need none.
 USES_MLFLOW = {"training", "records", "packaging"}
@@ -59,9 +64,12 @@ USES_MLFLOW = {"training", "records", "packaging"}
 USES_DVC = f"{PACKAGE}.dvc_storage"
 # What the base dependencies do not bring, or what is too slow to load for an answer.
 HEAVY = (
-    "torch torchaudio lightning mlflow dvc librosa matplotlib onnx optuna sqlalchemy tritonclient"
+    "torch torchaudio lightning mlflow dvc librosa matplotlib onnx optuna sqlalchemy tritonclient aiohttp"
 ).split()
-LIGHT_MODULES = ["", ".audio", ".spotter", ".commands", ".describe", ".infer"]
+LIGHT_MODULES = ["", ".audio", ".spotter", ".commands", ".describe", ".infer", ".serve"] + [
+    ".backends.triton",
+    ".backends.triton_async",
+]
 
 
 class Import(NamedTuple):
@@ -193,7 +201,7 @@ def loaded_after(program: str, folder: Path, *arguments: str) -> set[str]:
     result = subprocess.run(
         [sys.executable, "-c", program + report, *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        env=os.environ | {"PYTHONPATH": PYTHONPATH},
         capture_output=True,
         text=True,
         check=True,
@@ -245,6 +253,32 @@ def test_a_file_answers_where_mlflow_cannot_be_imported(
         else:
             message = 'error: mlflow is not installed: pip install "speech-commands-kws[train]"\n'
             assert (done.returncode, done.stdout) == (1, "") and done.stderr.endswith(message)
+
+
+def test_without_the_client_of_triton_one_line_says_what_to_install(tmp_path: Path) -> None:
+    barred = (
+        f"import sys; sys.modules['tritonclient'] = None; from {PACKAGE}.infer import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", barred, "backend=triton", "input=yes.wav"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+    )
+    message = 'error: tritonclient is not installed: pip install "speech-commands-kws[serve]"\n'
+    assert (done.returncode, done.stdout) == (1, "") and done.stderr.endswith(message)
+
+
+def test_an_answer_of_a_server_needs_no_engine_here(tmp_path: Path, burst_wav: Callable) -> None:
+    pytest.importorskip("tritonclient", reason="needs the extra `serve`")
+    burst_wav("yes.wav", "yes")
+    program = f"from {PACKAGE}.infer import main; main()"
+    with stand_in() as server:
+        settings = [f"url={server.url}", "hop_seconds=0.05", "input=yes.wav"]
+        loaded = loaded_after(program, tmp_path, "backend=triton", *settings)
+    heavy = set(HEAVY) - {"tritonclient", "aiohttp"}
+    assert "tritonclient" in loaded and loaded & {*heavy, "onnxruntime"} == set()
 
 
 def test_the_public_class_needs_the_base_dependencies_only(tiny_onnx: Path, tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ MODULE_PREFIX = "speech_commands_kws."
 OTHER_PROGRAMS = set(". source cd cat git mlflow pip poetry pre-commit".split())
 SEPARATORS = "|&;<>"
 MADE_HERE = {"synthetic", "folder", "mixed"}
-NEEDS_A_MICROPHONE = {"record"}
+# They need a microphone, and end when they are told to.
+NOT_TYPED = {"record", "serve"}
 SHORT = "trainer.max_epochs=2"
 LITTLE_SPEECH = (
     "data.source.speakers=20 data.source.takes_per_word=1 data.source.unknown_per_speaker=2"
@@ -96,8 +97,9 @@ def commands_of(line: str) -> list[tuple[str, DictConfig]]:
 def is_for_any_machine(line: str) -> bool:
     """Whether a line runs commands of ours only, on data that is made here."""
     others = [words[0] for words in programs(line) if not command_of(words)]
-    if NEEDS_A_MICROPHONE & {command for command, _ in commands_of(line)}:
-        return False
+    for command, config in commands_of(line):
+        if command in NOT_TYPED or "url" in config.get("backend", {}):
+            return False
     data = {config.get("data", {}).get("name", "synthetic") for _, config in commands_of(line)}
     return bool(data) and data <= MADE_HERE and set(others) <= {"cat"}
 

@@ -1,0 +1,158 @@
+"""What every client of a Triton server shares: which request may be sent, which failure is worth another try.
+
+Legend: B batch, T samples, K keywords.
+"""
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Any
+
+import numpy as np
+
+from speech_commands_kws.artefact import ArtefactInfo
+from speech_commands_kws.errors import KwsError
+
+HTTP = "http"
+GRPC = "grpc"
+DEFAULT_URLS = {HTTP: "127.0.0.1:8000", GRPC: "127.0.0.1:8001"}
+# What Triton says when its queue is full, or a request has waited too long in it; gRPC says the same of a lost
+# connection.
+OVERLOADED = ("503", "StatusCode.UNAVAILABLE")
+NO_SERVER = "failed to connect"  # in the words of gRPC
+TOO_LATE = ("499", "StatusCode.DEADLINE_EXCEEDED")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a client waits, and how often it asks again.
+
+    Attributes:
+        timeout_seconds: for one answer.
+        retries: further tries after a 503 or a lost connection, and after nothing else.
+        wait_seconds: before the first of them; doubled for each further one, and shortened at random by up to a half,
+            so that clients that failed together do not come back together.
+    """
+
+    timeout_seconds: float
+    retries: int
+    wait_seconds: float
+
+    def __post_init__(self) -> None:
+        if not self.timeout_seconds > 0 or not self.wait_seconds >= 0:
+            raise KwsError(
+                "timeout_seconds must be above 0 and wait_seconds 0 or more, "
+                f"got {self.timeout_seconds} and {self.wait_seconds}"
+            )
+        if not isinstance(self.retries, int) or self.retries < 0:
+            raise KwsError(f"retries must be a whole number of 0 or more, got {self.retries!r}")
+
+    def waits(self) -> Iterator[float]:
+        """Seconds to wait before each further try."""
+        for i in range(self.retries):
+            yield self.wait_seconds * 2**i * random.uniform(0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """What a server says about a model.
+
+    Attributes:
+        info: labels, sample rate and clip length, as the exported file has them.
+        max_batch_size: most clips in one request.
+    """
+
+    info: ArtefactInfo
+    max_batch_size: int
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], source: str) -> "ServedModel":
+        """Read Triton's configuration of a model.
+
+        Raises:
+            KwsError: the model is not one of our exports.
+        """
+        parameters = {
+            key: value.get("string_value", "")
+            for key, value in config.get("parameters", {}).items()
+        }
+        return cls(ArtefactInfo.from_metadata(parameters, source), int(config["max_batch_size"]))
+
+    def check(self, waveforms: np.ndarray) -> None:
+        """Refuse what the server would refuse, and what it would answer with nonsense.
+
+        Raises:
+            KwsError: not float32 `(B, T)`, too many clips, no clip, or samples that are not finite.
+        """
+        clip_samples = self.info.clip_samples
+        is_sound = isinstance(waveforms, np.ndarray) and waveforms.dtype == np.float32
+        if not is_sound or waveforms.ndim != 2 or waveforms.shape[1] != clip_samples:
+            came = (
+                f"{waveforms.dtype} {waveforms.shape}"
+                if isinstance(waveforms, np.ndarray)
+                else type(waveforms).__name__
+            )
+            raise KwsError(f"the model takes float32 clips (B, {clip_samples}), got {came}")
+        if not 0 < len(waveforms) <= self.max_batch_size:
+            raise KwsError(
+                f"one request takes 1 to {self.max_batch_size} clips, got {len(waveforms)}: "
+                "send them in several"
+            )
+        if not np.isfinite(waveforms).all():
+            raise KwsError("the sound has samples that are NaN or infinite: nothing was sent")
+
+
+def checked_protocol(protocol: str) -> str:
+    if protocol not in DEFAULT_URLS:
+        raise KwsError(f"protocol must be one of {', '.join(DEFAULT_URLS)}, got {protocol}")
+    return protocol
+
+
+def checked_url(url: str | None, protocol: str) -> str:
+    """`host:port`, of this machine where none is given.
+
+    Raises:
+        KwsError: it is not of this form.
+    """
+    url = DEFAULT_URLS[protocol] if url is None else str(url)
+    host, _, port = url.rpartition(":")
+    if not host or "/" in url or not port.isdecimal():
+        raise KwsError(f"url must be host:port, such as {DEFAULT_URLS[protocol]}, got {url}")
+    return url
+
+
+def is_worth_another_try(error: Exception) -> bool:
+    """Whether one of `failures` is a 503, or a connection that was refused or lost; what has timed out is not."""
+    return not is_late(error) and _status(error) in (None, *OVERLOADED)
+
+
+def is_late(error: Exception) -> bool:
+    return isinstance(error, TimeoutError) or _status(error) in TOO_LATE
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """By what a request fails: an answer that is an error, or a connection that is none."""
+    from tritonclient.utils import InferenceServerException
+
+    return InferenceServerException, OSError, HTTPException
+
+
+def explained(error: Exception, url: str, name: str, patience: Patience) -> KwsError:
+    """A failed request as one line."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if is_late(error):
+        return KwsError(
+            f"no answer from {url} within {patience.timeout_seconds:g} s: ask for more with timeout_seconds="
+        )
+    if _status(error) is None or NO_SERVER in reason:
+        return KwsError(
+            f"no Triton server answers at {url} ({reason}): start one with `kws serve`, or give url=HOST:PORT"
+        )
+    return KwsError(f"the server at {url} did not answer for the model {name}: {reason}")
+
+
+def _status(error: Exception) -> str | None:
+    """The status of an answer of the server; None where there was no answer."""
+    status = getattr(error, "status", None)
+    return status() if callable(status) else None

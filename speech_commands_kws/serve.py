@@ -1,0 +1,97 @@
+"""Serve a model by Triton: `kws serve [model=FILE | repository=FOLDER] [mode=container]`."""
+
+import os
+import shlex
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from speech_commands_kws.artefact import locate_model
+from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.packaging.triton import MODEL_FILES, versions_of
+from speech_commands_kws.serving.container import Container
+
+EMBEDDED, CONTAINER = "embedded", "container"
+MODES = (EMBEDDED, CONTAINER)
+EMBEDDED_FILES = (MODEL_FILES["onnxruntime"],)
+
+
+def run(cfg: DictConfig) -> float:
+    """Serve until Ctrl-C or SIGTERM; return how often the server had to be started again."""
+    if cfg.mode not in MODES:
+        raise KwsError(f"mode must be one of {', '.join(MODES)}, got {cfg.mode}")
+    repository, names = served_models(cfg)
+    if cfg.mode == CONTAINER:
+        return run_container(build(cfg.container), repository, names)
+    server, watch = build(cfg.server), build(cfg.watch)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    say(f"the server's log: {server.log_file}")
+    watch.run(server, repository, names, say)
+    return float(watch.restarted)
+
+
+def served_models(cfg: DictConfig) -> tuple[Path, list[str]]:
+    """The repository, filled where that is asked for, and the names of its models.
+
+    Raises:
+        KwsError: there is no model to serve.
+    """
+    if cfg.repository is None:
+        model = locate_model(cfg.model, cfg.paths.runs, build(cfg.registry))
+        triton = build(cfg.triton)
+        say(f"model: {triton.fill(model, build(cfg.backend)(model).info)}")
+        return Path(triton.repository).expanduser(), [triton.name]
+    if cfg.model is not None:
+        raise KwsError("repository= is served as it is: leave model= out, or repository=")
+    repository = Path(str(cfg.repository)).expanduser()
+    files = EMBEDDED_FILES if cfg.mode == EMBEDDED else tuple(MODEL_FILES.values())
+    there = models_in(repository, files)
+    names = there if cfg.names is None else list(OmegaConf.to_object(cfg.names))
+    if not names or not set(names) <= set(there):
+        raise KwsError(
+            f"expected {', '.join(names) or 'a model'} with {' or '.join(files)} in {repository}, "
+            f"found {', '.join(there) or 'none'}: `kws export triton=repository triton.repository={repository}` "
+            "puts one there"
+        )
+    return repository, names
+
+
+def models_in(repository: Path, files: tuple[str, ...]) -> list[str]:
+    """The names of the models of a repository whose newest version has one of the files."""
+    folders = sorted(repository.iterdir()) if repository.is_dir() else []
+    return [
+        folder.name
+        for folder in folders
+        if (versions := versions_of(folder))
+        and any((folder / str(versions[-1]) / file).is_file() for file in files)
+    ]
+
+
+def run_container(container: Container, repository: Path, names: list[str]) -> float:
+    """Print the command, or become it."""
+    command = container.command(repository, names)
+    if container.action == "print":
+        print(shlex.join(command))
+        return 0.0
+    if shutil.which(command[0]) is None:
+        raise KwsError(f"{command[0]} is not installed: install it, or use mode={EMBEDDED}")
+    os.execvp(command[0], command)
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@hydra.main(config_path=CONFIG_DIR, config_name="serve", execution_whitelist=EXECUTION_WHITELIST)
+def main(cfg: DictConfig) -> float | None:
+    return run_answering(run, cfg)
+
+
+if __name__ == "__main__":
+    main()

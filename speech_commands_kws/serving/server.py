@@ -1,0 +1,177 @@
+"""The embedded Triton server: one process group on this machine's own address, started, reloaded and ended."""
+
+import http.client
+import os
+import secrets
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.output import written_to
+from speech_commands_kws.serving.environment import ServerEnvironment, prepared
+
+# Never another: the python backend of this release has holes that let a caller run code.
+ADDRESS = "127.0.0.1"
+# What a client of a keyword spotter has no business with; it takes a key that only `kws serve` knows.
+RESTRICTED = "model-repository,shared-memory,trace,logging"
+KEY_HEADER = "kws-key"
+KEY_BYTES = 16
+SHARED_MEMORY = Path("/dev/shm")
+LOG_TAIL = 5
+# The server gets SIGTERM when this process ends in whatever way, even killed.
+LEASH = (
+    "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+@dataclass
+class TritonServer:
+    """A `tritonserver` process that serves some models of a repository.
+
+    Attributes:
+        environment: the folder of its environment, which is made where it is not there.
+        http_port, grpc_port, metrics_port: on this machine's own address.
+        log_file: what the server says.
+        log_verbose: 1 also logs every request, those that are refused with the reason.
+        http_threads: requests that HTTP takes at once.
+        exit_seconds: how long it may take to end.
+        reload_seconds: how long loading a new version may take.
+    """
+
+    environment: str
+    http_port: int
+    grpc_port: int
+    metrics_port: int
+    log_file: str
+    log_verbose: int
+    http_threads: int
+    exit_seconds: int
+    reload_seconds: float
+    process: subprocess.Popen | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.key = secrets.token_hex(KEY_BYTES)
+        self.log_start = 0
+        self.memory_prefix = f"kws_{os.getpid()}_{self.http_port}_"
+
+    @property
+    def http_url(self) -> str:
+        return f"{ADDRESS}:{self.http_port}"
+
+    @property
+    def grpc_url(self) -> str:
+        return f"{ADDRESS}:{self.grpc_port}"
+
+    def start(self, repository: Path, names: Sequence[str]) -> None:
+        """Start the process; it is not ready yet.
+
+        Raises:
+            KwsError: a port is taken, or the environment cannot be made.
+        """
+        environment = prepared(self.environment)
+        for port in (self.http_port, self.grpc_port, self.metrics_port):
+            check_port(port)
+        log = Path(self.log_file)
+        with written_to(log):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            stream = log.open("ab")
+        with stream:
+            self.log_start = stream.tell()
+            self.process = subprocess.Popen(
+                [environment.python, "-c", LEASH, *self.command(environment, repository, names)],
+                env=os.environ | environment.variables(os.environ.get("PATH", os.defpath)),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+
+    def command(
+        self, environment: ServerEnvironment, repository: Path, names: Sequence[str]
+    ) -> list[str]:
+        return [
+            str(environment.tritonserver),
+            f"--model-repository={repository.absolute()}",
+            f"--backend-directory={environment.backends}",
+            f"--cache-directory={environment.caches}",
+            *(f"--{kind}-address={ADDRESS}" for kind in ("http", "grpc", "metrics")),
+            f"--http-port={self.http_port}",
+            f"--grpc-port={self.grpc_port}",
+            f"--metrics-port={self.metrics_port}",
+            f"--http-thread-count={self.http_threads}",
+            "--allow-gpu-metrics=false",
+            "--model-control-mode=explicit",
+            *(f"--load-model={name}" for name in names),
+            "--disable-auto-complete-config",
+            f"--http-restricted-api={RESTRICTED}:{KEY_HEADER}={self.key}",
+            f"--grpc-restricted-protocol={RESTRICTED}:{KEY_HEADER}={self.key}",
+            f"--backend-config=python,shm-region-prefix-name={self.memory_prefix}",
+            f"--log-verbose={self.log_verbose}",
+            f"--exit-timeout-secs={self.exit_seconds}",
+        ]
+
+    def has_ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+    def reload(self, name: str) -> str | None:
+        """Load what the repository holds now, while the present version answers on; returns why that failed."""
+        connection = http.client.HTTPConnection(self.http_url, timeout=self.reload_seconds)
+        try:
+            path = f"/v2/repository/models/{name}/load"
+            connection.request("POST", path, headers={KEY_HEADER: self.key})
+            answer = connection.getresponse()
+            content = answer.read().decode(errors="replace")
+            return None if answer.status == http.client.OK else content
+        except (OSError, http.client.HTTPException) as error:
+            return str(error) or type(error).__name__
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """End the server and all that it has started; what it was asked before is answered first."""
+        if self.process is None:
+            return
+        self.process.terminate()  # the server alone: it ends its backends when they have answered
+        try:
+            self.process.wait(self.exit_seconds + 1)
+        except subprocess.TimeoutExpired:
+            pass
+        self.kill()
+
+    def kill(self) -> None:
+        """End the server at once: nothing of it stays, neither processes nor shared memory."""
+        if self.process is None:
+            return
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # all of it has ended
+        self.process.wait()
+        self.process = None
+        for region in SHARED_MEMORY.glob(f"{self.memory_prefix}*"):
+            region.unlink(missing_ok=True)
+
+    def last_words(self) -> str:
+        """What the server said last since its start, in one line, errors first of all."""
+        said = Path(self.log_file).read_bytes()[self.log_start :]
+        lines = said.decode(errors="replace").splitlines()
+        errors = [line for line in lines if line.startswith("E") or "error" in line.lower()]
+        return " | ".join((errors or lines)[-LOG_TAIL:])
+
+
+def check_port(port: int) -> None:
+    """Raises KwsError where a port is taken."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((ADDRESS, port))
+        except (OSError, OverflowError) as error:
+            raise KwsError(
+                f"port {port} of {ADDRESS} cannot be had ({error}): choose others with "
+                "server.http_port=, server.grpc_port= and server.metrics_port="
+            ) from None

@@ -1,0 +1,315 @@
+"""`kws serve`: which models, and, where its environment has been made, the real server under what befalls servers."""
+
+import http.client
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import TINY_LABELS, burst
+from hydra import compose, initialize_config_dir
+
+from speech_commands_kws import KeywordSpotter, serve
+from speech_commands_kws.backends.onnx import OnnxBackend
+from speech_commands_kws.backends.triton import TritonBackend, TritonClient
+from speech_commands_kws.composition import CONFIG_DIR, build
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.serving.environment import ServerEnvironment, is_ready
+from speech_commands_kws.serving.server import SHARED_MEMORY, TritonServer, check_port
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = ROOT / ".tools" / "triton"
+DOCUMENTATION = ROOT / "docs" / "serving.md"
+NO_RETRIES = {"retries": 0, "timeout_seconds": 60.0}
+CLIENTS = 16
+
+
+def configured(folder: Path, *overrides: str):
+    with initialize_config_dir(CONFIG_DIR):
+        return compose("serve", [f"paths.root={folder}", *overrides])
+
+
+# Which models
+
+
+def test_a_model_is_put_into_a_repository_of_its_own(tmp_path: Path, tiny_onnx: Path) -> None:
+    repository, names = serve.served_models(configured(tmp_path, f"model={tiny_onnx}"))
+    assert (repository, names) == (tmp_path / "plots" / "model_repository", ["kws_onnx"])
+    assert (repository / "kws_onnx/1/model.onnx").read_bytes() == tiny_onnx.read_bytes()
+
+
+def test_a_repository_is_served_as_it_is(tmp_path: Path, tiny_onnx: Path) -> None:
+    serve.served_models(configured(tmp_path, f"model={tiny_onnx}"))
+    repository = tmp_path / "plots" / "model_repository"
+    (repository / "kws_trt" / "1").mkdir(parents=True)
+    (repository / "kws_trt/1/model.plan").touch()
+    given = f"repository={repository}"
+    assert serve.served_models(configured(tmp_path, given))[1] == ["kws_onnx"]
+    everything = serve.served_models(configured(tmp_path, given, "mode=container"))[1]
+    assert everything == ["kws_onnx", "kws_trt"]
+    with pytest.raises(KwsError, match="expected kws_trt with model.onnx .*found kws_onnx"):
+        serve.served_models(configured(tmp_path, given, "names=[kws_trt]"))
+    with pytest.raises(KwsError, match="leave model= out"):
+        serve.served_models(configured(tmp_path, given, f"model={tiny_onnx}"))
+
+
+def test_without_a_model_one_line_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(KwsError, match="train and export first"):
+        serve.run(configured(tmp_path))
+    with pytest.raises(KwsError, match="found none: `kws export triton=repository"):
+        serve.run(configured(tmp_path, f"repository={tmp_path}"))
+    with pytest.raises(KwsError, match="mode must be one of embedded, container, got x"):
+        serve.run(configured(tmp_path, "mode=x"))
+
+
+def test_the_containers_command_is_printed(
+    tmp_path: Path, tiny_onnx: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve.run(configured(tmp_path, "mode=container", f"model={tiny_onnx}"))
+    words = shlex.split(capsys.readouterr().out)
+    volume = f"--volume={tmp_path}/plots/model_repository/kws_onnx:/models/kws_onnx:ro"
+    assert words[:2] == ["docker", "run"] and volume in words
+
+
+def test_a_port_that_is_taken_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(KwsError, match=f"port {port} .*server.http_port="):
+            check_port(port)
+    check_port(port)
+
+
+def test_the_server_is_this_machines_alone_and_guards_what_is_not_for_clients(
+    tmp_path: Path,
+) -> None:
+    server: TritonServer = build(configured(tmp_path).server)
+    command = server.command(ServerEnvironment(tmp_path), tmp_path, ["kws_onnx"])
+    for kind in ("http", "grpc", "metrics"):
+        assert f"--{kind}-address=127.0.0.1" in command
+    guarded = f"model-repository,shared-memory,trace,logging:kws-key={server.key}"
+    assert f"--http-restricted-api={guarded}" in command
+    assert f"--grpc-restricted-protocol={guarded}" in command
+    assert "--load-model=kws_onnx" in command and len(server.key) == 32
+
+
+# The real server
+
+
+def free_ports() -> list[str]:
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    numbers = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    kinds = ("http", "grpc", "metrics")
+    return [f"server.{kind}_port={number}" for kind, number in zip(kinds, numbers)]
+
+
+@pytest.fixture
+def needs_the_server() -> None:
+    if not is_ready(ServerEnvironment(ENVIRONMENT)):
+        pytest.skip(f"{ENVIRONMENT} has not been made: `make triton` makes it, in a minute")
+    pytest.importorskip("tritonclient", reason="needs the extra `serve`")
+
+
+@pytest.fixture
+def server(needs_the_server, tmp_path: Path, tiny_onnx: Path) -> Iterator[TritonServer]:
+    """Serves `kws_onnx` and `short_queue`, which takes one clip at a time and lets few wait."""
+    settings = [f"server.environment={ENVIRONMENT}", "server.log_verbose=1"]
+    cfg = configured(tmp_path, *settings, *free_ports())
+    model, info = build(cfg.triton), OnnxBackend(tiny_onnx).info
+    model.fill(tiny_onnx, info)
+    replace(model, name="short_queue", queue_size=2, max_batch_size=1).fill(tiny_onnx, info)
+    server, watch = build(cfg.server), build(cfg.watch)
+    try:
+        watch.begin(server, Path(model.repository), ["kws_onnx", "short_queue"])
+        yield server
+    finally:
+        server.stop()
+
+
+def post(url: str, name: str, body: bytes) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(url, timeout=30)
+    connection.request("POST", f"/v2/models/{name}/infer", body)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def body(name: str = "waveform", samples: int = 16_000, datatype: str = "FP32") -> bytes:
+    tensor = {"name": name, "shape": [1, samples], "datatype": datatype, "data": [0] * samples}
+    return json.dumps({"inputs": [tensor]}).encode()
+
+
+def of_many(url: str, name: str, requests: int, stop: threading.Event | None = None, **patience):
+    """What CLIENTS threads get: how often an answer, a 503, or whatever else went wrong."""
+
+    def ask(_: int) -> Counter:
+        counts: Counter = Counter()
+        with TritonClient(url, name, **patience) as client:
+            while counts.total() < requests and not (stop and stop.is_set()):
+                try:
+                    probabilities, _ = client.infer(clip)
+                    counts[TINY_LABELS[probabilities.argmax()]] += 1
+                except KwsError as error:
+                    counts["503" if "[503]" in str(error) else str(error)] += 1
+        return counts
+
+    clip = burst("yes")[None]
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        return sum(pool.map(ask, range(CLIENTS)), Counter())
+
+
+@pytest.mark.integration
+def test_the_server_answers_like_the_model_and_survives_what_comes(
+    server: TritonServer, tiny_onnx: Path, tmp_path: Path, burst_wav: Callable[..., Path]
+) -> None:
+    noise = np.random.default_rng(0).uniform(-1, 1, (70, 16_000)).astype(np.float32)
+    expected = OnnxBackend(tiny_onnx)(noise)
+    for protocol, url in (("http", server.http_url), ("grpc", server.grpc_url)):
+        backend = TritonBackend("kws_onnx", url=url, protocol=protocol)  # 70: more than one batch
+        assert backend.info == OnnxBackend(tiny_onnx).info
+        for values, wanted in zip(backend(noise), expected, strict=True):
+            np.testing.assert_allclose(values, wanted, atol=1e-6)
+        spotter = KeywordSpotter("kws_onnx", backend=lambda _: backend)
+        assert spotter(burst_wav("no.flac", "no", 44_100))[0].label == "no"
+        assert backend.client.is_healthy()
+    refused = {
+        "wrong length": post(server.http_url, "kws_onnx", body(samples=99)),
+        "wrong name": post(server.http_url, "kws_onnx", body(name="audio")),
+        "wrong type": post(server.http_url, "kws_onnx", body(datatype="INT64")),
+        "no such model": post(server.http_url, "other", body()),
+    }
+    assert {reason: status // 100 for reason, (status, _) in refused.items()} == dict.fromkeys(
+        refused, 4
+    )
+    # This release answers what is no JSON with 500.
+    assert post(server.http_url, "kws_onnx", b"garbage")[0] in (400, 500)
+    log = Path(server.log_file).read_text()
+    for reason in ("unexpected shape for input", "failed to parse the request JSON", "INT64"):
+        assert re.search(f"Infer failed: .*{reason}", log)
+    load = http.client.HTTPConnection(server.http_url, timeout=30)
+    load.request("POST", "/v2/repository/models/kws_onnx/unload")
+    assert load.getresponse().status == 403
+    assert post(server.http_url, "kws_onnx", body())[0] == 200
+
+    burst("no").astype("<f4").tofile(tmp_path / "clip.f32")
+    best = json.loads(said_by(["bash"], "bash", server.http_url, tmp_path))["outputs"][0]["data"][0]
+    assert best.endswith(":3:no")
+    if shutil.which("node"):
+        program = ["node", "--input-type=module"]
+        assert said_by(program, "javascript", server.http_url, tmp_path).startswith("no ")
+
+
+def said_by(program: list[str], language: str, url: str, folder: Path) -> str:
+    """The output of the example of docs/serving.md in a language, against a server of our own."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", DOCUMENTATION.read_text(), re.M | re.S)
+    example = next(block for block in blocks if "/v2/models" in block)
+    return subprocess.run(
+        program,
+        input=example.replace("127.0.0.1:8000", url),
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+
+
+@pytest.mark.integration
+def test_overload_is_answered_503_and_a_new_version_comes_without_a_failure(
+    server: TritonServer, tmp_path: Path, tiny_onnx: Path
+) -> None:
+    assert of_many(server.http_url, "kws_onnx", 20, **NO_RETRIES) == {"yes": 20 * CLIENTS}
+    hurried = of_many(server.http_url, "short_queue", 20, **NO_RETRIES)
+    assert set(hurried) == {"yes", "503"}
+    patient = of_many(server.http_url, "short_queue", 5, retries=12, timeout_seconds=30)
+    assert patient == {"yes": 5 * CLIENTS}
+
+    changed = onnx.load(tiny_onnx)
+    changed.doc_string = "second version"
+    onnx.save(changed, tmp_path / "second.onnx")
+    model = build(configured(tmp_path).triton)
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        url = server.http_url
+        counts = pool.submit(of_many, url, "kws_onnx", 10_000, stop=stop, **NO_RETRIES)
+        time.sleep(0.5)
+        model.fill(tmp_path / "second.onnx", OnnxBackend(tiny_onnx).info)
+        assert server.reload("kws_onnx") is None
+        time.sleep(0.5)
+        stop.set()
+        assert set(counts.result()) == {"yes"}
+    connection = http.client.HTTPConnection(server.http_url)
+    connection.request("GET", "/v2/models/kws_onnx")
+    assert json.loads(connection.getresponse().read())["versions"] == ["2"]
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come in time"
+        time.sleep(0.1)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below one, the outer first."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if parent == pid:
+            found += [int(stat.parent.name), *descendants(int(stat.parent.name))]
+    return found
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_the_command_brings_a_dead_backend_back_and_leaves_nothing_behind(
+    needs_the_server, tmp_path: Path, tiny_onnx: Path, end: signal.Signals
+) -> None:
+    ports = free_ports()
+    command = [sys.executable, "-m", "speech_commands_kws.serve", f"model={tiny_onnx}"]
+    settings = [f"server.environment={ENVIRONMENT}", "watch.every_seconds=0.5", "watch.faults=1"]
+    said = tmp_path / "said.txt"
+    with said.open("w") as stream:
+        process = subprocess.Popen(
+            [*command, *settings, *ports],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stderr=stream,
+        )
+    try:
+        wait_until(lambda: "serving" in said.read_text() or process.poll() is not None)
+        regions = list(SHARED_MEMORY.glob(f"kws_{process.pid}_*"))
+        assert process.poll() is None and regions
+        if end == signal.SIGINT:
+            os.kill(descendants(process.pid)[1], signal.SIGKILL)
+            wait_until(lambda: "answers again" in said.read_text())
+            assert "is not healthy" in said.read_text()
+            http_port = ports[0].partition("=")[2]
+            assert post(f"127.0.0.1:{http_port}", "kws_onnx", body())[0] == 200
+        children = descendants(process.pid)
+        assert len(children) >= 3
+        process.send_signal(end)
+        assert process.wait(30) == (0 if end == signal.SIGINT else -signal.SIGKILL)
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+    finally:
+        process.kill()
+    assert list(SHARED_MEMORY.glob(f"kws_{process.pid}_*")) == []
+    for port in ports:
+        check_port(int(port.partition("=")[2]))

@@ -1,0 +1,92 @@
+"""A web server that answers like Triton, in the way that a test prescribes."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import numpy as np
+
+from speech_commands_kws.artefact import ArtefactInfo
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+LABELS = ("yes", "no", "_unknown_")
+INFO = ArtefactInfo(LABELS, 8000, 400, {}, {})
+ANSWER, SLOW, LOST = 200, 0, -1
+
+
+class StandIn:
+    """Attributes: `script`, the next answers to inferences (a status, SLOW or LOST), then ANSWER; `asked`, how many."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"127.0.0.1:{port}"
+        self.script: list[int] = []
+        self.asked = 0
+        self.probabilities = np.array([[0.5, 0.25, 0.25]], np.float32)
+
+
+@contextmanager
+def stand_in() -> Iterator[StandIn]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            parameters = {key: {"string_value": value} for key, value in INFO.to_metadata().items()}
+            tensor = {"name": "waveform", "shape": [-1, INFO.clip_samples]}
+            self.reply(200, {"max_batch_size": 4, "parameters": parameters, "inputs": [tensor]})
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            state.asked += 1
+            status = state.script.pop(0) if state.script else ANSWER
+            if status == LOST:
+                self.close_connection = True
+                return
+            if status == SLOW:
+                time.sleep(1)
+            elif status != ANSWER:
+                self.reply(status, {"error": "as the test prescribes"})
+                return
+            self.answer()
+
+        def answer(self) -> None:
+            content = state.probabilities.tobytes()
+            outputs = [
+                {
+                    "name": name,
+                    "datatype": "FP32",
+                    "shape": list(state.probabilities.shape),
+                    "parameters": {"binary_data_size": len(content)},
+                }
+                for name in ("probabilities", "logits")
+            ]
+            header = json.dumps({"model_name": "kws_onnx", "outputs": outputs}).encode()
+            self.send(200, header + 2 * content, {HEADER_LENGTH: str(len(header))})
+
+        def reply(self, status: int, content: dict) -> None:
+            self.send(status, json.dumps(content).encode(), {})
+
+        def send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: object) -> None:
+            """A client that has gone is part of some tests."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    state = StandIn(server.server_address[1])
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield state
+    server.shutdown()
+    server.server_close()

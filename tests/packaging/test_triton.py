@@ -19,9 +19,9 @@ RELEASED = Path(__file__).resolve().parents[2] / "model_repository"
 PARAMETER = re.compile(r'\{ key: "(\w+)" value: \{ string_value: ("(?:[^"\\]|\\.)*") \} \}')
 
 
-def configured(repository: Path, *overrides: str) -> TritonModel:
+def configured(repository: Path, *overrides: str, option: str = "repository") -> TritonModel:
     """The model as `triton=repository` has it."""
-    settings = ["triton=repository", f"triton.repository={repository}", *overrides]
+    settings = [f"triton={option}", f"triton.repository={repository}", *overrides]
     with initialize_config_dir(CONFIG_DIR):
         return build(compose("export", ["paths.root=.", *settings]).triton)
 
@@ -82,10 +82,13 @@ def test_a_new_file_is_a_new_version_and_the_same_one_is_not(
 
 
 def test_tensorrt_is_another_file_and_has_no_threads_of_onnxruntime(tmp_path: Path, info) -> None:
-    model = configured(tmp_path / "r", "triton.backend=tensorrt", "triton.name=kws_trt")
+    model = configured(tmp_path / "r", "tensorrt.max_batch=16", option="tensorrt")
     (tmp_path / "plan").write_bytes(b"plan")
     assert model.fill(tmp_path / "plan", info).name == "model.plan"
-    assert "intra_op_thread_count" not in model.config_text(info)
+    config = model.config_text(info)
+    assert "intra_op_thread_count" not in config
+    for setting in ('backend: "tensorrt"', "KIND_GPU count: 1", "max_batch_size: 16"):
+        assert setting in config
 
 
 @pytest.mark.parametrize("label", ["two\nlines", " spaces ", "", "bell\a"])

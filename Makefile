@@ -10,12 +10,12 @@
 #   make data-remote  a place for DVC to push to: a folder (REMOTE=/path), or gdrive://<folder> with KEY=<key>.json
 #   make clean        remove both environments (data/ and plots/ stay)
 #
-# Another interpreter: make setup PYTHON=/path/to/python3.12      More extras: make setup EXTRAS="train synthetic serve"
+# Another interpreter: make setup PYTHON=/path/to/python3.12      More extras: make setup EXTRAS="train synthetic"
 
 POETRY_VERSION := 2.5.1
 MIRROR_PLUGIN_VERSION := 0.6.5
 NODE_VERSION := 24.19.0
-EXTRAS := train synthetic launchers data gdrive record
+EXTRAS := train synthetic serve launchers data gdrive record
 
 VENV := .venv
 POETRY := .tools/poetry/bin
@@ -52,7 +52,7 @@ PYTEST := $(ACTIVATE) OMP_NUM_THREADS=1 python -m pytest --numprocesses logical 
 test: lint
 	$(PYTEST) -m "not integration"
 
-test-all: lint
+test-all: lint triton
 	$(PYTEST)
 
 serve: setup

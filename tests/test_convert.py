@@ -160,11 +160,11 @@ def test_a_container_sees_two_folders_and_no_network(machine: Machine, tmp_path:
     assert words[:2] == ["docker", "run"] and words[words.index("--network") + 1] == "none"
     assert words[words.index("--user") + 1] == f"{os.getuid()}:{os.getgid()}"
     assert f"type=bind,source={machine.model},target=/model.onnx,readonly" in words
-    assert f"type=bind,source={tmp_path}/out,target=/work" in words
+    assert f"type=bind,source={tmp_path}/out,target=/plan" in words
     program = words[words.index("--entrypoint") + 1]
     assert program == "/usr/src/tensorrt/bin/trtexec" and words[words.index(image) + 1 :][:2] == [
         "--onnx=/model.onnx",
-        "--saveEngine=/work/m.plan",
+        "--saveEngine=/plan/m.plan",
     ]
     # The version is asked of the container too.
     told = machine.convert("--check", "--image", image, machine.model)

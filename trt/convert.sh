@@ -108,7 +108,7 @@ find_trtexec() {
     if [[ -n $image ]]; then
         trtexec=(docker run --rm --gpus all --network none --user "$(id -u):$(id -g)"
             --mount "type=bind,source=$(realpath -- "$model"),target=/model.onnx,readonly"
-            --mount "type=bind,source=$(realpath -m -- "$work"),target=/work"
+            --mount "type=bind,source=$(realpath -m -- "$work"),target=/plan"
             --entrypoint "$TRTEXEC_HOME" "$image")
     else
         trtexec=("$(command -v trtexec || echo "$TRTEXEC_HOME")")
@@ -118,7 +118,7 @@ find_trtexec() {
 # Everything is written to the folder $work and renamed at the end. TF32 would round the front-end to 10 bits.
 build_arguments() {
     local from=$model to=$work
-    [[ -z $image ]] || from=/model.onnx to=/work
+    [[ -z $image ]] || from=/model.onnx to=/plan
     arguments=("--onnx=$from" "--saveEngine=$to/$plan" --stronglyTyped --noTF32
         "--minShapes=waveform:${min_batch}x$samples"
         "--optShapes=waveform:${opt_batch}x$samples"

@@ -1,6 +1,7 @@
 """Log-mel front-end, part of the model: the one definition of the signal path from waveform to features.
 
-Legend: B batch, T samples, F frames, H hops, W window samples, N DFT bins kept, M mel bins.
+Legend: B batch, T samples, F frames, W window samples, M mel bins; the DFT of length R L is made of R short ones of
+length L, whose input is Q = W / R samples each.
 """
 
 import math
@@ -12,15 +13,16 @@ from torchaudio.functional import melscale_fbanks
 
 MILLISECONDS = 1000
 CLIPS_IN_CACHE = 4
+SHORT_DFTS = 16  # R, or what of it divides the frames
 
 
 class LogMel(nn.Module):
     """Waveform to log-mel energies with real matrix products only, so that it exports to any engine.
 
     Equals `log(torchaudio.transforms.MelSpectrogram(center=True, power=2) + log_floor)` with a periodic Hann window,
-    HTK mel scale and no filter normalisation. The DFT is folded about the centre of the window: the sum of the two
-    halves meets the cosine matrix, their difference the sine matrix, which halves the work (the phase that this
-    removes does not matter to the power). Bins that no mel filter looks at are left out.
+    HTK mel scale and no filter normalisation. The DFT takes two matrix products (Cooley and Tukey 1965): short DFTs of
+    every R-th sample, then, for each of their bins, a product that turns and adds them. Bins that no mel filter looks
+    at, and those that mirror others, are left out.
 
     Args:
         sample_rate: samples per second (Hz).
@@ -61,17 +63,19 @@ class LogMel(nn.Module):
         self.log_floor = log_floor
         # Frames are built from pieces of this many samples: no gather, only reshapes and slices.
         self.piece_samples = math.gcd(self.window_samples, self.hop_samples)
+        self.n_short = math.gcd(SHORT_DFTS, self.piece_samples, n_fft)
 
         mel_bank = melscale_fbanks(
             n_fft // 2 + 1, f_min, f_max, n_mels, sample_rate
         )  # (n_fft / 2 + 1, M)
-        kept_bins = mel_bank.sum(dim=1).nonzero().squeeze(1)
-        cosines, sines = folded_dft(self.window_samples, n_fft, kept_bins)
-        self.register_buffer("cosines", cosines, persistent=False)  # (W / 2, N)
-        self.register_buffer("sines", sines, persistent=False)  # (W / 2, N)
-        self.register_buffer("mel_bank", mel_bank[kept_bins], persistent=False)  # (N, M)
-        self.register_buffer("full_bank", mel_bank, persistent=False)
         window = torch.hann_window(self.window_samples, periodic=True)
+        short_dft, long_dft, mel_weights = two_stage_dft(
+            self.window_samples, n_fft, self.n_short, mel_bank
+        )
+        self.register_buffer("short_dft", short_dft, persistent=False)  # (2 (L / 2 + 1), Q)
+        self.register_buffer("long_dft", long_dft, persistent=False)  # (L / 2 + 1, 2 G, 2 R)
+        self.register_buffer("mel_weights", mel_weights, persistent=False)  # (M, (L / 2 + 1) 2 G)
+        self.register_buffer("full_bank", mel_bank, persistent=False)
         self.register_buffer("window", window, persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -98,42 +102,75 @@ class LogMel(nn.Module):
         return torch.cat(parts).transpose(1, 2).unsqueeze(1)
 
     def log_mel(self, frames: Tensor) -> Tensor:
-        """(B, F, W) frames to (B, 1, M, F) log-mel."""
-        half = self.window_samples // 2
-        later = frames[..., half:]  # samples 0 .. W/2 - 1 counted from the centre
-        earlier = frames[..., 1 : half + 1].flip(-1)  # samples 0 .. -(W/2 - 1)
-        real = (later + earlier) @ self.cosines
-        imaginary = (later - earlier) @ self.sines
-        mel = (real.square() + imaginary.square()) @ self.mel_bank
-        return torch.log(mel + self.log_floor).transpose(1, 2).unsqueeze(1)
+        """(B, W, F) frames to (B, 1, M, F) log-mel."""
+        n_frames = frames.shape[-1]
+        short_bins = len(self.long_dft)
+        windowed = frames * self.window[:, None]
+        # Row q R + r is sample q of the r-th short DFT: all of them are one product.
+        short = self.short_dft @ windowed.reshape(
+            -1, self.short_dft.shape[1], self.n_short * n_frames
+        )
+        long = self.long_dft @ short.reshape(-1, short_bins, 2 * self.n_short, n_frames)
+        # Squares of real and imaginary parts, side by side, meet each mel weight twice.
+        power = long.square().reshape(-1, self.mel_weights.shape[1], n_frames)
+        return torch.log(self.mel_weights @ power + self.log_floor).unsqueeze(1)
 
     def multiply_adds(self, n_frames: int) -> int:
         """Multiply-adds of the matrix products for a number of frames."""
-        return n_frames * (self.cosines.numel() + self.sines.numel() + self.mel_bank.numel())
+        short = self.short_dft.numel() * self.n_short
+        return n_frames * (short + self.long_dft.numel() + self.mel_weights.numel())
 
     def frame(self, waveform: Tensor) -> Tensor:
-        """(B, T) waveform to (B, F, W) frames centred on multiples of the hop, edges reflected."""
+        """(B, T) waveform to (B, W, F) frames, in columns, centred on multiples of the hop, edges reflected."""
         n_frames = waveform.shape[-1] // self.hop_samples + 1
         half = self.window_samples // 2
         padded = functional.pad(waveform, (half, half), mode="reflect")
         step = self.hop_samples // self.piece_samples
         n_pieces = self.window_samples // self.piece_samples
         used = (step * (n_frames - 1) + n_pieces) * self.piece_samples
-        pieces = padded[:, :used].reshape(waveform.shape[0], -1, self.piece_samples)
+        pieces = padded[:, :used].reshape(waveform.shape[0], -1, self.piece_samples).transpose(1, 2)
         last = step * (n_frames - 1) + 1
-        return torch.cat([pieces[:, i : i + last : step] for i in range(n_pieces)], dim=-1)
+        return torch.cat([pieces[..., i : i + last : step] for i in range(n_pieces)], dim=1)
 
 
-def folded_dft(window_samples: int, n_fft: int, bins: Tensor) -> tuple[Tensor, Tensor]:
-    """Windowed cosine and sine matrices, each (window_samples / 2, len(bins)), for offsets 0 .. W/2 - 1.
+def two_stage_dft(
+    window_samples: int, n_fft: int, n_short: int, mel_bank: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Matrices from a frame to the bins that a mel bank (n_fft / 2 + 1, M) looks at, and to its energies.
 
-    The sample at offset 0 stands in both halves of the sum, so its weight is halved. A periodic Hann window is zero at
-    the one sample (offset -W/2) that has no partner.
+    With sample n = q R + r and W(N) = exp(-2 pi i / N), bin k of a DFT of length N = R L is the sum over r of
+    W(N)^(r k) Y[r, k mod L], where Y[r] is the DFT of length L of the samples r, R + r, 2 R + r ... of a real frame, so
+    that Y[r, L - l] is the conjugate of Y[r, l]. Bin k has the power of bin N - k, so l up to L / 2 is enough: each l
+    gives a group of at most G bins, and shorter groups are filled up with zeros.
+
+    Returns:
+        short: (2 (L / 2 + 1), Q), real and imaginary part by turns.
+        long: (L / 2 + 1, 2 G, 2 R), for each l real and imaginary part of its bins from those of Y[:, l].
+        mel: (M, (L / 2 + 1) 2 G), the weight of each of these squares.
     """
-    half = window_samples // 2
-    offsets = torch.arange(half, dtype=torch.float64)
-    window = torch.hann_window(window_samples, periodic=True, dtype=torch.float64)[half:].clone()
-    window[0] /= 2
-    angles = 2 * math.pi / n_fft * offsets[:, None] * bins[None, :].double()
-    weights = window[:, None]
-    return (weights * angles.cos()).float(), (weights * angles.sin()).float()
+    short_length = n_fft // n_short
+    groups: list[list[tuple[int, Tensor]]] = [[] for _ in range(short_length // 2 + 1)]
+    for k, weights in enumerate(mel_bank):
+        residue = k % short_length
+        is_mirrored = residue >= len(groups)
+        if weights.any():
+            group = groups[short_length - residue if is_mirrored else residue]
+            group.append((n_fft - k if is_mirrored else k, weights))
+    long = torch.zeros(len(groups), max(map(len, groups)), 2, 2, n_short)
+    mel = torch.zeros(*long.shape[:-2], mel_bank.shape[1])
+    for i, group in enumerate(groups):
+        for j, (k, weights) in enumerate(group):
+            real, imaginary = rotations(torch.tensor([k]), n_short, n_fft)[0]
+            long[i, j] = torch.stack(
+                [torch.stack([real, -imaginary]), torch.stack([imaginary, real])]
+            )
+            mel[i, j] = weights
+    bins = torch.arange(len(groups))
+    short = rotations(bins, window_samples // n_short, short_length)
+    return short.flatten(0, 1), long.flatten(1, 2).flatten(2), mel.flatten(0, 2).T.contiguous()
+
+
+def rotations(bins: Tensor, samples: int, length: int) -> Tensor:
+    """Real and imaginary part of exp(-2 pi i bin sample / length), (bins, 2, samples)."""
+    angles = -2 * math.pi / length * bins[:, None].double() * torch.arange(samples)
+    return torch.stack([angles.cos(), angles.sin()], dim=1).float()

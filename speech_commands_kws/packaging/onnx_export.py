@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from speech_commands_kws.artefact import INPUT, LOGITS, PROBABILITIES, ArtefactInfo
 from speech_commands_kws.backends.onnx import OnnxBackend
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.packaging.inference_graph import inference_graph
 from speech_commands_kws.spotter_module import SpotterModule
 
 EXAMPLE_BATCH = 2  # of 1 the exporter would take the batch for a constant
@@ -22,7 +23,7 @@ EXAMPLE_BATCH = 2  # of 1 the exporter would take the batch for a constant
 class SpotterGraph(nn.Module):
     """What the file computes. Shape: (B, T) to probabilities (B, K) and logits (B, K)."""
 
-    def __init__(self, spotter: SpotterModule):
+    def __init__(self, spotter: nn.Module):
         super().__init__()
         self.spotter = spotter
 
@@ -35,7 +36,7 @@ def write_onnx(spotter: SpotterModule, info: ArtefactInfo, opset: int, path: Pat
     """Write the module, in evaluation mode, with a batch of any size and the metadata that running it needs."""
     batch = torch.export.Dim.DYNAMIC
     program = torch.onnx.export(
-        SpotterGraph(spotter).eval(),
+        SpotterGraph(inference_graph(spotter)).eval(),
         (torch.zeros(EXAMPLE_BATCH, info.clip_samples),),
         input_names=[INPUT],
         output_names=[PROBABILITIES, LOGITS],

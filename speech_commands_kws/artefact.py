@@ -6,7 +6,7 @@ signal path.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ class ArtefactInfo:
         sample_rate: of the waveform it takes, Hz.
         clip_samples: length of that waveform.
         frontend: parameters of the signal path inside the model.
-        training: facts about how it was made: run, data fingerprint, commit, accuracy, size.
+        training: facts about how it was made: run, data fingerprint, commit, accuracy, size, precision.
+        detection: how to decide with it: step between windows, and the probability from which on a keyword counts,
+            with the rates of false alarms and of keywords found that it was measured to have.
     """
 
     labels: tuple[str, ...]
@@ -37,6 +39,7 @@ class ArtefactInfo:
     clip_samples: int
     frontend: dict[str, Any]
     training: dict[str, Any]
+    detection: dict[str, Any] = field(default_factory=dict)
 
     def to_metadata(self) -> dict[str, str]:
         """One JSON text a field, the form that ONNX metadata takes."""
@@ -50,7 +53,9 @@ class ArtefactInfo:
             KwsError: `source` carries no such metadata, so that it is not one of our exports, or it
                 is malformed.
         """
-        missing = [field.name for field in fields(cls) if field.name not in metadata]
+        present = [entry.name for entry in fields(cls) if entry.name in metadata]
+        required = [entry.name for entry in fields(cls) if entry.default_factory is MISSING]
+        missing = [name for name in required if name not in present]
         if missing:
             raise KwsError(
                 f"{source} is not a keyword spotter exported by this program (no "
@@ -58,7 +63,7 @@ class ArtefactInfo:
                 ": export one first"
             )
         try:
-            values = {field.name: json.loads(metadata[field.name]) for field in fields(cls)}
+            values = {name: json.loads(metadata[name]) for name in present}
         except json.JSONDecodeError as error:
             raise KwsError(f"{source} has malformed metadata ({error}): export it again") from None
         _check(values, source)
@@ -112,9 +117,10 @@ def _check(values: Mapping[str, Any], source: str | Path) -> None:
         "clip_samples": _is_positive_integer,
         "frontend": _is_mapping,
         "training": _is_mapping,
+        "detection": _is_mapping,
     }
     for key, is_valid in expectations.items():
-        if not is_valid(values[key]):
+        if key in values and not is_valid(values[key]):
             raise KwsError(
                 f"{source} has malformed metadata, {key}={values[key]!r}: export it again"
             )

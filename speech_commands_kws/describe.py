@@ -18,21 +18,26 @@ from speech_commands_kws.artefact import ArtefactInfo, locate_model
 from speech_commands_kws.audio import display_name
 from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_answering
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.onnx_operators import operator_counts
+
+# Of the network, and of the front-end, for one clip.
+SIZES = ("parameters", "multiply_adds", "frontend_multiply_adds")
 
 
 def describe(model: Path, info: ArtefactInfo) -> dict[str, Any]:
     """The facts about a model file, in the order in which they are shown."""
     content = model.read_bytes()
     facts = asdict(info)
-    frontend, training = facts.pop("frontend"), facts.pop("training")
+    nested = {name: facts.pop(name) for name in ("frontend", "detection", "training")}
     return {
         "file": str(model),
         "bytes": len(content),
         "sha256": sha256(content).hexdigest(),
+        **{name: info.training[name] for name in SIZES if name in info.training},
+        "operators": operator_counts(content),
         **facts,
         "clip_seconds": info.clip_samples / info.sample_rate,
-        "frontend": frontend,
-        "training": training,
+        **nested,
     }
 
 

@@ -1,4 +1,4 @@
-"""Export a trained spotter to ONNX, and register it on request: `kws export [run=latest|FOLDER] [register=true]`.
+"""Export a trained spotter to ONNX: `kws export [run=latest|FOLDER] [quantize=int8|fp16] [register=true]`.
 
 `backend=tensorrt` builds a TensorRT plan of an exported ONNX file.
 """
@@ -15,19 +15,15 @@ from speech_commands_kws.artefact import ArtefactInfo
 from speech_commands_kws.backends.onnx import OnnxBackend
 from speech_commands_kws.backends.tensorrt import TensorRTBackend
 from speech_commands_kws.checkpoint import load_spotter, read_checkpoint
+from speech_commands_kws.complexity import complexity
 from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
+from speech_commands_kws.delivery import deliver, deliver_variant, write_card
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.output import replacing
 from speech_commands_kws.packaging import registry
-from speech_commands_kws.packaging.latency import median_latency_ms
-from speech_commands_kws.packaging.onnx_export import check_parity, trial_waveforms, write_onnx
 from speech_commands_kws.plan_export import export_plan
-from speech_commands_kws.registration import (
-    register,
-    required_record,
-    spread_clips,
-    validation_split,
-)
+from speech_commands_kws.registration import register, required_record, validation_split
+from speech_commands_kws.spotter_module import SpotterModule
 
 LOG = logging.getLogger(__name__)
 
@@ -46,44 +42,39 @@ def run(cfg: DictConfig) -> float:
         raise KwsError("an export is for backend=onnx or backend=tensorrt: choose one of them")
     folder, checkpoint = find_checkpoint(cfg)
     record = required_record(folder) if cfg.register else None
-    spotter, facts = load_spotter(checkpoint)
-    info = ArtefactInfo(
-        labels=tuple(facts.pop("labels")),
-        sample_rate=facts.pop("sample_rate"),
-        clip_samples=facts.pop("clip_samples"),
-        frontend=facts.pop("frontend"),
-        training=facts | {"run": tracking.run_name(folder), "checkpoint": checkpoint.name},
-    )
-    output = Path(cfg.output) if cfg.output else folder / runs.MODEL_FILE
+    variant = build(cfg.quantize) if cfg.quantize else None
+    spotter, info = load_trained(folder, checkpoint)
     saved = OmegaConf.load(folder / runs.CONFIG_FILE)
     split = validation_split(saved, info)
-    clips = spread_clips(split, cfg.parity.clips)
-    with replacing(output) as partial:
-        write_onnx(spotter, info, cfg.opset, partial)
-        difference = check_parity(
-            spotter,
-            partial,
-            trial_waveforms(clips, cfg.seed),
-            cfg.parity.batch_sizes,
-            cfg.parity.tolerance,
-        )
+    model = deliver(cfg, spotter, info, split, Path(cfg.output or folder / runs.MODEL_FILE))
+    files = [model.path]
+    if variant:
+        files.append(deliver_variant(cfg, variant, model, split, saved))
+    files.append(write_card(cfg, model, split))
     figures = {
-        registry.PARITY: difference,
-        registry.LATENCY: median_latency_ms(OnnxBackend(output), clips[:1], **cfg.latency),
-        registry.SIZE: output.stat().st_size,
+        registry.PARITY: model.difference,
+        registry.LATENCY: model.latency_ms,
+        registry.SIZE: model.path.stat().st_size,
     }
-    LOG.info(
-        "%s: %d bytes, differs from torch by at most %.1e, takes %.2f ms a clip on one thread",
-        *(output, figures[registry.SIZE], difference, figures[registry.LATENCY]),
-    )
     if cfg.triton is not None:
-        LOG.info("%s: in the model repository", build(cfg.triton).fill(output, info))
-    tracking.log_to_run(folder, [output], "model", {} if record else figures)
+        fill_repository(build(cfg.triton), files)
+    tracking.log_to_run(folder, files, "model", {} if record else figures)
     if record:
         step = read_checkpoint(checkpoint)["global_step"]
-        export = registry.Export(output, info, record.run_id, step, clips[:1], figures)
+        example = model.clips[:1]
+        export = registry.Export(model.path, model.info, record.run_id, step, example, figures)
         register(cfg, record.tracking_uri, export, split, saved)
-    return difference
+    return model.difference
+
+
+def load_trained(folder: Path, checkpoint: Path) -> tuple[SpotterModule, ArtefactInfo]:
+    """The trained module, and what a model file says about it."""
+    spotter, facts = load_spotter(checkpoint)
+    signal = {key: facts.pop(key) for key in ("labels", "sample_rate", "clip_samples", "frontend")}
+    facts |= complexity(spotter, signal["clip_samples"])
+    facts |= {"run": tracking.run_name(folder), "checkpoint": checkpoint.name}
+    signal["labels"] = tuple(signal["labels"])
+    return spotter, ArtefactInfo(**signal, training=facts)
 
 
 def copy_registered(cfg: DictConfig) -> float:

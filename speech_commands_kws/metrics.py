@@ -113,3 +113,36 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Quotient in float64, NaN where the denominator is zero."""
     nothing = np.full(np.shape(denominator), np.nan)
     return np.divide(numerator, denominator, out=nothing, where=np.asarray(denominator) > 0)
+
+
+class OperatingPoint(NamedTuple):
+    """From which probability on a keyword counts, and the shares of clips that follow."""
+
+    threshold: float
+    false_alarm_rate: float
+    recall: float
+
+
+def operating_point(
+    probabilities: np.ndarray, targets: np.ndarray, keywords: np.ndarray, false_alarm_rate: float
+) -> OperatingPoint | None:
+    """The lowest threshold at which at most a share of the clips without a keyword is taken for one.
+
+    Args:
+        keywords: (K,) whether a class is a keyword.
+        false_alarm_rate: that share, 0 to 1.
+
+    Returns:
+        None where no clip is without a keyword. Recall counts the keywords that are heard as themselves.
+    """
+    highest = np.where(keywords, probabilities, 0).max(axis=1)
+    spoken = keywords[targets]
+    others = np.sort(highest[~spoken])[::-1]
+    if not len(others):
+        return None
+    # A clip counts where it lies above the threshold, not at it.
+    threshold = others[min(int(false_alarm_rate * len(others)), len(others) - 1)]
+    heard = highest > threshold
+    found = heard & (probabilities.argmax(axis=1) == targets)
+    recall = float(np.mean(found[spoken])) if spoken.any() else 0.0
+    return OperatingPoint(float(threshold), float(np.mean(heard[~spoken])), recall)

@@ -83,8 +83,7 @@ def check_plan(cfg: DictConfig, model: Path, plan: Path, split: Clips) -> Agreem
     clips = spread_clips(split, cfg.parity.clips)
     waveforms = trial_waveforms(clips, cfg.seed)
     agreement = compare(expected, engine, waveforms, cfg.parity.batch_sizes)
-    size = cfg.registration.batch_size
-    accuracies = tuple(accuracy(asked, split, size) for asked in (expected, engine))
+    accuracies = tuple(accuracy(asked, split, cfg.batch_size) for asked in (expected, engine))
     exact = cfg.tensorrt.precision == FP32
     objections = build(cfg.plan_gate).objections(agreement, accuracies, exact)
     if objections:

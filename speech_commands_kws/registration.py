@@ -50,23 +50,28 @@ def required_record(folder: Path) -> MlflowRun:
 
 def validation_split(saved: DictConfig, info: ArtefactInfo) -> Clips:
     """The validation clips of the data that a run, with this configuration, was trained on."""
+    return recorded_split(saved, info, VALIDATION)
+
+
+def recorded_split(saved: DictConfig, info: ArtefactInfo, split: str) -> Clips:
+    """A split of the data that a run, with this configuration, was trained on."""
     drawing = {key: saved.loader[key] for key in ("silence_volume", "cache", "seed")}
     source = build(saved.data.source)
     return labelled_split(
-        source, VALIDATION, info.labels, info.sample_rate, info.clip_samples, **drawing
+        source, split, info.labels, info.sample_rate, info.clip_samples, **drawing
     )
 
 
 def spread_clips(split: Clips, count: int) -> np.ndarray:
     """(count, T) clips, spread over the classes."""
     chosen = np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)
-    return np.concatenate(list(split.batches(count)))[chosen]
+    return np.concatenate([split.waveforms(slice(i, i + 1)) for i in chosen])
 
 
 def register(
     cfg: DictConfig, uri: str, export: registry.Export, split: Clips, saved: DictConfig
 ) -> str:
-    """Register an export, scored on its validation split; returns the number of the version.
+    """Register an export, which was scored on its validation split; returns the number of the version.
 
     Args:
         cfg: of the command `export`.
@@ -79,12 +84,12 @@ def register(
     def champion_accuracy(champion: Path) -> float:
         backend = OnnxBackend(champion)
         check_words(backend.info.labels, export.info.labels)
-        return accuracy(backend, validation_split(saved, backend.info), settings.batch_size)
+        return accuracy(backend, validation_split(saved, backend.info), cfg.batch_size)
 
     return registry.register(
         uri,
         settings.name,
-        scored(export, split, settings.batch_size),
+        complete(export, split),
         build(settings.gate),
         champion_accuracy,
         cfg.registry.cache,
@@ -97,11 +102,10 @@ def check_words(labels: Sequence[str], expected: Sequence[str]) -> None:
         raise KwsError(f"it knows other words: {', '.join(labels)}")
 
 
-def scored(export: registry.Export, split: Clips, batch_size: int) -> registry.Export:
+def complete(export: registry.Export, split: Clips) -> registry.Export:
     """The same with its accuracy, its size and what tells where both come from."""
     training = export.info.training
-    figures = {registry.ACCURACY: accuracy(OnnxBackend(export.path), split, batch_size)}
-    figures |= {key: training[key] for key in SIZES}
+    figures = {registry.ACCURACY: training["accuracy"]} | {key: training[key] for key in SIZES}
     facts = {key: str(training[key]) for key in FACTS}
     facts[registry.EVALUATED_ON] = clips_fingerprint(split, export.info.labels)
     return replace(export, figures={**export.figures, **figures}, facts=facts)

@@ -21,7 +21,8 @@ PYTHONPATH = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
 ROOMS = {
     "ground": (
         0,
-        "audio artefact dvc_storage errors extras file_lock inputs labels metrics output overrides tracked",
+        "audio artefact dvc_storage errors extras file_lock inputs labels metrics onnx_operators "
+        "output overrides tracked",
     ),
     "torch parts": (1, "augment frontend models rooms"),
     "run-time": (1, "answers backends detector microphone recording spotter"),
@@ -36,7 +37,7 @@ ROOMS = {
     ),
     "packaging": (3, "packaging"),
     "serving": (4, "serving"),
-    "door": (5, "composition plan_export registration settings"),
+    "door": (5, "composition delivery plan_export registration settings"),
     "commands": (
         6,
         "benchmark check_data commands describe download evaluate export infer leaderboard listen pack "

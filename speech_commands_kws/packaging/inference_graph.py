@@ -15,11 +15,18 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from speech_commands_kws.models.bc_resnet import BCResNet, BroadcastedBlock
 from speech_commands_kws.spotter_module import SpotterModule
 
+# Up to so many channels of a block ONNX Runtime is faster with a larger product than with one more step.
+NARROW = 20
+# With more channels it is busy with pointwise convolutions, which it computes faster on whole pictures.
+WIDE = 64
+
 
 def inference_graph(spotter: SpotterModule) -> nn.Module:
-    """A module in evaluation mode that computes what `spotter` does; of other networks than BC-ResNet the very same."""
+    """A module in evaluation mode that computes what `spotter` does, or the very same where nothing is gained."""
     spotter.eval()
     if not isinstance(spotter.backbone, BCResNet):
+        return spotter
+    if max(block.pointwise.in_channels for block in spotter.backbone.blocks) > WIDE:
         return spotter
     with torch.no_grad():
         return SpotterModule(
@@ -60,8 +67,8 @@ class FlatBlock(nn.Module):
     """A trained block, (B, C M, F) to (B, C N, F).
 
     Its convolution over frequency with the sub-spectral normalisation is y[c] = A[c] x[c] + b[c], where A[c] is (N, M).
-    The mean over frequency is the mean of the rows of A[c] and b[c], the identity is added to A[c], and b[c] moves to
-    the pointwise convolution, which repeats each channel N times instead of broadcasting it.
+    The mean over frequency is the mean of the rows of A[c] and b[c], and the identity is added to A[c]. In a narrow
+    block the pointwise convolution repeats each channel N times, which is cheaper than broadcasting it, and adds b[c].
     """
 
     def __init__(self, block: BroadcastedBlock, rows: int):
@@ -77,7 +84,12 @@ class FlatBlock(nn.Module):
         means, mean_offsets = maps.mean(dim=1, keepdim=True), offsets.mean(dim=1)
         if not self.is_transition:
             maps = maps + torch.eye(rows)
-        self.frequency = convolution_1d(maps.reshape(-1, rows, 1), groups=self.channels)
+        self.is_narrow = self.channels <= NARROW
+        self.frequency = convolution_1d(
+            maps.reshape(-1, rows, 1),
+            None if self.is_narrow else offsets.flatten(),
+            groups=self.channels,
+        )
         self.pool = convolution_1d(means.reshape(-1, rows, 1), mean_offsets, groups=self.channels)
         temporal = fuse_conv_bn_eval(block.temporal_conv, block.temporal_norm)
         self.temporal = convolution_1d(
@@ -87,8 +99,12 @@ class FlatBlock(nn.Module):
             padding=temporal.padding[1],
             dilation=temporal.dilation[1],
         )
-        repeated = block.pointwise.weight.squeeze(-1).repeat_interleave(self.rows_out, dim=0)
-        self.pointwise = convolution_1d(repeated, offsets.flatten())
+        pointwise = block.pointwise.weight.squeeze(-1)
+        if self.is_narrow:
+            repeated = pointwise.repeat_interleave(self.rows_out, dim=0)
+            self.pointwise = convolution_1d(repeated, offsets.flatten())
+        else:
+            self.pointwise = convolution_1d(pointwise)
 
     def forward(self, rows: Tensor) -> Tensor:
         if self.is_transition:
@@ -96,8 +112,12 @@ class FlatBlock(nn.Module):
             pixels = rows.reshape(-1, self.expand.in_channels, self.rows_in * n_frames)
             expanded = functional.relu(self.expand(pixels))
             rows = expanded.reshape(-1, self.channels * self.rows_in, n_frames)
-        temporal = functional.silu(self.temporal(self.pool(rows)))
-        return functional.relu(self.pointwise(temporal) + self.frequency(rows))
+        temporal = self.pointwise(functional.silu(self.temporal(self.pool(rows))))
+        spectral = self.frequency(rows)
+        if self.is_narrow:
+            return functional.relu(temporal + spectral)
+        pictures = spectral.unflatten(1, (self.channels, self.rows_out))
+        return functional.relu(temporal.unsqueeze(2) + pictures).flatten(1, 2)
 
 
 def affine_maps(layer: nn.Module, channels: int, rows: int) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from speech_commands_kws.errors import KwsError
 from speech_commands_kws.packaging.inference_graph import inference_graph
 from speech_commands_kws.spotter_module import SpotterModule
 
+REAL = "real clips"
 EXAMPLE_BATCH = 2  # of 1 the exporter would take the batch for a constant
 
 
@@ -47,8 +48,26 @@ def write_onnx(spotter: SpotterModule, info: ArtefactInfo, opset: int, path: Pat
         verbose=False,
     )
     model = program.model_proto
+    forget_origin(model)
     onnx.helper.set_model_props(model, info.to_metadata())
     onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def forget_origin(model: onnx.ModelProto) -> None:
+    """Drop what the exporter notes about each node: lines of source code, with the folders of this machine."""
+    for node in model.graph.node:
+        node.ClearField("doc_string")
+        del node.metadata_props[:]
+    del model.graph.value_info[:]
+    for value in (*model.graph.input, *model.graph.output):
+        del value.metadata_props[:]
+
+
+def write_metadata(info: ArtefactInfo, path: Path) -> None:
+    """Let a file say this about itself instead of what it said before."""
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, info.to_metadata())
     onnx.save(model, path)
 
 
@@ -98,7 +117,7 @@ def trial_waveforms(clips: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(seed)
     noise = generator.uniform(-1, 1, clips.shape).astype(np.float32)
     return {
-        "real clips": clips,
+        REAL: clips,
         "silence": np.zeros_like(clips),
         "clipping": np.sign(noise),
         "noise": noise * generator.uniform(0, 1, (len(clips), 1)).astype(np.float32),

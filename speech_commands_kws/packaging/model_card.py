@@ -1,0 +1,159 @@
+"""The model card: what an exported model is and what was measured of it, as Markdown.
+
+After Mitchell et al. 2019, "Model Cards for Model Reporting".
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from speech_commands_kws.artefact import ArtefactInfo
+from speech_commands_kws.onnx_operators import operator_counts
+
+# Facts of the training that a reader asks for, with their names in words.
+TRAINING_FACTS = {
+    "data": "data",
+    "data_fingerprint": "fingerprint of the data",
+    "git_commit": "commit of the program",
+    "run": "run",
+    "checkpoint": "checkpoint",
+    "seed": "seed",
+}
+SIZES = {
+    "parameters": "parameters",
+    "multiply_adds": "multiply-adds of the network",
+    "frontend_multiply_adds": "multiply-adds of the front-end",
+}
+NOT_KNOWN = "–"
+KILO = 1000
+
+
+def model_card(
+    path: Path,
+    info: ArtefactInfo,
+    scores: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    variants: Sequence[tuple[Path, ArtefactInfo]],
+    pictures: Iterable[Path],
+) -> str:
+    """The text of the card of the model file `path`.
+
+    Args:
+        scores: the summary of its evaluation on the validation clips.
+        figures: what else was measured, by its name in words.
+        variants: files in fewer bits beside it, with what they say about themselves.
+        pictures: below the folder of the file.
+    """
+    clip_seconds = info.clip_samples / info.sample_rate
+    sections = [
+        f"# {info.training.get('run', path.stem)}",
+        f"Names the keyword in {clip_seconds:g} s of sound, one of {len(info.labels)} classes: "
+        f"{', '.join(info.labels)}.",
+        "## Use",
+        f"`{path.name}` takes `waveform`, float32 (batch, {info.clip_samples}) within ±1 at {info.sample_rate} Hz, and "
+        "gives `probabilities` and `logits`, (batch, classes) in the order above. The log-mel front-end is part of it.",
+        *detection(info),
+        "## Accuracy",
+        accuracy(scores),
+        table(["class", "recall", "precision", "clips"], class_rows(scores)),
+        "## Cost",
+        table(["figure", "value"], cost_rows(path, info, figures)),
+        *variant_section(variants),
+        "## Origin",
+        table(["fact", "value"], fact_rows(TRAINING_FACTS, info.training)),
+        "## Limits",
+        "The figures hold for sound like the validation clips: the speakers, microphones and rooms of that data. They do "
+        "not tell how often the model fires in hours of other sound. Test it on recordings of the place where it is to "
+        "work before relying on it.",
+        *picture_section(path, pictures),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def detection(info: ArtefactInfo) -> list[str]:
+    point = info.detection
+    if "threshold" not in point:
+        return []
+    return [
+        f"Take a keyword for heard above a probability of {point['threshold']:.3f}: on the validation clips that finds "
+        f"{point['recall']:.1%} of the keywords and takes {point['false_alarm_rate']:.1%} of the other clips for one."
+    ]
+
+
+def accuracy(scores: Mapping[str, Any]) -> str:
+    low, high = scores["accuracy_interval_95"]
+    return (
+        f"{scores['accuracy']:.2%} of {scores['clips']:,} validation clips (95 % interval {low:.2%} to {high:.2%}), "
+        f"expected calibration error {scores['expected_calibration_error']:.2%}. The checkpoint was chosen by these "
+        "clips, so that they flatter it a little; `kws evaluate split=test` tells about others."
+    )
+
+
+def class_rows(scores: Mapping[str, Any]) -> list[list[str]]:
+    def share(value: float | None) -> str:
+        return NOT_KNOWN if value is None else f"{value:.1%}"
+
+    return [
+        [label, share(row["recall"]), share(row["precision"]), str(row["support"])]
+        for label, row in scores["classes"].items()
+    ]
+
+
+def cost_rows(path: Path, info: ArtefactInfo, figures: Mapping[str, Any]) -> list[list[str]]:
+    content = path.read_bytes()
+    operators = ", ".join(f"{name} {count}" for name, count in operator_counts(content).items())
+    return [
+        ["size", f"{len(content) / KILO:,.0f} kB"],
+        *fact_rows(SIZES, info.training),
+        *([name, str(value)] for name, value in figures.items()),
+        ["operators", operators],
+        ["SHA-256", f"`{sha256(content).hexdigest()}`"],
+    ]
+
+
+def fact_rows(names: Mapping[str, str], facts: Mapping[str, Any]) -> list[list[str]]:
+    def shown(value: Any) -> str:
+        return f"{value:,}" if isinstance(value, int) else str(value)
+
+    return [
+        [text, shown(facts[name])] for name, text in names.items() if facts.get(name) is not None
+    ]
+
+
+def variant_section(variants: Sequence[tuple[Path, ArtefactInfo]]) -> list[str]:
+    if not variants:
+        return []
+    rows = []
+    for path, info in variants:
+        facts = info.training["variant"]
+        rows.append(
+            [
+                f"`{path.name}`",
+                f"{path.stat().st_size / KILO:,.0f} kB",
+                f"{info.training['accuracy']:.2%}",
+                f"{facts['agreement']:.2%}",
+                f"{facts['latency_ms']:.2f} ms",
+            ]
+        )
+    heads = ["variant", "size", "accuracy", "same answers", "time for a clip"]
+    return ["## Variants", table(heads, rows)]
+
+
+def picture_section(path: Path, pictures: Iterable[Path]) -> list[str]:
+    lines = [
+        f"![{picture.stem.replace('_', ' ')}]({picture.relative_to(path.parent).as_posix()})"
+        for picture in pictures
+    ]
+    return ["## Pictures", *lines] if lines else []
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(escaped(cell) for cell in line)} |" for line in lines)
+
+
+def escaped(cell: str) -> str:
+    """A bar would end the cell."""
+    return cell.replace("|", "\\|")

@@ -37,11 +37,13 @@ def test_json_has_every_fact(tiny_onnx: Path, described: Callable) -> None:
         "file": str(tiny_onnx),
         "bytes": tiny_onnx.stat().st_size,
         "sha256": sha256(tiny_onnx.read_bytes()).hexdigest(),
+        "operators": {"Mul": 2, "ReduceMean": 1, "Reshape": 1, "Softmax": 1},
         "labels": ["_silence_", "_unknown_", "yes", "no"],
         "sample_rate": 16_000,
         "clip_samples": 16_000,
         "clip_seconds": 1.0,
         "frontend": {"n_mels": 40},
+        "detection": {},
         "training": {"run": "tiny", "accuracy": 0.5},
     }
 
@@ -50,7 +52,10 @@ def test_the_table_has_every_fact(
     tmp_path: Path, make_tiny_onnx: Callable, described: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = {"run": "[red]x[/red]", "split": {"train": 10, "test": 5}, "words": ["a", "b"]}
-    metadata = TINY_METADATA | {"training": json.dumps(training)}
+    metadata = TINY_METADATA | {
+        "training": json.dumps(training | {"multiply_adds": 12}),
+        "detection": json.dumps({"threshold": 0.75}),
+    }
     make_tiny_onnx(tmp_path / "a model.onnx", metadata)
     monkeypatch.setenv("COLUMNS", "120")
     status, output, complaints = described("a model.onnx")
@@ -61,6 +66,9 @@ def test_the_table_has_every_fact(
     assert facts["labels"] == "_silence_, _unknown_, yes, no"
     assert facts["sample_rate"] == "16000"
     assert facts["frontend.n_mels"] == "40"
+    assert facts["operators.Mul"] == "2"
+    assert facts["multiply_adds"] == "12"
+    assert facts["detection.threshold"] == "0.75"
     assert facts["training.run"] == "[red]x[/red]"
     assert facts["training.split.test"] == "5"
     assert facts["training.words"] == "a, b"

@@ -88,3 +88,19 @@ def test_worst_clips_come_first_and_equal_ones_in_order():
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5], [0.2, 0.8]])
     targets = np.array([0, 0, 1, 0])
     np.testing.assert_array_equal(metrics.worst_first(probabilities, targets), [1, 3, 2, 0])
+
+
+def test_operating_point_allows_so_many_false_alarms() -> None:
+    keywords = np.array([False, True, True])
+    others = np.linspace(0.1, 0.8, 8)  # the probability of a keyword in eight clips without one
+    probabilities = np.stack([1 - others, others, np.zeros(8)], axis=1)
+    spoken = np.array([[0.1, 0.9, 0], [0.0, 0.95, 0.05], [0.3, 0.65, 0.05], [0.4, 0.0, 0.6]])
+    probabilities = np.concatenate([probabilities, spoken])
+    targets = np.array([0] * 8 + [1, 2, 1, 2])
+    point = metrics.operating_point(probabilities, targets, keywords, 0.25)
+    # Above the third highest lie two of eight; of the keywords the second is heard as another one.
+    assert point == pytest.approx((0.6, 0.25, 0.5))
+    assert metrics.operating_point(probabilities, targets, keywords, 0.0) == pytest.approx(
+        (0.8, 0.0, 0.25)
+    )
+    assert metrics.operating_point(probabilities[8:], targets[8:], keywords, 0.1) is None

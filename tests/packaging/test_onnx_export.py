@@ -88,6 +88,11 @@ def test_metadata_says_all_that_running_needs(model):
     assert json.loads(properties["labels"]) == list(LABELS)
 
 
+def test_the_file_does_not_tell_where_it_was_made(model):
+    content = model.read_bytes()
+    assert b".py" not in content and b"site-packages" not in content
+
+
 def test_graph_has_no_complex_operators(model):
     operators = {node.op_type for node in onnx.load(model).graph.node}
     assert not operators & {"STFT", "DFT", "Loop", "If"}

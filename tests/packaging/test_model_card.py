@@ -1,0 +1,66 @@
+from hashlib import sha256
+from pathlib import Path
+
+from speech_commands_kws.artefact import ArtefactInfo
+from speech_commands_kws.packaging.model_card import model_card, table
+
+SCORES = {
+    "clips": 1234,
+    "accuracy": 0.951,
+    "accuracy_interval_95": [0.94, 0.96],
+    "expected_calibration_error": 0.0123,
+    "classes": {
+        "yes": {"recall": 0.9, "precision": 0.8, "support": 20},
+        "n|o": {"recall": None, "precision": None, "support": 0},
+    },
+}
+
+
+def test_the_card_tells_what_was_measured(tiny_onnx: Path) -> None:
+    training = {"run": "2030_x", "data": "tones", "data_fingerprint": "abc", "multiply_adds": 12345}
+    point = {"threshold": 0.9, "recall": 0.85, "false_alarm_rate": 0.01}
+    info = ArtefactInfo(("yes", "n|o"), 16_000, 8_000, {}, training, point)
+    rounded = ArtefactInfo(
+        info.labels,
+        16_000,
+        8_000,
+        {},
+        {"accuracy": 0.949, "variant": {"agreement": 0.991, "latency_ms": 1.234}},
+    )
+    card = model_card(
+        tiny_onnx,
+        info,
+        SCORES,
+        {"time": "0.5 ms"},
+        [(tiny_onnx, rounded)],
+        [tiny_onnx.parent / "model" / "confusion.png"],
+    )
+    for text in (
+        "# 2030_x\n",
+        "float32 (batch, 8000) within ±1 at 16000 Hz",
+        "in 0.5 s of sound",
+        "above a probability of 0.900",
+        "finds 85.0% of the keywords and takes 1.0% of the other clips",
+        "95.10% of 1,234 validation clips (95 % interval 94.00% to 96.00%)",
+        "| yes | 90.0% | 80.0% | 20 |",
+        "| n\\|o | – | – | 0 |",
+        "| multiply-adds of the network | 12,345 |",
+        "| operators | Mul 2, ReduceMean 1, Reshape 1, Softmax 1 |",
+        f"| SHA-256 | `{sha256(tiny_onnx.read_bytes()).hexdigest()}` |",
+        "| time | 0.5 ms |",
+        "| fingerprint of the data | abc |",
+        "| 94.90% | 99.10% | 1.23 ms |",
+        "![confusion](model/confusion.png)",
+    ):
+        assert text in card, text
+
+
+def test_what_is_not_known_is_left_out(tiny_onnx: Path) -> None:
+    info = ArtefactInfo(("yes",), 16_000, 16_000, {}, {})
+    card = model_card(tiny_onnx, info, SCORES, {}, [], [])
+    for text in ("probability of", "## Variants", "## Pictures", "multiply-adds"):
+        assert text not in card
+
+
+def test_a_bar_does_not_end_a_cell() -> None:
+    assert table(["a"], [["b|c"]]) == "| a |\n| --- |\n| b\\|c |"

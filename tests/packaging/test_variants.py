@@ -1,0 +1,118 @@
+import numpy as np
+import onnx
+import pytest
+import torch
+from test_inference_graph import SAMPLE_RATE, trained_looking
+
+from speech_commands_kws.artefact import ArtefactInfo
+from speech_commands_kws.backends.onnx import OnnxBackend
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.models.bc_resnet import BCResNet
+from speech_commands_kws.packaging.onnx_export import trial_waveforms, write_metadata, write_onnx
+from speech_commands_kws.packaging.variants import (
+    VALIDATION,
+    Fp16,
+    Int8,
+    VariantGate,
+    front_end_nodes,
+    trial_agreement,
+)
+
+GATE = VariantGate(accuracy_loss=0.005, agreement=0.97, trial_agreement=0.9)
+INFO = ArtefactInfo(
+    ("_silence_", "_unknown_", "yes", "no"), SAMPLE_RATE, SAMPLE_RATE, {}, {"run": "x"}
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("variants") / "model.onnx"
+    torch.manual_seed(0)
+    write_onnx(trained_looking(BCResNet(4, 40, 1, 5, 0.1, False)), INFO, 18, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def waveforms():
+    generator = np.random.default_rng(0)
+    clips = generator.standard_normal((12, SAMPLE_RATE)) * np.geomspace(1e-3, 0.5, 12)[:, None]
+    return clips.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("variant", "largest", "bits"),
+    [
+        (Int8(GATE, calibration_clips=12), 0.1, onnx.TensorProto.INT8),
+        (Fp16(GATE), 0.01, onnx.TensorProto.FLOAT16),
+    ],
+    ids=["int8", "fp16"],
+)
+def test_a_variant_answers_alike(variant, largest, bits, model, waveforms) -> None:
+    target = model.with_suffix(f".{variant.name}.onnx")
+    variant.convert(model, target, waveforms)
+    exact, rounded = (OnnxBackend(path)(waveforms)[0] for path in (model, target))
+    assert 0 < np.abs(exact - rounded).max() < largest
+    info = OnnxBackend(target).info
+    assert info == INFO
+    proto, original = onnx.load(target), onnx.load(model)
+    assert bits in {tensor.data_type for tensor in proto.graph.initializer}
+    # The front-end is the same, weights and all, and is left in single precision.
+    inside = set(front_end_nodes(original))
+    own = {tensor.name: tensor.data_type for tensor in original.graph.initializer}
+    kept = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
+    nodes = {node.name: node for node in proto.graph.node}
+    for node in original.graph.node:
+        if node.name in inside:
+            assert nodes[node.name].input == node.input
+            assert all(kept[name] == own[name] for name in node.input if name in own)
+
+
+def test_the_front_end_ends_with_the_logarithm(model) -> None:
+    proto = onnx.load(model)
+    inside = set(front_end_nodes(proto))
+    operators = {node.op_type for node in proto.graph.node if node.name in inside}
+    assert {"Log", "MatMul", "Pad"} <= operators
+    assert not operators & {"Conv", "Relu", "Softmax"}
+
+
+def test_a_damaged_variant_disagrees_and_is_refused(model, waveforms, tmp_path) -> None:
+    proto = onnx.load(model)
+    bias = next(tensor for tensor in proto.graph.initializer if list(tensor.dims) == [4])
+    answers = OnnxBackend(model)(waveforms)[0].argmax(axis=1)
+    values = onnx.numpy_helper.to_array(bias).copy()
+    values[answers[0]] -= 100
+    bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+    onnx.save(proto, tmp_path / "damaged.onnx")
+    kinds = trial_waveforms(waveforms, seed=0)
+    assert set(trial_agreement(model, model, kinds).values()) == {1.0}
+    agreement = trial_agreement(model, tmp_path / "damaged.onnx", kinds)
+    assert agreement["real clips"] == np.mean(answers != answers[0])
+    with pytest.raises(
+        KwsError, match="int8 variant is not written: it agrees on .* of real clips"
+    ):
+        GATE.check("int8", 0.0, agreement)
+
+
+@pytest.mark.parametrize(
+    ("loss", "agreement", "objection"),
+    [
+        (0.006, {VALIDATION: 1.0}, "it loses 0.60% of accuracy, 0.50% are allowed"),
+        (float("nan"), {VALIDATION: 1.0}, "it loses nan%"),
+        (0.0, {VALIDATION: 0.96}, "agrees on 96.0% of validation clips, 97.0% are expected"),
+        (0.0, {VALIDATION: 1.0, "silence": 0.8}, "agrees on 80.0% of silence, 90.0%"),
+    ],
+)
+def test_the_gate_says_what_is_wrong(loss, agreement, objection) -> None:
+    GATE.check("int8", 0.005, {VALIDATION: 0.97, "silence": 0.9})
+    with pytest.raises(KwsError, match=objection):
+        GATE.check("int8", loss, agreement)
+
+
+def test_metadata_is_replaced(model, tmp_path) -> None:
+    copied = tmp_path / "copy.onnx"
+    copied.write_bytes(model.read_bytes())
+    changed = ArtefactInfo(
+        INFO.labels, SAMPLE_RATE, SAMPLE_RATE, {}, {"accuracy": 0.9}, {"threshold": 0.5}
+    )
+    write_metadata(changed, copied)
+    assert OnnxBackend(copied).info == changed

@@ -64,8 +64,8 @@ def model_card(
         table(["fact", "value"], fact_rows(TRAINING_FACTS, info.training)),
         "## Limits",
         "The figures hold for sound like the validation clips: the speakers, microphones and rooms of that data. "
-        "They do not tell how often the model fires in hours of other sound. Test it on recordings of the place where it is to "
-        "work before relying on it.",
+        "They do not tell how often the model fires in hours of other sound. Test it on recordings of the place where "
+        "it is to work before relying on it.",
         *picture_section(path, pictures),
     ]
     return "\n\n".join(sections) + "\n"

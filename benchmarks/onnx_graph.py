@@ -179,7 +179,7 @@ def forms(folder: Path, overrides: list[str]) -> tuple[dict[str, Callable], int]
     calls["… two threads"] = session(path, threads=2)
     calibration = noise(CALIBRATION_CLIPS, samples)
     gate = VariantGate(1.0, 0.0, 0.0)
-    for variant in (Int8(gate, CALIBRATION_CLIPS), Fp16(gate)):
+    for variant in (Int8(gate, CALIBRATION_CLIPS, symmetric=False), Fp16(gate)):
         target = folder / f"{variant.name}.onnx"
         variant.convert(path, target, calibration)
         calls[variant.name] = session(target)

@@ -13,6 +13,7 @@ BOOLEANS = (
     "register",
     "descending",
     "playback",
+    "quantize.symmetric",
     "backbone.fast_training",
     "logger.system_metrics",
     "task.unknown",

@@ -34,7 +34,10 @@ class Clips:
         return len(self.targets)
 
     def batches(self, size: int) -> Iterator[np.ndarray]:
-        yield np.stack([burst(TINY_LABELS[target]) for target in self.targets])
+        yield self.waveforms(slice(None))
+
+    def waveforms(self, part: slice) -> np.ndarray:
+        return np.stack([burst(TINY_LABELS[target]) for target in self.targets[part]])
 
 
 @pytest.fixture

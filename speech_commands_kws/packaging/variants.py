@@ -71,10 +71,13 @@ class Int8:
         gate: of the result.
         calibration_clips: how many clips of the training split show the ranges of activations, besides some silence,
             clipping and noise.
+        symmetric: zero points of 0 and biases in single precision, which TensorRT asks for and ONNX Runtime computes
+            more slowly.
     """
 
     gate: VariantGate
     calibration_clips: int
+    symmetric: bool
     name: ClassVar[str] = "int8"
 
     def convert(self, source: Path, target: Path, waveforms: np.ndarray) -> None:
@@ -103,9 +106,13 @@ class Int8:
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTISED),
             per_channel=True,
-            activation_type=QuantType.QUInt8,
+            activation_type=QuantType.QInt8 if self.symmetric else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=front_end_nodes(model),
+            extra_options={
+                "ActivationSymmetric": self.symmetric,
+                "QuantizeBias": not self.symmetric,
+            },
         )
 
 

@@ -42,10 +42,11 @@ def waveforms():
 @pytest.mark.parametrize(
     ("variant", "largest", "bits"),
     [
-        (Int8(GATE, calibration_clips=12), 0.1, onnx.TensorProto.INT8),
+        (Int8(GATE, calibration_clips=12, symmetric=False), 0.1, onnx.TensorProto.INT8),
+        (Int8(GATE, calibration_clips=12, symmetric=True), 0.1, onnx.TensorProto.INT8),
         (Fp16(GATE), 0.01, onnx.TensorProto.FLOAT16),
     ],
-    ids=["int8", "fp16"],
+    ids=["int8", "symmetric int8", "fp16"],
 )
 def test_a_variant_answers_alike(variant, largest, bits, model, waveforms) -> None:
     target = model.with_suffix(f".{variant.name}.onnx")
@@ -56,6 +57,9 @@ def test_a_variant_answers_alike(variant, largest, bits, model, waveforms) -> No
     assert info == INFO
     proto, original = onnx.load(target), onnx.load(model)
     assert bits in {tensor.data_type for tensor in proto.graph.initializer}
+    zero_points = [tensor for tensor in proto.graph.initializer if "zero_point" in tensor.name]
+    centred = not any(onnx.numpy_helper.to_array(tensor).any() for tensor in zero_points)
+    assert centred == getattr(variant, "symmetric", True)
     # The front-end is the same, weights and all, and is left in single precision.
     inside = set(front_end_nodes(original))
     own = {tensor.name: tensor.data_type for tensor in original.graph.initializer}

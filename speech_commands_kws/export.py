@@ -48,9 +48,11 @@ def run(cfg: DictConfig) -> float:
     split = validation_split(saved, info)
     model = deliver(cfg, spotter, info, split, Path(cfg.output or folder / runs.MODEL_FILE))
     files = [model.path]
-    if variant:
-        files.append(deliver_variant(cfg, variant, model, split, saved))
-    files.append(write_card(cfg, model, split))
+    try:
+        if variant:
+            files.append(deliver_variant(cfg, variant, model, split, saved))
+    finally:  # a model whose variant was refused has its card too
+        files.append(write_card(cfg, model, split))
     figures = {
         registry.PARITY: model.difference,
         registry.LATENCY: model.latency_ms,

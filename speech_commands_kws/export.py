@@ -5,6 +5,8 @@
 
 import logging
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import hydra
@@ -21,6 +23,7 @@ from speech_commands_kws.delivery import deliver, deliver_variant, write_card
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.output import replacing
 from speech_commands_kws.packaging import registry
+from speech_commands_kws.packaging.triton import TritonModel
 from speech_commands_kws.plan_export import export_plan
 from speech_commands_kws.registration import register, required_record, validation_split
 from speech_commands_kws.spotter_module import SpotterModule
@@ -52,21 +55,30 @@ def run(cfg: DictConfig) -> float:
         if variant:
             files.append(deliver_variant(cfg, variant, model, split, saved))
     finally:  # a model whose variant was refused has its card too
-        files.append(write_card(cfg, model, split))
+        card = write_card(cfg, model, split)
+    if cfg.triton is not None:
+        fill_repository(build(cfg.triton), files)
     figures = {
         registry.PARITY: model.difference,
         registry.LATENCY: model.latency_ms,
         registry.SIZE: model.path.stat().st_size,
     }
-    if cfg.triton is not None:
-        fill_repository(build(cfg.triton), files)
-    tracking.log_to_run(folder, files, "model", {} if record else figures)
+    tracking.log_to_run(folder, [*files, card], "model", {} if record else figures)
     if record:
         step = read_checkpoint(checkpoint)["global_step"]
         example = model.clips[:1]
         export = registry.Export(model.path, model.info, record.run_id, step, example, figures)
         register(cfg, record.tracking_uri, export, split, saved)
     return model.difference
+
+
+def fill_repository(model: TritonModel, files: Sequence[Path]) -> None:
+    """Put a model file into Triton's repository, and its variants under names of their own."""
+    for path in files:
+        info = OnnxBackend(path).info
+        precision = info.training["precision"]
+        name = model.name if path is files[0] else f"{model.name}_{precision}"
+        LOG.info("%s: in the model repository", replace(model, name=name).fill(path, info))
 
 
 def load_trained(folder: Path, checkpoint: Path) -> tuple[SpotterModule, ArtefactInfo]:

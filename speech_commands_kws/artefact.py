@@ -42,8 +42,11 @@ class ArtefactInfo:
     detection: dict[str, Any] = field(default_factory=dict)
 
     def to_metadata(self) -> dict[str, str]:
-        """One JSON text a field, the form that ONNX metadata takes."""
-        return {key: json.dumps(value, ensure_ascii=False) for key, value in asdict(self).items()}
+        """One JSON text a field, the form that ONNX metadata takes; no detection settings, no field."""
+        values = asdict(self)
+        if not self.detection:
+            del values["detection"]
+        return {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], source: str | Path) -> "ArtefactInfo":

@@ -56,7 +56,7 @@ def run(cfg: DictConfig) -> float:
             files.append(deliver_variant(cfg, variant, model, split, saved))
     finally:  # a model whose variant was refused has its card too
         card = write_card(cfg, model, split)
-    if cfg.triton is not None:
+    if cfg.get("triton"):
         fill_repository(build(cfg.triton), files)
     figures = {
         registry.PARITY: model.difference,

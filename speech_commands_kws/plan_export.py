@@ -48,7 +48,7 @@ def export_plan(cfg: DictConfig) -> float:
         for suffix in WRITTEN:
             Path(f"{candidate}{suffix}").unlink(missing_ok=True)
     LOG.info("%s: built from %s", output, model)
-    if cfg.triton is not None:
+    if cfg.get("triton"):
         LOG.info(
             "%s: in the model repository", build(cfg.triton).fill(output, OnnxBackend(model).info)
         )

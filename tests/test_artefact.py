@@ -76,3 +76,14 @@ def test_a_model_that_dvc_keeps(tmp_path: Path) -> None:
     (tmp_path / "model.onnx.dvc").touch()
     with pytest.raises(KwsError, match="DVC cannot pull .*model.onnx.dvc: "):
         locate_model(tmp_path / "model.onnx", tmp_path)
+
+
+def test_detection_settings_may_be_missing() -> None:
+    """A model that was exported before they were measured still runs."""
+    info = ArtefactInfo(("yes",), 16_000, 16_000, {}, {})
+    assert "detection" not in info.to_metadata()
+    assert ArtefactInfo.from_metadata(info.to_metadata(), "x") == info
+    settled = ArtefactInfo(("yes",), 16_000, 16_000, {}, {}, {"threshold": 0.5})
+    assert ArtefactInfo.from_metadata(settled.to_metadata(), "x") == settled
+    with pytest.raises(KwsError, match="malformed metadata, detection=3"):
+        ArtefactInfo.from_metadata(info.to_metadata() | {"detection": "3"}, "x")

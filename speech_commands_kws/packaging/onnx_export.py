@@ -3,6 +3,7 @@
 Legend: B batch, T samples, K keywords.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from speech_commands_kws.packaging.inference_graph import inference_graph
 from speech_commands_kws.spotter_module import SpotterModule
 
 REAL = "real clips"
+# It warns at every export that torchvision, of which nothing here has use, is not installed.
+EXPORTERS_LOG = "torch.onnx._internal.exporter._registration"
 EXAMPLE_BATCH = 2  # of 1 the exporter would take the batch for a constant
 
 
@@ -35,6 +38,7 @@ class SpotterGraph(nn.Module):
 
 def write_onnx(spotter: SpotterModule, info: ArtefactInfo, opset: int, path: Path) -> None:
     """Write the module, in evaluation mode, with a batch of any size and the metadata that running it needs."""
+    logging.getLogger(EXPORTERS_LOG).setLevel(logging.ERROR)
     batch = torch.export.Dim.DYNAMIC
     program = torch.onnx.export(
         SpotterGraph(inference_graph(spotter)).eval(),

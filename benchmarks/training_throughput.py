@@ -36,7 +36,7 @@ from torch.utils.data import DataLoader, Dataset
 from speech_commands_kws.augment import ShiftAndNoise
 from speech_commands_kws.data.packed import pack_folder
 from speech_commands_kws.data.sampler import EpochBatches
-from speech_commands_kws.data.training_clips import SILENT_ROW, TrainingClips
+from speech_commands_kws.data.training_clips import SILENT_ROW, TrainingClips, as_waveforms
 from speech_commands_kws.data.tree import SPEECH_COMMANDS_PATTERN
 from speech_commands_kws.frontend import LogMel
 from speech_commands_kws.models.bc_resnet import BCResNet
@@ -140,18 +140,22 @@ def parts(root: Path, noise: np.ndarray) -> dict[str, tuple[Callable[[], None], 
         train_plain(naive_log_mel(waveform), target)
 
     def ours() -> None:
-        waveform, target = next(our_batches)
+        clips, target = next(our_batches)
         with torch.no_grad():
-            log_mel = frontend.by_fft(augment(waveform, no_silence, generator))
+            log_mel = frontend.by_fft(augment(as_waveforms(clips), no_silence, generator))
         train_fast(log_mel, target)
 
-    waveform, target = next(our_batches)
+    clips, target = next(our_batches)
+    waveform = as_waveforms(clips)
     log_mel = frontend(waveform)
     few, many = BATCHES_A_ROUND, LOADER_BATCHES_A_ROUND
     return {
         "reading and augmenting, naive": (lambda: next(naive_batches), few),
         "loader, ours": (lambda: next(our_batches), many),
-        "augmentation, ours": (lambda: augment(waveform, no_silence, generator), many),
+        "augmentation, ours": (
+            lambda: augment(as_waveforms(clips), no_silence, generator),
+            many,
+        ),
         "front-end, torchaudio": (lambda: naive_log_mel(waveform), few),
         "front-end, ours": (lambda: frontend.by_fft(waveform), few),
         "training step, plain": (lambda: train_plain(log_mel, target), few),

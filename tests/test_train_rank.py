@@ -25,6 +25,7 @@ from speech_commands_kws.checkpoint import load_spotter, read_checkpoint
 from speech_commands_kws.composition import CONFIG_DIR, build
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.sampler import Shard
+from speech_commands_kws.data.training_clips import as_waveforms
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.lit_module import KeywordModule
 from speech_commands_kws.train import build_module, run
@@ -117,8 +118,8 @@ def test_the_gradient_is_the_mean_of_those_of_the_shards(joint, tree, tmp_path, 
         torch.manual_seed(cfg.seed)
         datamodule = datamodule_of(cfg, Shard(rank, 2))
         module = build_module(cfg, datamodule)
-        batch = next(iter(datamodule.train_dataloader()))
-        module.training_step(batch, 0).backward()
+        clips, targets = next(iter(datamodule.train_dataloader()))
+        module.training_step((as_waveforms(clips), targets), 0).backward()
         of_ranks.append(gradients_of(module))
     _, reduced, _ = joint
     name = "spotter.backbone.stem.0.weight"

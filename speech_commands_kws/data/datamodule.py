@@ -22,6 +22,7 @@ from speech_commands_kws.data.training_clips import (
     ResidentClips,
     TrainingClips,
     TrainingRows,
+    as_waveforms,
     fits,
 )
 from speech_commands_kws.data.tree import (
@@ -195,14 +196,18 @@ class KeywordDataModule(lightning.LightningDataModule):
     def on_after_batch_transfer(
         self, batch: tuple[Tensor, Tensor], dataloader_idx: int
     ) -> tuple[Tensor, Tensor]:
-        """Rows of a training batch become waveforms, where the clips are."""
-        if not (self.resident_clips and self.trainer.training):
+        """What the loader gives for training becomes waveforms on the device."""
+        if not self.trainer.training:
             return batch
-        rows, targets = batch
-        return self.resident_clips.waveforms(rows), targets
+        clips, targets = batch
+        if self.resident_clips:
+            clips = self.resident_clips[clips]
+        return as_waveforms(clips), targets
 
     def _make_resident(self) -> ResidentClips | None:
-        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        if self.trainer is None:
+            return None
+        device = self.trainer.strategy.root_device
         on_choice = device.type == "cuda" and fits(self.packed, device)
         wanted = on_choice if self.resident is None else self.resident
         return ResidentClips(self.packed, device) if wanted else None

@@ -28,16 +28,16 @@ class TrainingRows(Dataset):
 
 
 class TrainingClips(TrainingRows):
-    """Indexed by an array of rows at once: (B,) to ((B, T) float32 waveforms, (B,) targets)."""
+    """Indexed by an array of rows at once: (B,) to ((B, T) int16 clips, (B,) targets)."""
 
     def __init__(self, packed: PackedClips, target_of_row: np.ndarray, silence_target: int):
         super().__init__(target_of_row, silence_target)
         self.packed = packed
 
     def __getitem__(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        waveforms = torch.from_numpy(self.packed.waveforms(rows))
-        waveforms[torch.from_numpy(rows == SILENT_ROW)] = 0
-        return waveforms, super().__getitem__(rows)[1]
+        clips = self.packed.clips[rows]
+        clips[rows == SILENT_ROW] = 0
+        return torch.from_numpy(clips), super().__getitem__(rows)[1]
 
 
 class ResidentClips:
@@ -61,9 +61,14 @@ class ResidentClips:
             part = torch.tensor(packed.clips[start : start + CLIPS_AT_ONCE])
             self.clips[start : start + len(part)] = part.to(device)
 
-    def waveforms(self, rows: Tensor) -> Tensor:
-        """Rows (B,) on the device to float32 waveforms (B, T) in [-1, 1]."""
-        return self.clips[rows].float().div_(INT16_SCALE)
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Rows (B,) on the device to int16 clips (B, T)."""
+        return self.clips[rows]
+
+
+def as_waveforms(clips: Tensor) -> Tensor:
+    """int16 clips (B, T) to float32 waveforms in [-1, 1], on their device."""
+    return clips.float().div_(INT16_SCALE)
 
 
 def fits(packed: PackedClips, device: torch.device) -> bool:

@@ -8,6 +8,7 @@ from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.sampler import Shard
 from speech_commands_kws.data.sources import FolderSource
 from speech_commands_kws.data.task import Task
+from speech_commands_kws.data.training_clips import as_waveforms
 from speech_commands_kws.data.tree import SPEECH_COMMANDS_PATTERN
 from speech_commands_kws.errors import KwsError
 
@@ -53,13 +54,12 @@ def datamodule(tree, task=KEYWORDS, shard=Shard(), **changes) -> KeywordDataModu
 
 def test_an_epoch_of_training(tree):
     module = datamodule(tree)
-    waveforms, targets = (
-        torch.cat(parts) for parts in zip(*module.train_dataloader(), strict=True)
-    )
+    clips, targets = (torch.cat(parts) for parts in zip(*module.train_dataloader(), strict=True))
+    waveforms = as_waveforms(clips)
     assert module.labels == ["_silence_", "_unknown_", "yes", "no"]
     # two training speakers with four takes a word: eight clips a keyword, one class's share of the rest
     assert torch.bincount(targets).tolist() == [8, 8, 8, 8]
-    assert waveforms.shape == (32, SAMPLE_RATE) and waveforms.dtype == torch.float32
+    assert waveforms.shape == (32, SAMPLE_RATE) and clips.dtype == torch.int16
     assert waveforms[targets == 0].abs().max() == 0, "noise comes from the augmentation"
     assert waveforms[targets > 0].abs().amax(1).min() > 0.1
 

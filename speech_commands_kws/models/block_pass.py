@@ -1,4 +1,4 @@
-"""One pass of a block of BC-ResNet forward and back, in few passes over memory.
+"""Stem, blocks and the last convolution of BC-ResNet, forward and back, on arrays that compiled loops work on.
 
 With x of shape (C, M, L) and s = A x the depthwise convolution over frequency, a block is
 
@@ -9,16 +9,29 @@ e = d + dp / M'. Batch norm over n values of mean m and gain g = gamma r, r = (v
 
     dbeta = sum of e,    dgamma = r (sum of e s - m dbeta),    ds = g e - (g r dgamma / n) (s - m) - g dbeta / n.
 
-Legend: C channels, M mel bins, S bands, L frames x clips, the clips innermost.
+Legend: B clips, C channels, M mel bins, S bands, L frames x clips, the clips innermost.
 """
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from speech_commands_kws.models import training_kernels as kernels
+from speech_commands_kws.models import mixing_kernels, training_kernels
 from speech_commands_kws.models.thread_team import ThreadTeam
+from speech_commands_kws.models.training_kernels import TILE, Block, BlockGradients, Norm
+from speech_commands_kws.models.workspace import Workspace
+
+
+class Activation(NamedTuple):
+    """relu(scale y + shift) of y, (C, M, L)."""
+
+    rows: np.ndarray
+    scale: np.ndarray
+    shift: np.ndarray
 
 
 def parameters_of(block) -> list[Tensor]:
@@ -29,260 +42,272 @@ def parameters_of(block) -> list[Tensor]:
     return [parameter for module in modules for parameter in module.parameters()]
 
 
-def sum_behind_relu(team: ThreadTeam, grad: Tensor, output: Tensor) -> Tensor:
-    """Turn the gradient (C, M, L) of a relu's output into that of its input, and sum it over M, (C, L)."""
-    total = grad.new_empty(len(grad), grad.shape[2])
-    team.share(kernels.behind_relu, len(grad), grad.numpy(), output.numpy(), total.numpy())
-    return total
+def _norm(batch_norm: nn.BatchNorm2d, bands: int) -> Norm:
+    """Its parameters and statistics as arrays (C, S), and room for what a pass finds."""
+    names = "weight", "bias", "running_mean", "running_var"
+    arrays = [
+        getattr(batch_norm, name).detach().numpy().reshape(-1, bands)  # views
+        for name in names
+    ]
+    batch_norm.num_batches_tracked.numpy()[...] += 1
+    shape, dtype = arrays[0].shape, arrays[0].dtype
+    gain, offset, *factors, grad_gamma, grad_beta = np.empty((7, *shape), dtype)
+    return Norm(
+        *arrays,
+        batch_norm.momentum,
+        batch_norm.eps,
+        *np.empty((2, *shape)),
+        gain,
+        offset,
+        np.stack(factors),
+        grad_gamma,
+        grad_beta,
+    )
 
 
-class Norm:
-    """Batch norm in training: values of sums over n become gain, offset and, backward, gradients.
+def _gradients(norm: Norm) -> list[Tensor]:
+    return [torch.from_numpy(each.reshape(-1)) for each in (norm.grad_gamma, norm.grad_beta)]
 
-    Args:
-        sums: of the values and, `squares`, of their squares over the n values of each channel, float64.
-    """
 
-    def __init__(
-        self, batch_norm: nn.BatchNorm2d, sums: np.ndarray, squares: np.ndarray, count: int
-    ):
-        weight, bias = (value.detach().numpy() for value in batch_norm.parameters())
-        self.dtype = weight.dtype
-        self.count, self.mean = count, sums / count
-        variance = squares / count - self.mean * self.mean
-        self.rate = 1 / np.sqrt(np.maximum(variance, 0.0) + batch_norm.eps)
-        self.gain = weight.reshape(sums.shape) * self.rate
-        self.offset = bias.reshape(sums.shape) - self.gain * self.mean
-        unbiased = variance * (count / (count - 1))
-        for running, now in (
-            (batch_norm.running_mean.numpy(), self.mean),
-            (batch_norm.running_var.numpy(), unbiased),
-        ):
-            running += batch_norm.momentum * (now.reshape(-1) - running)
-        batch_norm.num_batches_tracked.numpy()[...] += 1
-
-    def affine(self) -> tuple[np.ndarray, np.ndarray]:
-        """Gain and offset in the precision of the model."""
-        return self.gain.astype(self.dtype), self.offset.astype(self.dtype)
-
-    def backward(self, sums: np.ndarray, products: np.ndarray) -> tuple[np.ndarray, list[Tensor]]:
-        """From the sums of e and e s: (a, b, c) of ds = a e + b s + c, and the gradients of gamma and beta."""
-        grad_gamma = self.rate * (products - self.mean * sums)
-        by_value = -self.gain * self.rate * grad_gamma / self.count
-        constant = -self.gain * sums / self.count - by_value * self.mean
-        factors = np.stack([self.gain, by_value, constant]).astype(self.dtype)
-        grads = (torch.from_numpy(each.astype(self.dtype)) for each in (grad_gamma, sums))
-        return factors, [each.flatten() for each in grads]
+def _array(conv: nn.Conv2d) -> np.ndarray:
+    """The weights, (C', R), out of autograd's sight."""
+    return conv.weight.detach().flatten(1).numpy()
 
 
 class StemPass:
     """relu(norm(convolution 5 x 5)) of log-mel images, forward and back."""
 
-    def __init__(self, stem: nn.Sequential, team: ThreadTeam):
-        self.team = team
-        self.conv, self.norm_module, _ = stem
+    def __init__(self, stem: nn.Sequential, team: ThreadTeam, workspace: Workspace):
+        self.team, self.workspace = team, workspace
+        self.conv, batch_norm, _ = stem
+        self.norm = _norm(batch_norm, 1)
 
-    def forward(self, log_mel: Tensor) -> Tensor:
+    def forward(self, log_mel: Tensor) -> Activation:
         """(B, 1, M, F) to (C, M / 2, L)."""
         batch, _, mels, frames = log_mel.shape
         padding = self.conv.padding[0]
         borders = (0, 0, padding, padding, padding, padding)  # of clips, frames, mel bins
         padded = functional.pad(log_mel[:, 0].permute(1, 2, 0), borders).flatten(1)
-        weight, stride = self.conv.weight.detach()[:, 0], self.conv.stride[0]
-        channels = len(weight)
-        made = log_mel.new_empty(channels, mels // stride, frames * batch)
-        arguments = padded.numpy(), weight.numpy(), stride, batch, made.numpy()
-        self.team.share(kernels.stem, channels, *arguments)
-        sums, squares = np.empty((2, channels))
-        self.team.share(kernels.moments, channels, made.numpy(), made.numpy(), sums, squares)
-        self.norm = Norm(self.norm_module, sums, squares, made[0].numel())
-        self.padded, self.made, self.place = padded, made, (stride, batch)
-        output = torch.empty_like(made)
-        arguments = made.numpy(), *self.norm.affine(), output.numpy()
-        self.team.share(kernels.activation, channels, *arguments)
-        return output
+        weight, stride = self.conv.weight.detach()[:, 0].numpy(), self.conv.stride[0]
+        self.images, self.place = padded.numpy(), (stride, batch)
+        shape = len(weight), mels // stride, frames * batch
+        self.made = self.workspace.take(shape, weight.dtype)
+        arguments = self.images, weight, *self.place, self.norm, self.made
+        self.team.share(mixing_kernels.stem, len(weight), *arguments)
+        return Activation(self.made, self.norm.gain[:, 0], self.norm.offset[:, 0])
 
-    def backward(self, grad: Tensor) -> list[Tensor]:
+    def backward(self, grad: np.ndarray) -> list[Tensor]:
         """Gradients of convolution and norm, from d."""
-        channels, made = len(grad), self.made.numpy()
-        sums, products = np.empty((2, channels))
-        self.team.share(kernels.moments, channels, made, grad.numpy(), sums, products)
-        factors, grad_norm = self.norm.backward(sums, products)
         grad_weight = torch.empty_like(self.conv.weight)
-        self.team.share(
-            kernels.stem_gradient,
-            channels,
-            self.padded.numpy(),
-            made,
-            grad.numpy(),
-            factors,
-            *self.place,
-            grad_weight[:, 0].numpy(),
-        )
-        return [grad_weight, *grad_norm]
+        arguments = self.images, self.made, grad, *self.place, self.norm, grad_weight[:, 0].numpy()
+        self.team.share(mixing_kernels.stem_back, len(grad), *arguments)
+        self.workspace.give(self.made, grad)
+        return [grad_weight, *_gradients(self.norm)]
+
+
+class ExpandPass:
+    """norm(pointwise convolution) of an activation; its relu is the reader's."""
+
+    def __init__(self, block, team: ThreadTeam, workspace: Workspace):
+        self.team, self.workspace = team, workspace
+        self.weight = _array(block.expand)
+        self.norm = _norm(block.expand_norm, 1)
+
+    def forward(self, given: Activation) -> Activation:
+        self.given = given
+        _, mels, length = given.rows.shape
+        self.made = self.workspace.take((len(self.weight), mels, length), given.rows.dtype)
+        sums = self._share_tiles(mixing_kernels.expand, *given, self.weight, self.made)
+        mixing_kernels.settle_all(self.norm, sum(sums), mels * length)
+        return Activation(self.made, self.norm.gain[:, 0], self.norm.offset[:, 0])
+
+    def backward(
+        self, grad: np.ndarray, sums: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, list[Tensor]]:
+        """From d of `made` and the sums of d and of d times `made`: d of what was given, and the gradients."""
+        rows = self.given.rows
+        mixing_kernels.turn_back_all(self.norm, sums, rows.shape[1] * rows.shape[2])
+        grad_rows = self.workspace.take(rows.shape, rows.dtype)
+        total = self.workspace.take((len(rows), rows.shape[2]), rows.dtype)
+        transposed = np.ascontiguousarray(self.weight.T)
+        back = self.made, grad, self.norm.factors, grad_rows, total
+        parts = self._share_tiles(mixing_kernels.expand_back, *self.given, transposed, *back)
+        self.workspace.give(self.made, grad)
+        grad_weight = torch.from_numpy(sum(parts).astype(rows.dtype))[..., None, None]
+        return grad_rows, total, [grad_weight, *_gradients(self.norm)]
+
+    def _share_tiles(self, work: Callable[..., np.ndarray], *arguments: Any) -> list[np.ndarray]:
+        length = self.given.rows.shape[2]
+        return self.team.share(work, -(-length // TILE), *arguments)
 
 
 class BlockPass:
-    """Keeps between the two ways what is small; the activations are kept by the caller."""
+    """A block, in two parts: the block that follows makes its output, while it has the rows at hand."""
 
-    def __init__(self, block, batch: int, team: ThreadTeam):
-        self.block, self.team = block, team
-        self.stride = block.frequency_conv.stride[0]
-        self.taps = _matrix(block.frequency_conv).numpy()
-        self.identity = self.taps.dtype.type(not block.is_transition)
-        self.temporal = TemporalPass(block, batch, team)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """(C, M, L) to (C', M', L)."""
-        expanded, scale, shift = self._expand(rows)
-        channels, mels, length = expanded.shape
-        bands, out_mels = self.block.frequency_norm.sub_bands, mels // self.stride
-        self.stencil = expanded.numpy(), scale, shift, self.taps, self.stride
-        sums, squares = np.empty((2, channels, bands))
-        band_rows = rows.new_empty(channels, bands, length)
-        arguments = *self.stencil, sums, squares, band_rows.numpy()
-        self.team.share(kernels.moments_of_bands, channels, *arguments)
-        count = out_mels // bands * length
-        self.norm = Norm(self.block.frequency_norm.norm, sums, squares, count)
-        gain, offset = (torch.from_numpy(each) for each in self.norm.affine())
-        pooled = torch.bmm(gain[:, None] / out_mels, band_rows).squeeze(1)
-        added = self.temporal.forward(pooled.add_(offset.mean(1, keepdim=True)))
-        output = rows.new_empty(channels, out_mels, length)
-        per_row = (self._per_row(values, out_mels) for values in self.norm.affine())
-        arguments = *self.stencil, *per_row, added.numpy(), self.identity, output.numpy()
-        self.team.share(kernels.block_output, channels, *arguments)
-        return output
-
-    def _expand(self, rows: Tensor) -> tuple[Tensor, np.ndarray, np.ndarray]:
-        """y, scale and shift of the activation relu(scale y + shift) that the convolution over frequency reads."""
-        if not self.block.is_transition:
-            return rows, *np.array([[1.0], [0.0]], self.taps.dtype).repeat(len(rows), 1)
-        weight = _matrix(self.block.expand)
-        made = self.team.product(weight, rows.flatten(1)).view(len(weight), *rows.shape[1:])
-        sums, squares = np.empty((2, len(weight)))
-        self.team.share(kernels.moments, len(weight), made.numpy(), made.numpy(), sums, squares)
-        self.expand_norm = Norm(self.block.expand_norm, sums, squares, made[0].numel())
-        return made, *self.expand_norm.affine()
-
-    def _per_row(self, values: np.ndarray, mels: int) -> np.ndarray:
-        """Values of bands (…, S) as values of mel bins (…, M')."""
-        return values.repeat(mels // values.shape[-1], -1)
-
-    def backward(
-        self, grad: Tensor, total: Tensor, rows: Tensor
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """From d (C', M', L) and its sum over M', (C', L): the same of the block before, and the gradients."""
-        channels, out_mels, length = grad.shape
-        grad_pooled, grad_temporal = self.temporal.backward(total)
-        behind = grad.numpy(), grad_pooled.div_(out_mels).numpy()
-        sums, products = np.empty((2, *self.norm.mean.shape))
-        self.team.share(kernels.moments_of_errors, channels, *self.stencil, *behind, sums, products)
-        factors, grad_norm = self.norm.backward(sums, products)
-        grad_rows = grad.new_empty(channels, rows.shape[1], length)
-        grad_taps = torch.empty_like(self.block.frequency_conv.weight)
-        sums, products = np.empty((2, channels))
-        total = grad.new_empty(channels, length)
-        self.team.share(
-            kernels.block_gradients,
-            channels,
-            *self.stencil,
-            *behind,
-            self._per_row(factors, out_mels),
-            self.identity,
-            grad_rows.numpy(),
-            grad_taps.view(channels, -1).numpy(),
-            total.numpy(),
-            sums,
-            products,
-        )
-        grads = [grad_taps, *grad_norm, *grad_temporal]
-        if self.block.is_transition:
-            return self._expand_backward(grad_rows, rows, sums, products, grads)
-        return grad_rows, total, grads
-
-    def _expand_backward(
-        self,
-        grad: Tensor,
-        rows: Tensor,
-        sums: np.ndarray,
-        products: np.ndarray,
-        grads: list[Tensor],
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        factors, grad_norm = self.expand_norm.backward(sums, products)
-        self.team.share(kernels.before_norm, len(grad), self.stencil[0], grad.numpy(), factors)
-        weight = self.block.expand.weight
-        grad, flat = grad.flatten(1), rows.flatten(1)
-        grad_weight = (grad @ flat.t()).view_as(weight)
-        grad_rows = self.team.product(_matrix(self.block.expand).t(), grad).view_as(rows)
-        return (
-            grad_rows,
-            sum_behind_relu(self.team, grad_rows, rows),
-            [grad_weight, *grad_norm, *grads],
-        )
-
-
-class TemporalPass:
-    """dropout(pointwise(silu(norm(convolution over time)))) of signals (C, L), forward and back."""
-
-    def __init__(self, block, batch: int, team: ThreadTeam):
-        self.team = team
-        self.conv, self.pointwise, self.norm_module = (
-            block.temporal_conv,
-            block.pointwise,
-            block.temporal_norm,
-        )
-        self.step = block.temporal_conv.dilation[1] * batch
-        self.taps = _matrix(self.conv).numpy()
+    def __init__(self, block, batch: int, team: ThreadTeam, workspace: Workspace):
+        self.block, self.batch, self.team, self.workspace = block, batch, team, workspace
+        self.expand = ExpandPass(block, team, workspace) if block.is_transition else None
+        self.pointwise = torch.from_numpy(_array(block.pointwise))
         self.mask = None
         if block.dropout.p > 0:
             # Drawn as Dropout2d draws it, so that one seed gives one mask in both forms.
             keep = 1 - block.dropout.p
-            mask = self.conv.weight.new_empty(batch, len(self.taps)).bernoulli_(keep).div_(keep)
-            self.mask = mask.t().contiguous()[:, None]
+            mask = self.pointwise.new_empty(batch, len(self.pointwise))
+            self.mask = mask.bernoulli_(keep).div_(keep).t().contiguous()[:, None]
 
-    def forward(self, signal: Tensor) -> Tensor:
-        self.signal, self.made = signal, torch.empty_like(signal)
-        sums, squares = np.empty((2, len(signal)))
-        arguments = signal.numpy(), self.taps, self.step, self.made.numpy(), sums, squares
-        self.team.share(kernels.over_time, len(signal), *arguments)
-        self.norm = Norm(self.norm_module, sums, squares, signal.shape[1])
-        gain, offset = (torch.from_numpy(each)[:, None] for each in self.norm.affine())
-        self.normed = self.made * gain + offset
-        self.active = functional.silu(self.normed)
-        return self._drop(_matrix(self.pointwise) @ self.active)
+    def begin(self, given: Activation) -> None:
+        """All up to the temporal branch's activation."""
+        self._prepare(self.expand.forward(given) if self.expand else given)
+        self.team.share(self._begin, len(self.active))
+        self._begun()
 
-    def _drop(self, signal: Tensor) -> Tensor:
-        """Silence the dropped channels of each clip, in place."""
+    def finish(self) -> Activation:
+        """(C', M', L)."""
+        self.team.share(self._finish, len(self.active))
+        return self._finished()
+
+    def finish_and_begin(self, following: "BlockPass") -> None:
+        """`finish`, and `begin` of a block without an `ExpandPass`, channel by channel."""
+        following._prepare(self._output())
+        self.team.share(self._finish_and_begin, len(self.active), following)
+        self._finished()
+        following._begun()
+
+    def _prepare(self, given: Activation) -> None:
+        channels, mels, length = given.rows.shape
+        block, dtype = self.block, given.rows.dtype
+        stride = block.frequency_conv.stride[0]
+        self.active, self.added, self.normed, signal, made = (
+            self.workspace.take((channels, length), dtype) for _ in range(5)
+        )
+        self.arrays = Block(
+            *given,
+            _array(block.frequency_conv),
+            stride,
+            float(not block.is_transition),
+            _norm(block.frequency_norm.norm, block.frequency_norm.sub_bands),
+            signal,
+            _array(block.temporal_conv),
+            block.temporal_conv.dilation[1] * self.batch,
+            made,
+            _norm(block.temporal_norm, 1),
+            self.workspace.take((channels, mels // stride, length), dtype),
+        )
+
+    def _output(self) -> Activation:
+        output = self.arrays.output
+        return Activation(output, np.ones(len(output), output.dtype), np.zeros_like(output[:, 0, 0]))
+
+    def _begin(self, first: int, last: int) -> None:
+        training_kernels.begin(first, last, self.arrays, self.normed)
+        self._activate(first, last)
+
+    def _finish(self, first: int, last: int) -> None:
+        self._add(first, last)
+        training_kernels.finish(first, last, self.arrays, self.added)
+
+    def _finish_and_begin(self, first: int, last: int, following: "BlockPass") -> None:
+        self._add(first, last)
+        pair = self.arrays, self.added, following.arrays, following.normed
+        training_kernels.finish_and_begin(first, last, *pair)
+        following._activate(first, last)
+
+    def _activate(self, first: int, last: int) -> None:
+        normed, active = (torch.from_numpy(each)[first:last] for each in (self.normed, self.active))
+        torch.ops.aten.silu.out(normed, out=active)
+
+    def _add(self, first: int, last: int) -> None:
+        added = torch.from_numpy(self.added)[first:last]
+        torch.mm(self.pointwise[first:last], torch.from_numpy(self.active), out=added)
+        self._drop(added, first, last)
+
+    def _drop(self, signal: Tensor, first: int, last: int) -> None:
+        """Silence the dropped channels of each clip."""
         if self.mask is not None:
-            signal.view(len(signal), -1, self.mask.shape[2]).mul_(self.mask)
+            signal.view(last - first, -1, self.batch).mul_(self.mask[first:last])
+
+    def _begun(self) -> None:
+        self.workspace.give(self.normed)
+
+    def _finished(self) -> Activation:
+        self.workspace.give(self.added)
+        return self._output()
+
+    def backward(
+        self, grad: np.ndarray, total: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, list[Tensor]]:
+        """From d (C', M', L) and its sum over M', (C', L): the same of what was given, and the gradients."""
+        block, arrays, (channels, length) = self.block, self.arrays, total.shape
+        take, dtype = self.workspace.take, grad.dtype
+        self._drop(torch.from_numpy(total), 0, channels)
+        taps, temporal_taps = (
+            torch.empty_like(conv.weight) for conv in (block.frequency_conv, block.temporal_conv)
+        )
+        grads = BlockGradients(
+            grad,
+            take((channels, length), dtype),
+            take(arrays.rows.shape, dtype),
+            take((channels, length), dtype),
+            taps.view(channels, -1).numpy(),
+            temporal_taps.view(channels, -1).numpy(),
+            np.empty((2, channels)),
+        )
+        normed = take((channels, length), dtype)
+        # Its rows are columns of the weight.
+        pointwise = torch.empty_like(block.pointwise.weight).view(channels, channels)
+        self.team.share(self._go_back, channels, total, normed, grads, pointwise)
+        self.workspace.give(grad, total, grads.active, normed, self.active)
+        self.workspace.give(arrays.signal, arrays.made, arrays.output)
+        found = [taps, *_gradients(arrays.norm), temporal_taps]
+        found += [*_gradients(arrays.temporal_norm), pointwise.t()[..., None, None]]
+        if self.expand is None:
+            return grads.rows, grads.total, found
+        self.workspace.give(grads.total)
+        grad, total, expanded = self.expand.backward(grads.rows, grads.sums)
+        return grad, total, [*expanded, *found]
+
+    def _go_back(
+        self,
+        first: int,
+        last: int,
+        total: np.ndarray,
+        normed: np.ndarray,
+        grads: BlockGradients,
+        pointwise: Tensor,
+    ) -> None:
+        whole = torch.from_numpy(total)
+        active, grad, value = (
+            torch.from_numpy(each)[first:last] for each in (self.active, grads.active, normed)
+        )
+        torch.mm(active, whole.t(), out=pointwise[first:last])
+        torch.mm(self.pointwise.t()[first:last], whole, out=grad)
+        training_kernels.show_normed(first, last, self.arrays, normed)
+        torch.ops.aten.silu_backward.grad_input(grad, value, grad_input=grad)
+        training_kernels.go_back(first, last, self.arrays, grads)
+
+
+class ClosePass:
+    """The depthwise convolution over all mel bins and some frames: (C, M, L) to (C, L)."""
+
+    def __init__(self, conv: nn.Conv2d, batch: int, team: ThreadTeam, workspace: Workspace):
+        self.conv, self.step, self.team, self.workspace = conv, batch, team, workspace
+        self.weight = conv.weight.detach()[:, 0].numpy()
+
+    def forward(self, given: Activation) -> Tensor:
+        self.rows = given.rows
+        signal = self.conv.weight.new_empty(len(self.rows), self.rows.shape[2])
+        arguments = self.rows, self.weight, self.step, signal.numpy()
+        self.team.share(mixing_kernels.close, len(signal), *arguments)
         return signal
 
-    def backward(self, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Gradients of the signals and of convolution, norm and pointwise convolution."""
-        grad = self._drop(grad)
-        grad_pointwise = (grad @ self.active.t()).view_as(self.pointwise.weight)
-        grad = _matrix(self.pointwise).t() @ grad
-        grad = torch.ops.aten.silu_backward(grad, self.normed)
-        made, sums, products = self.made.numpy(), *np.empty((2, len(grad)))
-        pair = made[:, None], grad.numpy()[:, None]
-        self.team.share(kernels.moments, len(grad), *pair, sums, products)
-        factors, grad_norm = self.norm.backward(sums, products)
-        grad_signal, grad_taps = torch.empty_like(grad), torch.empty_like(self.conv.weight)
+    def backward(self, grad: Tensor) -> tuple[np.ndarray, np.ndarray, list[Tensor]]:
+        """d of what was given, its sum over M, and the gradient of the weights."""
+        rows = self.rows
+        grad_rows = self.workspace.take(rows.shape, rows.dtype)
+        total = self.workspace.take((len(rows), rows.shape[2]), rows.dtype)
+        grad_weight = torch.empty_like(self.conv.weight)
+        arguments = rows, self.weight, self.step, grad.numpy(), grad_rows, total
         self.team.share(
-            kernels.back_over_time,
-            len(grad),
-            self.signal.numpy(),
-            self.taps,
-            self.step,
-            made,
-            grad.numpy(),
-            factors,
-            grad_signal.numpy(),
-            grad_taps.view(len(grad), -1).numpy(),
+            mixing_kernels.close_back, len(rows), *arguments, grad_weight[:, 0].numpy()
         )
-        return grad_signal, [grad_taps, *grad_norm, grad_pointwise]
-
-
-def _matrix(conv: nn.Conv2d) -> Tensor:
-    """The weights, (C', R), out of autograd's sight."""
-    return conv.weight.detach().flatten(1)
+        return grad_rows, total, [grad_weight]

@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
 
 
 class ThreadTeam:
@@ -24,29 +23,22 @@ class ThreadTeam:
     def __exit__(self, *_: object) -> None:
         torch.set_num_threads(self.size)
 
-    def share(self, work: Callable[..., Any], count: int, *arguments: Any) -> None:
-        """Call `work(first, last, *arguments)`, which must leave the interpreter's lock, for parts of 0 to `count`."""
+    def share(self, work: Callable[..., Any], count: int, *arguments: Any) -> list[Any]:
+        """What `work(first, last, *arguments)` returns for parts of 0 to `count`.
+
+        The work must leave the interpreter's lock for most of its time.
+        """
         threads = min(self.size, count)
         bounds = [count * i // threads for i in range(threads + 1)]
         others = [
             _pool(threads).submit(work, bounds[i], bounds[i + 1], *arguments)
             for i in range(1, threads)
         ]
-        work(bounds[0], bounds[1], *arguments)
-        for other in others:
-            other.result()
-
-    def product(self, left: Tensor, right: Tensor) -> Tensor:
-        """left @ right, of a wide matrix on the right."""
-        made = right.new_empty(len(left), right.shape[1])
-        self.share(_product, right.shape[1], left, right, made)
-        return made
+        found = [work(bounds[0], bounds[1], *arguments)]
+        return found + [other.result() for other in others]
 
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="thread_team")
-
-
-def _product(first: int, last: int, left: Tensor, right: Tensor, made: Tensor) -> None:
-    torch.mm(left, right[:, first:last], out=made[:, first:last])
+    # Each thread has its own number of torch's threads.
+    return ThreadPoolExecutor(threads, "thread_team", initializer=torch.set_num_threads, initargs=(1,))

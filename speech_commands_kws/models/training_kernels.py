@@ -1,4 +1,8 @@
-"""The loops of BC-ResNet's training on a CPU, compiled by Numba: each reads its large arrays once.
+"""The loops of BC-ResNet's blocks in training on a CPU, compiled by Numba.
+
+The norms of a training tie all clips of a batch together, but never two channels. So a channel goes through all that a
+block does to it before the next one comes: its rows stay in a core's second cache, and what would be eight passes over
+memory is one or two.
 
 An activation x (C, M, L) is given as y, scale and shift: x[c, m, l] = relu(scale[c] y[c, m, l] + shift[c]), so that a
 norm and a relu need no pass of their own. The depthwise convolution over frequency is
@@ -17,6 +21,8 @@ written array a loop, and if an index is the loop's own, hence slices.
 Legend: C channels, M mel bins read, M' mel bins made, S bands, L frames x clips.
 """
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
@@ -29,8 +35,73 @@ JIT = {
 }
 
 
+class Norm(NamedTuple):
+    """A batch norm of S values for each channel; all arrays (C, S) but the factors."""
+
+    gamma: np.ndarray
+    beta: np.ndarray
+    running_mean: np.ndarray
+    running_var: np.ndarray
+    momentum: float
+    eps: float
+    mean: np.ndarray  # of the batch, float64 like the rate
+    rate: np.ndarray  # 1 / standard deviation
+    gain: np.ndarray
+    offset: np.ndarray
+    # Backward: the gradient of a value v is factors[0] e + factors[1] v + factors[2], (3, C, S).
+    factors: np.ndarray
+    grad_gamma: np.ndarray
+    grad_beta: np.ndarray
+
+
+class Block(NamedTuple):
+    """What a block works on; its pointwise convolution and dropout lie between the kernels."""
+
+    rows: np.ndarray  # y, (C, M, L)
+    scale: np.ndarray
+    shift: np.ndarray
+    taps: np.ndarray  # of the convolution over frequency, (C, 3)
+    stride: int
+    identity: float  # 1 where the input is added to the output, else 0
+    norm: Norm
+    signal: np.ndarray  # the mean over M' of the normalised s, (C, L)
+    temporal_taps: np.ndarray  # (C, 3)
+    step: int  # how far apart in L the frames lie that a convolution over time takes
+    made: np.ndarray  # by the convolution over time, (C, L)
+    temporal_norm: Norm
+    output: np.ndarray  # (C, M', L)
+
+
 @numba.njit(**JIT)
-def _load(rows, scale, shift, start, stop, tile):
+def settle(norm, channel, band, total, square, count):
+    """Gain and offset, and the running statistics, from the sums of `count` values and of their squares."""
+    mean = total / count
+    variance = square / count - mean * mean
+    rate = 1.0 / np.sqrt(np.maximum(variance, 0.0) + norm.eps)
+    gain = norm.gamma[channel, band] * rate
+    norm.mean[channel, band], norm.rate[channel, band] = mean, rate
+    norm.gain[channel, band] = gain
+    norm.offset[channel, band] = norm.beta[channel, band] - gain * mean
+    unbiased = variance * (count / (count - 1))
+    norm.running_mean[channel, band] += norm.momentum * (mean - norm.running_mean[channel, band])
+    norm.running_var[channel, band] += norm.momentum * (unbiased - norm.running_var[channel, band])
+
+
+@numba.njit(**JIT)
+def turn_back(norm, channel, band, total, product, count):
+    """The factors and gradients, from the sums of e and of e times the value."""
+    mean, rate = norm.mean[channel, band], norm.rate[channel, band]
+    gain = norm.gamma[channel, band] * rate
+    grad_gamma = rate * (product - mean * total)
+    by_value = -gain * rate * grad_gamma / count
+    norm.factors[0, channel, band] = gain
+    norm.factors[1, channel, band] = by_value
+    norm.factors[2, channel, band] = -gain * total / count - by_value * mean
+    norm.grad_gamma[channel, band], norm.grad_beta[channel, band] = grad_gamma, total
+
+
+@numba.njit(**JIT)
+def load(rows, scale, shift, start, stop, tile):
     """Activations (M, start to stop) into the rows 1 to M of a tile (M + 2, TILE)."""
     for j in range(rows.shape[0]):
         made, given = tile[j + 1], rows[j, start:stop]
@@ -40,264 +111,307 @@ def _load(rows, scale, shift, start, stop, tile):
 
 
 @numba.njit(**JIT)
-def moments(first, last, rows, values, sums, products):
-    """Sums of values (C, M, L), a gradient or y itself, and of them times y, over each channel, (C,)."""
+def begin(first, last, block, normed):
+    """All of a block up to the normalised convolution over time, (C, L)."""
+    tile = _empty_tile(block)
+    padded = np.zeros(block.signal.shape[1] + 2 * block.step, block.rows.dtype)
     for channel in range(first, last):
-        sums[channel], products[channel] = 0.0, 0.0
-        for j in range(rows.shape[1]):
-            for start in range(0, rows.shape[2], TILE):
-                given, shown = rows[channel, j, start : start + TILE], values[channel, j, start:]
-                total, product = np.float32(0.0), np.float32(0.0)
-                for i in range(len(given)):
-                    total += shown[i]
-                    product += shown[i] * given[i]
-                sums[channel] += total
-                products[channel] += product
+        _begin(block, channel, tile, padded, normed)
 
 
 @numba.njit(**JIT)
-def activation(first, last, rows, scale, shift, made):
-    """x of y, (C, M, L)."""
+def finish(first, last, block, added):
+    """The output of a block; `added` (C, L) is what its temporal branch adds."""
+    tile = _empty_tile(block)
     for channel in range(first, last):
-        for j in range(rows.shape[1]):
-            given, shown = rows[channel, j], made[channel, j]
-            for i in range(len(given)):
-                value = scale[channel] * given[i] + shift[channel]
-                shown[i] = np.float32(0.0) if value <= 0 else value
+        _finish(block, channel, tile, added)
 
 
 @numba.njit(**JIT)
-def _moved(row, start, step):
-    """A row from `start` on, and moved by one to four steps."""
-    first = row[start:]
-    second = first[step:]
-    third = second[step:]
-    fourth = third[step:]
-    return first, second, third, fourth, fourth[step:]
+def finish_and_begin(first, last, block, added, following, normed):
+    """`finish` of a block and `begin` of the following one, which reads its output."""
+    tile, next_tile = _empty_tile(block), _empty_tile(following)
+    padded = np.zeros(following.signal.shape[1] + 2 * following.step, following.rows.dtype)
+    for channel in range(first, last):
+        _finish(block, channel, tile, added)
+        _begin(following, channel, next_tile, padded, normed)
 
 
 @numba.njit(**JIT)
-def stem(first, last, padded, weight, stride, step, made):
-    """Convolution of padded images (M + 4, (F + 4) B) with (C, 5, 5), (C, M', L); frames lie `step` = B apart."""
-    length = made.shape[2]
-    for channel in range(first, last):
-        for j in range(made.shape[1]):
-            for start in range(0, length, TILE):
-                shown = made[channel, j, start : start + TILE]
-                shown[:] = 0.0
-                for row in range(len(weight[channel])):
-                    taps = weight[channel, row]
-                    tap_0, tap_1, tap_2, tap_3, tap_4 = (
-                        taps[0],
-                        taps[1],
-                        taps[2],
-                        taps[-2],
-                        taps[-1],
-                    )
-                    image_0, image_1, image_2, image_3, image_4 = _moved(
-                        padded[stride * j + row], start, step
-                    )
-                    for i in range(len(shown)):
-                        near = tap_0 * image_0[i] + tap_1 * image_1[i] + tap_2 * image_2[i]
-                        shown[i] += near + tap_3 * image_3[i] + tap_4 * image_4[i]
+def _empty_tile(block):
+    return np.zeros((block.rows.shape[1] + 2, TILE), block.rows.dtype)
 
 
 @numba.njit(**JIT)
-def stem_gradient(first, last, padded, rows, behind, factors, stride, step, grad_weight):
-    """Gradient of the stem's weights, (C, 5, 5); that of y is factors[0] d + factors[1] y + factors[2], each (C,)."""
-    change = np.zeros(TILE, rows.dtype)
-    for channel in range(first, last):
-        of_grad, of_row = factors[0, channel], factors[1, channel]
-        constant = factors[2, channel]
-        grad_weight[channel] = 0.0
-        for j in range(rows.shape[1]):
-            for start in range(0, rows.shape[2], TILE):
-                given, shown = behind[channel, j, start : start + TILE], rows[channel, j, start:]
-                for i in range(len(given)):
-                    change[i] = of_grad * given[i] + of_row * shown[i] + constant
-                for row in range(grad_weight.shape[1]):
-                    image_0, image_1, image_2, image_3, image_4 = _moved(
-                        padded[stride * j + row], start, step
-                    )
-                    sum_0, sum_1, sum_2 = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-                    sum_3, sum_4 = np.float32(0.0), np.float32(0.0)
-                    for i in range(len(given)):
-                        sum_0 += change[i] * image_0[i]
-                        sum_1 += change[i] * image_1[i]
-                        sum_2 += change[i] * image_2[i]
-                        sum_3 += change[i] * image_3[i]
-                        sum_4 += change[i] * image_4[i]
-                    made = grad_weight[channel, row]
-                    made[0] += sum_0
-                    made[1] += sum_1
-                    made[2] += sum_2
-                    made[-2] += sum_3
-                    made[-1] += sum_4
+def _begin(block, channel, tile, padded, normed):
+    _normalise_bands(block, channel, tile)
+    _pool(block, channel)
+    norm, made, signal = block.temporal_norm, block.made[channel], block.signal[channel]
+    total, square = _over_time(signal, block.temporal_taps[channel], block.step, padded, made)
+    settle(norm, channel, 0, total, square, len(made))
+    _show_normed(block, channel, normed)
 
 
 @numba.njit(**JIT)
-def moments_of_bands(first, last, rows, scale, shift, taps, stride, sums, squares, band_rows):
-    """Sums of s and s^2 over each band, (C, S), and of s over the rows of each band, (C, S, L)."""
-    mels, length = rows.shape[1], rows.shape[2]
-    bands = band_rows.shape[1]
-    in_band = mels // stride // bands
-    tile = np.zeros((mels + 2, TILE), rows.dtype)
+def show_normed(first, last, block, normed):
+    """The normalised convolution over time, (C, L)."""
     for channel in range(first, last):
-        before, middle, after = taps[channel, 0], taps[channel, 1], taps[channel, 2]
-        sums[channel] = 0.0
-        squares[channel] = 0.0
-        for start in range(0, length, TILE):
-            stop = min(start + TILE, length)
-            _load(rows[channel], scale[channel], shift[channel], start, stop, tile)
-            for band in range(bands):
-                made = band_rows[channel, band, start:stop]
-                for j in range(in_band):
-                    row = (band * in_band + j) * stride
-                    upper, centre, lower = tile[row], tile[row + 1], tile[row + 2]
-                    kept = np.float32(j > 0)
-                    if j == 0:
-                        made[:] = 0.0
-                    total, square = np.float32(0.0), np.float32(0.0)
-                    for i in range(stop - start):
-                        value = before * upper[i] + middle * centre[i] + after * lower[i]
-                        total += value
-                        square += value * value
-                        made[i] = kept * made[i] + value
-                    sums[channel, band] += total
-                    squares[channel, band] += square
+        _show_normed(block, channel, normed)
 
 
 @numba.njit(**JIT)
-def block_output(
-    first, last, rows, scale, shift, taps, stride, gain, offset, added, identity, output
-):
-    """relu(gain s + offset + added [+ x]), (C, M', L); `added` is (C, L), `identity` 1 or 0."""
-    mels, length = rows.shape[1], rows.shape[2]
-    tile = np.zeros((mels + 2, TILE), rows.dtype)
-    for channel in range(first, last):
-        for start in range(0, length, TILE):
-            stop = min(start + TILE, length)
-            _load(rows[channel], scale[channel], shift[channel], start, stop, tile)
-            extra = added[channel, start:stop]
-            for j in range(output.shape[1]):
-                row = j * stride
-                upper, centre, lower = tile[row], tile[row + 1], tile[row + 2]
-                made = output[channel, j, start:stop]
-                before = gain[channel, j] * taps[channel, 0]
-                middle = gain[channel, j] * taps[channel, 1] + identity
-                after = gain[channel, j] * taps[channel, 2]
-                constant = offset[channel, j]
-                for i in range(stop - start):
-                    value = before * upper[i] + middle * centre[i] + after * lower[i]
-                    value += constant + extra[i]
-                    made[i] = np.float32(0.0) if value <= 0 else value
+def _show_normed(block, channel, normed):
+    gain = block.temporal_norm.gain[channel, 0]
+    offset = block.temporal_norm.offset[channel, 0]
+    shown, made = normed[channel], block.made[channel]
+    for i in range(len(made)):
+        shown[i] = gain * made[i] + offset
 
 
 @numba.njit(**JIT)
-def behind_relu(first, last, grad, output, total):
-    """d in the place of the gradient (C, M, L) of an output, and its sum over M, (C, L)."""
-    length = grad.shape[2]
-    for channel in range(first, last):
-        for start in range(0, length, TILE):
-            made = total[channel, start : start + TILE]
-            made[:] = 0.0
-            for j in range(grad.shape[1]):
-                given, shown = grad[channel, j, start : start + TILE], output[channel, j, start:]
-                for i in range(len(given)):
-                    given[i] = given[i] if shown[i] > 0 else np.float32(0.0)
-                for i in range(len(given)):
-                    made[i] += given[i]
+def _normalise_bands(block, channel, tile):
+    """Settle the norm of each band by the sums of s and s^2."""
+    rows, taps, bands = block.rows[channel], block.taps[channel], block.norm.gain.shape[1]
+    length, in_band = rows.shape[1], rows.shape[0] // block.stride // bands
+    before, middle, after = taps[0], taps[1], taps[2]
+    sums, squares = np.zeros(bands), np.zeros(bands)
+    for start in range(0, length, TILE):
+        stop = min(start + TILE, length)
+        load(rows, block.scale[channel], block.shift[channel], start, stop, tile)
+        for j in range(bands * in_band):
+            row = j * block.stride
+            upper, centre, lower = tile[row], tile[row + 1], tile[row + 2]
+            total, square = np.float32(0.0), np.float32(0.0)
+            for i in range(stop - start):
+                value = before * upper[i] + middle * centre[i] + after * lower[i]
+                total += value
+                square += value * value
+            sums[j // in_band] += total
+            squares[j // in_band] += square
+    for band in range(bands):
+        settle(block.norm, channel, band, sums[band], squares[band], in_band * length)
 
 
 @numba.njit(**JIT)
-def moments_of_errors(
-    first, last, rows, scale, shift, taps, stride, behind, pooled, sums, products
-):
-    """Sums of e and e s over each band, (C, S); `behind` is d (C, M', L), `pooled` (C, L)."""
-    mels, length = rows.shape[1], rows.shape[2]
-    out_mels = behind.shape[1]
-    in_band = out_mels // sums.shape[1]
-    tile = np.zeros((mels + 2, TILE), rows.dtype)
-    for channel in range(first, last):
-        before, middle, after = taps[channel, 0], taps[channel, 1], taps[channel, 2]
-        sums[channel] = 0.0
-        products[channel] = 0.0
-        for start in range(0, length, TILE):
-            stop = min(start + TILE, length)
-            _load(rows[channel], scale[channel], shift[channel], start, stop, tile)
-            common = pooled[channel, start:stop]
-            for j in range(out_mels):
-                row = j * stride
-                upper, centre, lower = tile[row], tile[row + 1], tile[row + 2]
-                given = behind[channel, j, start:stop]
-                total, product = np.float32(0.0), np.float32(0.0)
-                for i in range(stop - start):
-                    value = before * upper[i] + middle * centre[i] + after * lower[i]
-                    error = common[i] + given[i]
-                    total += error
-                    product += error * value
-                sums[channel, j // in_band] += total
-                products[channel, j // in_band] += product
+def _pool(block, channel):
+    """The mean over M' of gain s + offset: a weighted sum of the rows of x."""
+    rows, scale, shift = block.rows[channel], block.scale[channel], block.shift[channel]
+    mels, out_mels = rows.shape[0], block.output.shape[1]
+    in_band = out_mels // block.norm.gain.shape[1]
+    weights = np.zeros(mels + 2, rows.dtype)
+    constant = 0.0
+    for j in range(out_mels):
+        gain = block.norm.gain[channel, j // in_band]
+        constant += block.norm.offset[channel, j // in_band]
+        for k in range(len(block.taps[channel])):
+            weights[block.stride * j + k] += gain * block.taps[channel, k] / out_mels
+    signal = block.signal[channel]
+    for start in range(0, len(signal), TILE):
+        made = signal[start : start + TILE]
+        made[:] = constant / out_mels
+        for j in range(0, mels, 2):
+            later = min(j + 1, mels - 1)
+            weight, next_weight = weights[j + 1], weights[j + 2]
+            given, next_given = rows[j, start:], rows[later, start:]
+            if later == j:
+                next_weight *= np.float32(0.0)
+            for i in range(len(made)):
+                value = scale * given[i] + shift
+                next_value = scale * next_given[i] + shift
+                value = np.float32(0.0) if value <= 0 else value
+                next_value = np.float32(0.0) if next_value <= 0 else next_value
+                made[i] += weight * value + next_weight * next_value
 
 
 @numba.njit(**JIT)
-def block_gradients(
-    first, last, rows, scale, shift, taps, stride, behind, pooled, factors, identity,
-    grad_rows, grad_taps, total, sums, products,
-):  # fmt: skip
-    """Gradients of x behind its own relu, (C, M, L), and of the taps, (C, 3).
+def _over_time(signal, taps, step, padded, made):
+    """Convolution over time of a signal (L,), frames `step` apart; the sums of it and of its square."""
+    length = len(signal)
+    padded[step : step + length] = signal
+    before, middle, after = taps[0], taps[1], taps[2]
+    sum_of_tiles, square_of_tiles = 0.0, 0.0
+    for start in range(0, length, TILE):
+        shown = made[start : start + TILE]
+        early, now, late = padded[start:], padded[start + step :], padded[start + 2 * step :]
+        total, square = np.float32(0.0), np.float32(0.0)
+        for i in range(len(shown)):
+            value = before * early[i] + middle * now[i] + after * late[i]
+            shown[i] = value
+            total += value
+            square += value * value
+        sum_of_tiles += total
+        square_of_tiles += square
+    return sum_of_tiles, square_of_tiles
 
-    The gradient of s is factors[0] e + factors[1] s + factors[2], each (C, M'). Of that of x also the sum over M,
-    (C, L), and the sums of it and of it times y over each channel, (C,).
-    """
-    mels, length, out_mels = rows.shape[1], rows.shape[2], behind.shape[1]
-    tile = np.zeros((mels + 2, TILE), rows.dtype)
-    changes = np.zeros((out_mels + 2, TILE), rows.dtype)
+
+@numba.njit(**JIT)
+def _finish(block, channel, tile, added):
+    """relu(gain s + offset + added [+ x])."""
+    rows, taps, norm = block.rows[channel], block.taps[channel], block.norm
+    length, out_mels = rows.shape[1], block.output.shape[1]
+    in_band = out_mels // norm.gain.shape[1]
+    for start in range(0, length, TILE):
+        stop = min(start + TILE, length)
+        load(rows, block.scale[channel], block.shift[channel], start, stop, tile)
+        extra = added[channel, start:stop]
+        for j in range(out_mels):
+            row = j * block.stride
+            upper, centre, lower = tile[row], tile[row + 1], tile[row + 2]
+            made = block.output[channel, j, start:stop]
+            gain = norm.gain[channel, j // in_band]
+            before, middle, after = gain * taps[0], gain * taps[1], gain * taps[2]
+            middle += taps.dtype.type(block.identity)
+            constant = norm.offset[channel, j // in_band]
+            for i in range(stop - start):
+                value = before * upper[i] + middle * centre[i] + after * lower[i]
+                value += constant + extra[i]
+                made[i] = np.float32(0.0) if value <= 0 else value
+
+
+class BlockGradients(NamedTuple):
+    behind: np.ndarray  # d, (C, M', L)
+    active: np.ndarray  # gradient of the temporal norm's result, (C, L)
+    rows: np.ndarray  # of x, behind its own relu, (C, M, L)
+    total: np.ndarray  # the sum of that over M, (C, L)
+    taps: np.ndarray
+    temporal_taps: np.ndarray
+    sums: np.ndarray  # of that of x and of it times y over each channel, (2, C)
+
+
+@numba.njit(**JIT)
+def go_back(first, last, block, grads):
+    """All of a block's gradients from `behind` and `active` on."""
+    tile = _empty_tile(block)
+    changes = np.zeros((block.output.shape[1] + 2, TILE), block.rows.dtype)
+    length = block.signal.shape[1]
+    padded = np.zeros(length + 2 * block.step, block.rows.dtype)
+    padded_changes = np.zeros_like(padded)
+    pooled = np.empty(length, block.rows.dtype)
     for channel in range(first, last):
-        before, middle, after = taps[channel, 0], taps[channel, 1], taps[channel, 2]
-        grad_taps[channel] = 0.0
-        sums[channel], products[channel] = 0.0, 0.0
-        for start in range(0, length, TILE):
-            stop = min(start + TILE, length)
-            _load(rows[channel], scale[channel], shift[channel], start, stop, tile)
-            common = pooled[channel, start:stop]
-            for j in range(out_mels):
-                upper, centre, lower = tile[stride * j], tile[stride * j + 1], tile[stride * j + 2]
-                given, change = behind[channel, j, start:stop], changes[j + 1]
-                of_error, of_value = factors[0, channel, j], factors[1, channel, j]
-                constant = factors[2, channel, j]
-                of_before, of_middle = np.float32(0.0), np.float32(0.0)
-                of_after = np.float32(0.0)
-                for i in range(stop - start):
-                    value = before * upper[i] + middle * centre[i] + after * lower[i]
-                    value = of_error * (common[i] + given[i]) + of_value * value + constant
-                    of_before += value * upper[i]
-                    of_middle += value * centre[i]
-                    of_after += value * lower[i]
-                    change[i] = value
-                grad_taps[channel, 0] += of_before
-                grad_taps[channel, 1] += of_middle
-                grad_taps[channel, 2] += of_after
-            over_mels = total[channel, start:stop]
-            over_mels[:] = 0.0
-            for j in range(mels):
-                row, of_low, of_mid, of_high = _reached_from(j, stride, before, middle, after)
-                low, mid, high = changes[row], changes[row + 1], changes[row + 2]
-                direct = behind[channel, j // stride, start:stop]
-                made, shown = grad_rows[channel, j, start:stop], tile[j + 1]
-                given = rows[channel, j, start:stop]
-                tile_sum, product = np.float32(0.0), np.float32(0.0)
-                for i in range(stop - start):
-                    value = of_low * low[i] + of_mid * mid[i] + of_high * high[i]
-                    value += identity * direct[i]
-                    value = value if shown[i] > 0 else np.float32(0.0)
-                    made[i] = value
-                    tile_sum += value
-                    product += value * given[i]
-                for i in range(stop - start):
-                    over_mels[i] += made[i]
-                sums[channel] += tile_sum
-                products[channel] += product
+        _back_over_time(block, channel, grads, padded, padded_changes, pooled)
+        for i in range(length):
+            pooled[i] /= len(block.output[channel])
+        _turn_back_bands(block, channel, grads.behind[channel], pooled, tile)
+        _back_over_frequency(block, channel, grads, pooled, tile, changes)
+
+
+@numba.njit(**JIT)
+def _back_over_time(block, channel, grads, padded, changes, grad_signal):
+    """Through norm and convolution of the temporal branch."""
+    signal, made, grad = block.signal[channel], block.made[channel], grads.active[channel]
+    norm, step, length = block.temporal_norm, block.step, len(block.signal[channel])
+    total, product = 0.0, 0.0
+    for start in range(0, length, TILE):
+        tile_total, tile_product = np.float32(0.0), np.float32(0.0)
+        given, shown = grad[start : start + TILE], made[start:]
+        for i in range(len(given)):
+            tile_total += given[i]
+            tile_product += given[i] * shown[i]
+        total += tile_total
+        product += tile_product
+    turn_back(norm, channel, 0, total, product, length)
+    of_grad, of_made = norm.factors[0, channel, 0], norm.factors[1, channel, 0]
+    constant = norm.factors[2, channel, 0]
+    padded[step : step + length] = signal
+    change = changes[step:]
+    for i in range(length):
+        change[i] = of_grad * grad[i] + of_made * made[i] + constant
+    taps, grad_taps = block.temporal_taps[channel], grads.temporal_taps[channel]
+    before, middle, after = taps[0], taps[1], taps[2]
+    grad_taps[:] = 0.0
+    for start in range(0, length, TILE):
+        found = grad_signal[start : start + TILE]
+        early, now, late = padded[start:], padded[start + step :], padded[start + 2 * step :]
+        earlier, here, later = changes[start:], change[start:], changes[start + 2 * step :]
+        of_before, of_middle, of_after = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+        for i in range(len(found)):
+            found[i] = before * later[i] + middle * here[i] + after * earlier[i]
+            of_before += here[i] * early[i]
+            of_middle += here[i] * now[i]
+            of_after += here[i] * late[i]
+        grad_taps[0] += of_before
+        grad_taps[1] += of_middle
+        grad_taps[2] += of_after
+
+
+@numba.njit(**JIT)
+def _turn_back_bands(block, channel, behind, pooled, tile):
+    """Turn the norm of each band back by the sums of e and e s."""
+    rows, taps, norm = block.rows[channel], block.taps[channel], block.norm
+    length, out_mels, bands = rows.shape[1], behind.shape[0], norm.gain.shape[1]
+    in_band = out_mels // bands
+    before, middle, after = taps[0], taps[1], taps[2]
+    sums, products = np.zeros(bands), np.zeros(bands)
+    for start in range(0, length, TILE):
+        stop = min(start + TILE, length)
+        load(rows, block.scale[channel], block.shift[channel], start, stop, tile)
+        common = pooled[start:stop]
+        for j in range(out_mels):
+            row = j * block.stride
+            upper, centre, lower = tile[row], tile[row + 1], tile[row + 2]
+            given = behind[j, start:stop]
+            total, product = np.float32(0.0), np.float32(0.0)
+            for i in range(stop - start):
+                value = before * upper[i] + middle * centre[i] + after * lower[i]
+                error = common[i] + given[i]
+                total += error
+                product += error * value
+            sums[j // in_band] += total
+            products[j // in_band] += product
+    for band in range(bands):
+        turn_back(norm, channel, band, sums[band], products[band], in_band * length)
+
+
+@numba.njit(**JIT)
+def _back_over_frequency(block, channel, grads, pooled, tile, changes):
+    rows, behind, norm = block.rows[channel], grads.behind[channel], block.norm
+    grad_rows, taps, grad_taps = grads.rows[channel], block.taps[channel], grads.taps[channel]
+    mels, length, out_mels, stride = rows.shape[0], rows.shape[1], behind.shape[0], block.stride
+    in_band = out_mels // norm.gain.shape[1]
+    before, middle, after = taps[0], taps[1], taps[2]
+    identity = taps.dtype.type(block.identity)
+    grad_taps[:] = 0.0
+    total, product = 0.0, 0.0
+    for start in range(0, length, TILE):
+        stop = min(start + TILE, length)
+        load(rows, block.scale[channel], block.shift[channel], start, stop, tile)
+        common = pooled[start:stop]
+        for j in range(out_mels):
+            upper, centre, lower = tile[stride * j], tile[stride * j + 1], tile[stride * j + 2]
+            given, change, band = behind[j, start:stop], changes[j + 1], j // in_band
+            of_error, of_value = norm.factors[0, channel, band], norm.factors[1, channel, band]
+            constant = norm.factors[2, channel, band]
+            of_before, of_middle, of_after = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+            for i in range(stop - start):
+                value = before * upper[i] + middle * centre[i] + after * lower[i]
+                value = of_error * (common[i] + given[i]) + of_value * value + constant
+                of_before += value * upper[i]
+                of_middle += value * centre[i]
+                of_after += value * lower[i]
+                change[i] = value
+            grad_taps[0] += of_before
+            grad_taps[1] += of_middle
+            grad_taps[2] += of_after
+        over_mels = grads.total[channel, start:stop]
+        over_mels[:] = 0.0
+        for j in range(mels):
+            row, of_low, of_mid, of_high = _reached_from(j, stride, before, middle, after)
+            low, mid, high = changes[row], changes[row + 1], changes[row + 2]
+            direct = behind[j // stride, start:stop]
+            made, shown, given = grad_rows[j, start:stop], tile[j + 1], rows[j, start:stop]
+            tile_total, tile_product = np.float32(0.0), np.float32(0.0)
+            for i in range(stop - start):
+                value = of_low * low[i] + of_mid * mid[i] + of_high * high[i]
+                value += identity * direct[i]
+                value = value if shown[i] > 0 else np.float32(0.0)
+                made[i] = value
+                tile_total += value
+                tile_product += value * given[i]
+            for i in range(stop - start):
+                over_mels[i] += made[i]
+            total += tile_total
+            product += tile_product
+    grads.sums[0, channel], grads.sums[1, channel] = total, product
 
 
 @numba.njit(**JIT)
@@ -309,71 +423,3 @@ def _reached_from(mel, stride, before, middle, after):
     if mel % stride == 0:
         return row, np.float32(0.0), middle, np.float32(0.0)
     return row, np.float32(0.0), after, before
-
-
-@numba.njit(**JIT)
-def before_norm(first, last, rows, grad, factors):
-    """factors[0] grad + factors[1] y + factors[2], each (C,), in the place of the gradient, (C, M, L)."""
-    for channel in range(first, last):
-        of_grad, of_row = factors[0, channel], factors[1, channel]
-        constant = factors[2, channel]
-        for j in range(rows.shape[1]):
-            made, given = grad[channel, j], rows[channel, j]
-            for i in range(len(made)):
-                made[i] = of_grad * made[i] + of_row * given[i] + constant
-
-
-@numba.njit(**JIT)
-def over_time(first, last, signal, taps, step, made, sums, squares):
-    """Convolution over time of signals (C, L), frames `step` apart, and the sums of it and of its square, (C,)."""
-    length = signal.shape[1]
-    padded = np.zeros(length + 2 * step, signal.dtype)
-    for channel in range(first, last):
-        before, middle, after = taps[channel, 0], taps[channel, 1], taps[channel, 2]
-        padded[step : step + length] = signal[channel]
-        sums[channel], squares[channel] = 0.0, 0.0
-        for start in range(0, length, TILE):
-            shown = made[channel, start : start + TILE]
-            early, late = padded[start:], padded[start + 2 * step :]
-            now = padded[start + step :]
-            total, square = np.float32(0.0), np.float32(0.0)
-            for i in range(len(shown)):
-                value = before * early[i] + middle * now[i] + after * late[i]
-                shown[i] = value
-                total += value
-                square += value * value
-            sums[channel] += total
-            squares[channel] += square
-
-
-@numba.njit(**JIT)
-def back_over_time(first, last, signal, taps, step, made, grad, factors, grad_signal, grad_taps):
-    """Gradients of the signals (C, L) and taps (C, 3) of `over_time`.
-
-    That of its result `made` is factors[0] grad + factors[1] made + factors[2], each (C,).
-    """
-    length = signal.shape[1]
-    padded = np.zeros(length + 2 * step, signal.dtype)
-    changes = np.zeros(length + 2 * step, signal.dtype)
-    for channel in range(first, last):
-        before, middle, after = taps[channel, 0], taps[channel, 1], taps[channel, 2]
-        of_grad, of_made = factors[0, channel], factors[1, channel]
-        constant = factors[2, channel]
-        padded[step : step + length] = signal[channel]
-        given, shown, change = grad[channel], made[channel], changes[step:]
-        for i in range(length):
-            change[i] = of_grad * given[i] + of_made * shown[i] + constant
-        grad_taps[channel] = 0.0
-        for start in range(0, length, TILE):
-            found = grad_signal[channel, start : start + TILE]
-            early, now, late = padded[start:], padded[start + step :], padded[start + 2 * step :]
-            earlier, here, later = changes[start:], change[start:], changes[start + 2 * step :]
-            of_before, of_middle, of_after = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-            for i in range(len(found)):
-                found[i] = before * later[i] + middle * here[i] + after * earlier[i]
-                of_before += here[i] * early[i]
-                of_middle += here[i] * now[i]
-                of_after += here[i] * late[i]
-            grad_taps[channel, 0] += of_before
-            grad_taps[channel, 1] += of_middle
-            grad_taps[channel, 2] += of_after

@@ -286,28 +286,62 @@ class BlockPass:
         training_kernels.go_back(first, last, self.arrays, grads)
 
 
-class ClosePass:
-    """The depthwise convolution over all mel bins and some frames: (C, M, L) to (C, L)."""
+class HeadPass:
+    """The head up to the classifier: convolutions over all mel bins and over channels, norm, relu, mean over time."""
 
-    def __init__(self, conv: nn.Conv2d, batch: int, team: ThreadTeam, workspace: Workspace):
-        self.conv, self.step, self.team, self.workspace = conv, batch, team, workspace
-        self.weight = conv.weight.detach()[:, 0].numpy()
+    def __init__(self, head: nn.Sequential, batch: int, team: ThreadTeam, workspace: Workspace):
+        self.conv, self.pointwise, batch_norm, *_ = head
+        self.batch, self.team, self.workspace = batch, team, workspace
+        self.taps = self.conv.weight.detach()[:, 0].numpy()
+        self.weight = torch.from_numpy(_array(self.pointwise))
+        self.norm = _norm(batch_norm, 1)
 
     def forward(self, given: Activation) -> Tensor:
+        """(C, M, L) to (C', B)."""
         self.rows = given.rows
-        signal = self.conv.weight.new_empty(len(self.rows), self.rows.shape[2])
-        arguments = self.rows, self.weight, self.step, signal.numpy()
-        self.team.share(mixing_kernels.close, len(signal), *arguments)
-        return signal
+        channels, _, length = self.rows.shape
+        self.signal = self.workspace.take((channels, length), self.rows.dtype)
+        self.hidden = self.workspace.take((len(self.weight), length), self.rows.dtype)
+        mean = self.weight.new_empty(len(self.weight), self.batch)
+        arguments = self.rows, self.taps, self.batch, self.signal
+        self.team.share(mixing_kernels.close, channels, *arguments)
+        self.team.share(self._mean, len(mean), mean.numpy())
+        return mean
 
-    def backward(self, grad: Tensor) -> tuple[np.ndarray, np.ndarray, list[Tensor]]:
-        """d of what was given, its sum over M, and the gradient of the weights."""
-        rows = self.rows
-        grad_rows = self.workspace.take(rows.shape, rows.dtype)
-        total = self.workspace.take((len(rows), rows.shape[2]), rows.dtype)
-        grad_weight = torch.empty_like(self.conv.weight)
-        arguments = rows, self.weight, self.step, grad.numpy(), grad_rows, total
-        self.team.share(
-            mixing_kernels.close_back, len(rows), *arguments, grad_weight[:, 0].numpy()
+    def _mean(self, first: int, last: int, mean: np.ndarray) -> None:
+        hidden = torch.from_numpy(self.hidden)[first:last]
+        torch.mm(self.weight[first:last], torch.from_numpy(self.signal), out=hidden)
+        mixing_kernels.mean_active(first, last, self.hidden, self.batch, self.norm, mean)
+
+    def backward(self, grad_mean: Tensor) -> tuple[np.ndarray, np.ndarray, list[Tensor]]:
+        """d of what was given, its sum over M, and the gradients."""
+        take, (channels, length) = self.workspace.take, self.signal.shape
+        grad_hidden = take(self.hidden.shape, self.hidden.dtype)
+        grad_weight = torch.empty_like(self.pointwise.weight)
+        arguments = grad_mean.numpy(), grad_hidden, grad_weight.flatten(1)
+        self.team.share(self._mean_back, len(grad_mean), *arguments)
+        grad_rows, grad_signal, total = (
+            take(shape, grad_hidden.dtype)
+            for shape in (self.rows.shape, (channels, length), (channels, length))
         )
-        return grad_rows, total, [grad_weight]
+        grad_taps = torch.empty_like(self.conv.weight)
+        found = grad_rows, total, grad_taps[:, 0].numpy()
+        self.team.share(self._close_back, channels, grad_hidden, grad_signal, *found)
+        self.workspace.give(self.signal, self.hidden, grad_hidden, grad_signal)
+        return grad_rows, total, [grad_taps, grad_weight, *_gradients(self.norm)]
+
+    def _mean_back(
+        self, first: int, last: int, grad_mean: np.ndarray, grad: np.ndarray, grad_weight: Tensor
+    ) -> None:
+        arguments = self.hidden, self.batch, self.norm, grad_mean, grad
+        mixing_kernels.mean_active_back(first, last, *arguments)
+        part, signal = torch.from_numpy(grad)[first:last], torch.from_numpy(self.signal)
+        torch.mm(part, signal.t(), out=grad_weight[first:last])
+
+    def _close_back(
+        self, first: int, last: int, grad_hidden: np.ndarray, grad: np.ndarray, *found: np.ndarray
+    ) -> None:
+        weight = self.weight.t()[first:last]
+        torch.mm(weight, torch.from_numpy(grad_hidden), out=torch.from_numpy(grad)[first:last])
+        arguments = self.rows, self.taps, self.batch, grad, *found
+        mixing_kernels.close_back(first, last, *arguments)

@@ -8,16 +8,18 @@ what they are in the plain form.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from speech_commands_kws.models.block_pass import BlockPass, ClosePass, StemPass, parameters_of
+from speech_commands_kws.models.block_pass import BlockPass, HeadPass, StemPass, parameters_of
 from speech_commands_kws.models.thread_team import ThreadTeam
 
+CLASSIFIER = -1  # the place in the head of what is left to torch
 
-class _UpToHead(Function):
-    """Log-mel (B, 1, M, F) to the signals (C, L) that the head's first convolution makes.
+
+class _UpToClassifier(Function):
+    """Log-mel (B, 1, M, F) to the means over time (C, B) that the classifier reads.
 
     All parameters are arguments for autograd to see them.
     """
@@ -28,7 +30,7 @@ class _UpToHead(Function):
         shared = ctx.team, model.workspace
         ctx.stem = StemPass(model.stem, *shared)
         ctx.blocks = [BlockPass(block, batch, *shared) for block in model.blocks]
-        ctx.close = ClosePass(model.head[0], batch, *shared)
+        ctx.head = HeadPass(model.head, batch, *shared)
         with ctx.team:
             ctx.blocks[0].begin(ctx.stem.forward(log_mel))
             for before, block in zip(ctx.blocks, ctx.blocks[1:]):
@@ -36,27 +38,19 @@ class _UpToHead(Function):
                     block.begin(before.finish())
                 else:
                     before.finish_and_begin(block)
-            return ctx.close.forward(ctx.blocks[-1].finish())
+            return ctx.head.forward(ctx.blocks[-1].finish())
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_signal):
+    def backward(ctx, grad_mean):
         if not ctx.blocks:
             raise RuntimeError("expected one backward pass for a forward pass, got a second one")
         with ctx.team:
-            grad, total, found = ctx.close.backward(grad_signal.contiguous())
+            grad, total, found = ctx.head.backward(grad_mean.contiguous())
             while ctx.blocks:
                 grad, total, more = ctx.blocks.pop().backward(grad, total)
                 found = [*more, *found]
             return None, None, *ctx.stem.backward(grad), *found
-
-
-def _head(head: nn.Sequential, signal: Tensor, batch: int) -> Tensor:
-    """(C, L) to logits (B, K)."""
-    _, pointwise, norm, activate, _, classifier = head
-    hidden = (pointwise.weight.flatten(1) @ signal).view(1, pointwise.out_channels, -1, batch)
-    mean = activate(norm(hidden)).mean(2).squeeze(0)
-    return (classifier.weight.flatten(1) @ mean).t() + classifier.bias
 
 
 def training_forward(model, log_mel: Tensor) -> Tensor:
@@ -66,11 +60,12 @@ def training_forward(model, log_mel: Tensor) -> Tensor:
 
     Shape: (B, 1, M, F) log-mel to (B, K) logits.
     """
+    classifier = model.head[CLASSIFIER]
     parameters = [
         *model.stem.parameters(),
         *(parameter for block in model.blocks for parameter in parameters_of(block)),
-        *model.head[0].parameters(),
+        *model.head[:CLASSIFIER].parameters(),
     ]
     with torch.autocast(log_mel.device.type, enabled=False):
-        signal = _UpToHead.apply(log_mel.to(model.stem[0].weight.dtype), model, *parameters)
-        return _head(model.head, signal, len(log_mel))
+        mean = _UpToClassifier.apply(log_mel.to(model.stem[0].weight.dtype), model, *parameters)
+        return (classifier.weight.flatten(1) @ mean).t() + classifier.bias

@@ -6,7 +6,7 @@ Legend: C channels, R channels read, M mel bins, L frames x clips.
 import numba
 import numpy as np
 
-from speech_commands_kws.models.training_kernels import JIT, TILE, settle, turn_back
+from speech_commands_kws.models.training_kernels import JIT, TILE, moments, settle, turn_back
 
 FOUR = 4  # rows that one loop reads: fewer writes of what it makes
 
@@ -34,10 +34,7 @@ def stem(first, last, padded, weight, stride, step, norm, made):
                     for i in range(len(shown)):
                         near = tap_0 * image_0[i] + tap_1 * image_1[i] + tap_2 * image_2[i]
                         shown[i] += near + tap_3 * image_3[i] + tap_4 * image_4[i]
-                total, square = np.float32(0.0), np.float32(0.0)
-                for i in range(len(shown)):
-                    total += shown[i]
-                    square += shown[i] * shown[i]
+                total, square = moments(shown, shown)
                 sum_of_tiles += total
                 square_of_tiles += square
         settle(norm, channel, 0, sum_of_tiles, square_of_tiles, made.shape[1] * length)
@@ -60,14 +57,9 @@ def stem_back(first, last, padded, made, behind, stride, step, norm, grad_weight
     for channel in range(first, last):
         sum_of_tiles, product_of_tiles = 0.0, 0.0
         for j in range(made.shape[1]):
-            for start in range(0, made.shape[2], TILE):
-                given, shown = behind[channel, j, start : start + TILE], made[channel, j, start:]
-                total, product = np.float32(0.0), np.float32(0.0)
-                for i in range(len(given)):
-                    total += given[i]
-                    product += given[i] * shown[i]
-                sum_of_tiles += total
-                product_of_tiles += product
+            total, product = moments(made[channel, j], behind[channel, j])
+            sum_of_tiles += total
+            product_of_tiles += product
         count = made.shape[1] * made.shape[2]
         turn_back(norm, channel, 0, sum_of_tiles, product_of_tiles, count)
         of_grad, of_made = norm.factors[0, channel, 0], norm.factors[1, channel, 0]
@@ -114,10 +106,7 @@ def expand(first, last, rows, scale, shift, weight, made):
             for channel in range(len(weight)):
                 shown = made[channel, j, start:stop]
                 _mix(tile, weight[channel], shown)
-                total, square = np.float32(0.0), np.float32(0.0)
-                for i in range(len(shown)):
-                    total += shown[i]
-                    square += shown[i] * shown[i]
+                total, square = moments(shown, shown)
                 sums[0, channel] += total
                 sums[1, channel] += square
     return sums
@@ -262,15 +251,46 @@ def close_back(first, last, rows, weight, step, grad, grad_rows, total, grad_wei
                 tap, given = weight[channel, j, taps - 1 - k], padded[k * step :]
                 for i in range(length):
                     made[i] += tap * given[i]
-                product_of_tiles = 0.0
-                for start in range(0, length, TILE):
-                    part, moved = shown[start : start + TILE], given[start:]
-                    product = np.float32(0.0)
-                    for i in range(len(part)):
-                        product += part[i] * moved[i]
-                    product_of_tiles += product
-                grad_weight[channel, j, taps - 1 - k] = product_of_tiles
+                _, product = moments(shown, given)
+                grad_weight[channel, j, taps - 1 - k] = product
             for i in range(length):
                 made[i] = made[i] if shown[i] > 0 else np.float32(0.0)
             for i in range(length):
                 over_mels[i] += made[i]
+
+
+@numba.njit(**JIT)
+def mean_active(first, last, hidden, step, norm, mean):
+    """The mean over time of relu(norm(hidden)), (C, B), of (C, L)."""
+    for channel in range(first, last):
+        values, made = hidden[channel], mean[channel]
+        total, square = moments(values, values)
+        settle(norm, channel, 0, total, square, len(values))
+        gain, offset = norm.gain[channel, 0], norm.offset[channel, 0]
+        made[:] = 0.0
+        for start in range(0, len(values), step):
+            given = values[start : start + step]
+            for i in range(step):
+                value = gain * given[i] + offset
+                made[i] += np.float32(0.0) if value <= 0 else value
+        for i in range(step):
+            made[i] /= len(values) // step
+
+
+@numba.njit(**JIT)
+def mean_active_back(first, last, hidden, step, norm, grad_mean, grad):
+    """The gradient (C, L) of `hidden`, from that of the mean, (C, B)."""
+    for channel in range(first, last):
+        values, found, length = hidden[channel], grad[channel], hidden.shape[1]
+        gain, offset = norm.gain[channel, 0], norm.offset[channel, 0]
+        share = grad_mean[channel] / grad.dtype.type(length // step)
+        for start in range(0, length, step):
+            given, made = values[start : start + step], found[start : start + step]
+            for i in range(step):
+                made[i] = share[i] if gain * given[i] + offset > 0 else np.float32(0.0)
+        total, product = moments(values, found)
+        turn_back(norm, channel, 0, total, product, length)
+        of_grad, of_value = norm.factors[0, channel, 0], norm.factors[1, channel, 0]
+        constant = norm.factors[2, channel, 0]
+        for i in range(length):
+            found[i] = of_grad * found[i] + of_value * values[i] + constant

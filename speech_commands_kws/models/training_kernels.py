@@ -101,6 +101,21 @@ def turn_back(norm, channel, band, total, product, count):
 
 
 @numba.njit(**JIT)
+def moments(row, values):
+    """Sums of values (L,), a gradient or the row itself, and of them times the row."""
+    total, product = 0.0, 0.0
+    for start in range(0, len(row), TILE):
+        given, shown = row[start : start + TILE], values[start:]
+        tile_total, tile_product = np.float32(0.0), np.float32(0.0)
+        for i in range(len(given)):
+            tile_total += shown[i]
+            tile_product += shown[i] * given[i]
+        total += tile_total
+        product += tile_product
+    return total, product
+
+
+@numba.njit(**JIT)
 def load(rows, scale, shift, start, stop, tile):
     """Activations (M, start to stop) into the rows 1 to M of a tile (M + 2, TILE)."""
     for j in range(rows.shape[0]):
@@ -300,15 +315,7 @@ def _back_over_time(block, channel, grads, padded, changes, grad_signal):
     """Through norm and convolution of the temporal branch."""
     signal, made, grad = block.signal[channel], block.made[channel], grads.active[channel]
     norm, step, length = block.temporal_norm, block.step, len(block.signal[channel])
-    total, product = 0.0, 0.0
-    for start in range(0, length, TILE):
-        tile_total, tile_product = np.float32(0.0), np.float32(0.0)
-        given, shown = grad[start : start + TILE], made[start:]
-        for i in range(len(given)):
-            tile_total += given[i]
-            tile_product += given[i] * shown[i]
-        total += tile_total
-        product += tile_product
+    total, product = moments(made, grad)
     turn_back(norm, channel, 0, total, product, length)
     of_grad, of_made = norm.factors[0, channel, 0], norm.factors[1, channel, 0]
     constant = norm.factors[2, channel, 0]

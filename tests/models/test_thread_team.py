@@ -43,8 +43,3 @@ def test_an_error_of_a_part_is_raised(two_threads):
 
     with pytest.raises(ValueError, match="second half"):
         ThreadTeam().share(work, 2)
-
-
-def test_product_equals_matmul(two_threads):
-    left, right = torch.randn(3, 4).double(), torch.randn(4, 1001).double()
-    torch.testing.assert_close(ThreadTeam().product(left, right), left @ right)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from speech_commands_kws.models import mixing_kernels, training_kernels
+from speech_commands_kws.models import training_kernels as kernels
 from speech_commands_kws.models.thread_team import ThreadTeam
 from speech_commands_kws.models.training_kernels import TILE, Block, BlockGradients, Norm
 from speech_commands_kws.models.workspace import Workspace
@@ -93,14 +93,14 @@ class StemPass:
         shape = len(weight), mels // stride, frames * batch
         self.made = self.workspace.take(shape, weight.dtype)
         arguments = self.images, weight, *self.place, self.norm, self.made
-        self.team.share(mixing_kernels.stem, len(weight), *arguments)
+        self.team.share(kernels.stem, len(weight), *arguments)
         return Activation(self.made, self.norm.gain[:, 0], self.norm.offset[:, 0])
 
     def backward(self, grad: np.ndarray) -> list[Tensor]:
         """Gradients of convolution and norm, from d."""
         grad_weight = torch.empty_like(self.conv.weight)
         arguments = self.images, self.made, grad, *self.place, self.norm, grad_weight[:, 0].numpy()
-        self.team.share(mixing_kernels.stem_back, len(grad), *arguments)
+        self.team.share(kernels.stem_back, len(grad), *arguments)
         self.workspace.give(self.made, grad)
         return [grad_weight, *_gradients(self.norm)]
 
@@ -117,8 +117,8 @@ class ExpandPass:
         self.given = given
         _, mels, length = given.rows.shape
         self.made = self.workspace.take((len(self.weight), mels, length), given.rows.dtype)
-        sums = self._share_tiles(mixing_kernels.expand, *given, self.weight, self.made)
-        mixing_kernels.settle_all(self.norm, sum(sums), mels * length)
+        sums = self._share_tiles(kernels.expand, *given, self.weight, self.made)
+        kernels.settle_all(self.norm, sum(sums), mels * length)
         return Activation(self.made, self.norm.gain[:, 0], self.norm.offset[:, 0])
 
     def backward(
@@ -126,12 +126,12 @@ class ExpandPass:
     ) -> tuple[np.ndarray, np.ndarray, list[Tensor]]:
         """From d of `made` and the sums of d and of d times `made`: d of what was given, and the gradients."""
         rows = self.given.rows
-        mixing_kernels.turn_back_all(self.norm, sums, rows.shape[1] * rows.shape[2])
+        kernels.turn_back_all(self.norm, sums, rows.shape[1] * rows.shape[2])
         grad_rows = self.workspace.take(rows.shape, rows.dtype)
         total = self.workspace.take((len(rows), rows.shape[2]), rows.dtype)
         transposed = np.ascontiguousarray(self.weight.T)
         back = self.made, grad, self.norm.factors, grad_rows, total
-        parts = self._share_tiles(mixing_kernels.expand_back, *self.given, transposed, *back)
+        parts = self._share_tiles(kernels.expand_back, *self.given, transposed, *back)
         self.workspace.give(self.made, grad)
         grad_weight = torch.from_numpy(sum(parts).astype(rows.dtype))[..., None, None]
         return grad_rows, total, [grad_weight, *_gradients(self.norm)]
@@ -199,17 +199,17 @@ class BlockPass:
         return Activation(output, np.ones(len(output), output.dtype), np.zeros_like(output[:, 0, 0]))
 
     def _begin(self, first: int, last: int) -> None:
-        training_kernels.begin(first, last, self.arrays, self.normed)
+        kernels.begin(first, last, self.arrays, self.normed)
         self._activate(first, last)
 
     def _finish(self, first: int, last: int) -> None:
         self._add(first, last)
-        training_kernels.finish(first, last, self.arrays, self.added)
+        kernels.finish(first, last, self.arrays, self.added)
 
     def _finish_and_begin(self, first: int, last: int, following: "BlockPass") -> None:
         self._add(first, last)
         pair = self.arrays, self.added, following.arrays, following.normed
-        training_kernels.finish_and_begin(first, last, *pair)
+        kernels.finish_and_begin(first, last, *pair)
         following._activate(first, last)
 
     def _activate(self, first: int, last: int) -> None:
@@ -281,9 +281,9 @@ class BlockPass:
         )
         torch.mm(active, whole.t(), out=pointwise[first:last])
         torch.mm(self.pointwise.t()[first:last], whole, out=grad)
-        training_kernels.show_normed(first, last, self.arrays, normed)
+        kernels.show_normed(first, last, self.arrays, normed)
         torch.ops.aten.silu_backward.grad_input(grad, value, grad_input=grad)
-        training_kernels.go_back(first, last, self.arrays, grads)
+        kernels.go_back(first, last, self.arrays, grads)
 
 
 class HeadPass:
@@ -304,14 +304,14 @@ class HeadPass:
         self.hidden = self.workspace.take((len(self.weight), length), self.rows.dtype)
         mean = self.weight.new_empty(len(self.weight), self.batch)
         arguments = self.rows, self.taps, self.batch, self.signal
-        self.team.share(mixing_kernels.close, channels, *arguments)
+        self.team.share(kernels.close, channels, *arguments)
         self.team.share(self._mean, len(mean), mean.numpy())
         return mean
 
     def _mean(self, first: int, last: int, mean: np.ndarray) -> None:
         hidden = torch.from_numpy(self.hidden)[first:last]
         torch.mm(self.weight[first:last], torch.from_numpy(self.signal), out=hidden)
-        mixing_kernels.mean_active(first, last, self.hidden, self.batch, self.norm, mean)
+        kernels.mean_active(first, last, self.hidden, self.batch, self.norm, mean)
 
     def backward(self, grad_mean: Tensor) -> tuple[np.ndarray, np.ndarray, list[Tensor]]:
         """d of what was given, its sum over M, and the gradients."""
@@ -334,7 +334,7 @@ class HeadPass:
         self, first: int, last: int, grad_mean: np.ndarray, grad: np.ndarray, grad_weight: Tensor
     ) -> None:
         arguments = self.hidden, self.batch, self.norm, grad_mean, grad
-        mixing_kernels.mean_active_back(first, last, *arguments)
+        kernels.mean_active_back(first, last, *arguments)
         part, signal = torch.from_numpy(grad)[first:last], torch.from_numpy(self.signal)
         torch.mm(part, signal.t(), out=grad_weight[first:last])
 
@@ -344,4 +344,4 @@ class HeadPass:
         weight = self.weight.t()[first:last]
         torch.mm(weight, torch.from_numpy(grad_hidden), out=torch.from_numpy(grad)[first:last])
         arguments = self.rows, self.taps, self.batch, grad, *found
-        mixing_kernels.close_back(first, last, *arguments)
+        kernels.close_back(first, last, *arguments)

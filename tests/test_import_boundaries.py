@@ -24,7 +24,7 @@ ROOMS = {
         "audio artefact dvc_storage errors extras file_lock inputs labels metrics onnx_operators "
         "output overrides tracked",
     ),
-    "torch parts": (1, "augment frontend models rooms"),
+    "torch parts": (1, "augment frontend models rooms thread_team"),
     "run-time": (1, "answers backends detector microphone recording spotter"),
     "trained": (2, "checkpoint complexity spotter_module"),
     "records": (2, "mlflow_store"),

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speech_commands_kws.models import training_kernels as kernels
-from speech_commands_kws.models.thread_team import ThreadTeam
 from speech_commands_kws.models.training_kernels import TILE, Block, BlockGradients, Norm
 from speech_commands_kws.models.workspace import Workspace
+from speech_commands_kws.thread_team import ThreadTeam
 
 
 class Activation(NamedTuple):
@@ -46,23 +46,14 @@ def _norm(batch_norm: nn.BatchNorm2d, bands: int) -> Norm:
     """Its parameters and statistics as arrays (C, S), and room for what a pass finds."""
     names = "weight", "bias", "running_mean", "running_var"
     arrays = [
-        getattr(batch_norm, name).detach().numpy().reshape(-1, bands)  # views
-        for name in names
+        getattr(batch_norm, name).detach().numpy().reshape(-1, bands) for name in names  # views
     ]
     batch_norm.num_batches_tracked.numpy()[...] += 1
     shape, dtype = arrays[0].shape, arrays[0].dtype
-    gain, offset, *factors, grad_gamma, grad_beta = np.empty((7, *shape), dtype)
-    return Norm(
-        *arrays,
-        batch_norm.momentum,
-        batch_norm.eps,
-        *np.empty((2, *shape)),
-        gain,
-        offset,
-        np.stack(factors),
-        grad_gamma,
-        grad_beta,
-    )
+    mean, rate = np.empty((2, *shape))
+    gain, offset, grad_gamma, grad_beta = np.empty((4, *shape), dtype)
+    found = mean, rate, gain, offset, np.empty((3, *shape), dtype), grad_gamma, grad_beta
+    return Norm(*arrays, batch_norm.momentum, batch_norm.eps, *found)
 
 
 def _gradients(norm: Norm) -> list[Tensor]:
@@ -196,7 +187,9 @@ class BlockPass:
 
     def _output(self) -> Activation:
         output = self.arrays.output
-        return Activation(output, np.ones(len(output), output.dtype), np.zeros_like(output[:, 0, 0]))
+        return Activation(
+            output, np.ones(len(output), output.dtype), np.zeros_like(output[:, 0, 0])
+        )
 
     def _begin(self, first: int, last: int) -> None:
         kernels.begin(first, last, self.arrays, self.normed)
@@ -287,35 +280,40 @@ class BlockPass:
 
 
 class HeadPass:
-    """The head up to the classifier: convolutions over all mel bins and over channels, norm, relu, mean over time."""
+    """The head: convolutions over all mel bins and over channels, norm, relu, mean over time, classifier."""
 
     def __init__(self, head: nn.Sequential, batch: int, team: ThreadTeam, workspace: Workspace):
-        self.conv, self.pointwise, batch_norm, *_ = head
+        self.conv, self.pointwise, batch_norm, _, _, classifier = head
         self.batch, self.team, self.workspace = batch, team, workspace
         self.taps = self.conv.weight.detach()[:, 0].numpy()
         self.weight = torch.from_numpy(_array(self.pointwise))
         self.norm = _norm(batch_norm, 1)
+        self.classes = classifier.weight.detach().flatten(1), classifier.bias.detach()
 
     def forward(self, given: Activation) -> Tensor:
-        """(C, M, L) to (C', B)."""
+        """(C, M, L) to logits (B, K)."""
         self.rows = given.rows
         channels, _, length = self.rows.shape
         self.signal = self.workspace.take((channels, length), self.rows.dtype)
         self.hidden = self.workspace.take((len(self.weight), length), self.rows.dtype)
-        mean = self.weight.new_empty(len(self.weight), self.batch)
+        self.mean = self.weight.new_empty(len(self.weight), self.batch)
         arguments = self.rows, self.taps, self.batch, self.signal
         self.team.share(kernels.close, channels, *arguments)
-        self.team.share(self._mean, len(mean), mean.numpy())
-        return mean
+        self.team.share(self._mean, len(self.mean))
+        weight, bias = self.classes
+        return torch.addmm(bias, self.mean.t(), weight.t())
 
-    def _mean(self, first: int, last: int, mean: np.ndarray) -> None:
+    def _mean(self, first: int, last: int) -> None:
         hidden = torch.from_numpy(self.hidden)[first:last]
         torch.mm(self.weight[first:last], torch.from_numpy(self.signal), out=hidden)
-        kernels.mean_active(first, last, self.hidden, self.batch, self.norm, mean)
+        arguments = self.hidden, self.batch, self.norm, self.mean.numpy()
+        kernels.mean_active(first, last, *arguments)
 
-    def backward(self, grad_mean: Tensor) -> tuple[np.ndarray, np.ndarray, list[Tensor]]:
+    def backward(self, grad_logits: Tensor) -> tuple[np.ndarray, np.ndarray, list[Tensor]]:
         """d of what was given, its sum over M, and the gradients."""
         take, (channels, length) = self.workspace.take, self.signal.shape
+        grad_classes = (grad_logits.t() @ self.mean.t())[..., None, None]
+        grad_mean = self.classes[0].t() @ grad_logits.t()
         grad_hidden = take(self.hidden.shape, self.hidden.dtype)
         grad_weight = torch.empty_like(self.pointwise.weight)
         arguments = grad_mean.numpy(), grad_hidden, grad_weight.flatten(1)
@@ -328,7 +326,8 @@ class HeadPass:
         found = grad_rows, total, grad_taps[:, 0].numpy()
         self.team.share(self._close_back, channels, grad_hidden, grad_signal, *found)
         self.workspace.give(self.signal, self.hidden, grad_hidden, grad_signal)
-        return grad_rows, total, [grad_taps, grad_weight, *_gradients(self.norm)]
+        grads = [grad_taps, grad_weight, *_gradients(self.norm), grad_classes, grad_logits.sum(0)]
+        return grad_rows, total, grads
 
     def _mean_back(
         self, first: int, last: int, grad_mean: np.ndarray, grad: np.ndarray, grad_weight: Tensor

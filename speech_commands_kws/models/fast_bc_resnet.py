@@ -13,13 +13,11 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from speech_commands_kws.models.block_pass import BlockPass, HeadPass, StemPass, parameters_of
-from speech_commands_kws.models.thread_team import ThreadTeam
-
-CLASSIFIER = -1  # the place in the head of what is left to torch
+from speech_commands_kws.thread_team import ThreadTeam
 
 
-class _UpToClassifier(Function):
-    """Log-mel (B, 1, M, F) to the means over time (C, B) that the classifier reads.
+class _Network(Function):
+    """Log-mel (B, 1, M, F) to logits (B, K).
 
     All parameters are arguments for autograd to see them.
     """
@@ -42,11 +40,11 @@ class _UpToClassifier(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_mean):
+    def backward(ctx, grad_logits):
         if not ctx.blocks:
             raise RuntimeError("expected one backward pass for a forward pass, got a second one")
         with ctx.team:
-            grad, total, found = ctx.head.backward(grad_mean.contiguous())
+            grad, total, found = ctx.head.backward(grad_logits)
             while ctx.blocks:
                 grad, total, more = ctx.blocks.pop().backward(grad, total)
                 found = [*more, *found]
@@ -60,12 +58,10 @@ def training_forward(model, log_mel: Tensor) -> Tensor:
 
     Shape: (B, 1, M, F) log-mel to (B, K) logits.
     """
-    classifier = model.head[CLASSIFIER]
     parameters = [
         *model.stem.parameters(),
         *(parameter for block in model.blocks for parameter in parameters_of(block)),
-        *model.head[:CLASSIFIER].parameters(),
+        *model.head.parameters(),
     ]
     with torch.autocast(log_mel.device.type, enabled=False):
-        mean = _UpToClassifier.apply(log_mel.to(model.stem[0].weight.dtype), model, *parameters)
-        return (classifier.weight.flatten(1) @ mean).t() + classifier.bias
+        return _Network.apply(log_mel.to(model.stem[0].weight.dtype), model, *parameters)

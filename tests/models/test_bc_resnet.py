@@ -152,6 +152,35 @@ def test_parameters_that_are_frozen_get_no_gradient():
     assert all(parameter.grad is not None for parameter in model.blocks.parameters())
 
 
+def test_steps_do_not_disturb_each_other():
+    """Two forward passes before the first backward pass: neither may work on the other's arrays."""
+    torch.manual_seed(0)
+    model = random_model(1, 40, 0.0, torch.float64)
+    model.fast_training = True
+    log_mels = [log_mel_like(3, 40, 9, torch.float64) for _ in range(2)]
+    expected = []
+    for log_mel in log_mels:
+        model.zero_grad()
+        model(log_mel).square().sum().backward()
+        expected.append([parameter.grad.clone() for parameter in model.parameters()])
+    logits = [model(log_mel) for log_mel in log_mels]
+    for output, gradients in zip(logits, expected):
+        model.zero_grad()
+        output.square().sum().backward()
+        got = [parameter.grad for parameter in model.parameters()]
+        assert max(map(relative_error, gradients, got)) < 1e-12
+
+
+def test_a_second_backward_pass_is_refused():
+    torch.manual_seed(0)
+    model = random_model(1, 40, 0.0, torch.float64)
+    model.fast_training = True
+    loss = model(log_mel_like(2, 40, 9, torch.float64)).sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="one backward pass"):
+        loss.backward()
+
+
 def test_evaluation_takes_the_plain_form():
     torch.manual_seed(0)
     model = random_model(1, 40, 0.1, torch.float32).eval()

@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from speech_commands_kws.models.thread_team import ThreadTeam
+from speech_commands_kws.thread_team import ThreadTeam
 
 
 @pytest.fixture

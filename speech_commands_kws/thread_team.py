@@ -17,8 +17,9 @@ class ThreadTeam:
     def __init__(self) -> None:
         self.size = torch.get_num_threads()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "ThreadTeam":
         torch.set_num_threads(1)
+        return self
 
     def __exit__(self, *_: object) -> None:
         torch.set_num_threads(self.size)
@@ -41,4 +42,6 @@ class ThreadTeam:
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     # Each thread has its own number of torch's threads.
-    return ThreadPoolExecutor(threads, "thread_team", initializer=torch.set_num_threads, initargs=(1,))
+    return ThreadPoolExecutor(
+        threads, "thread_team", initializer=torch.set_num_threads, initargs=(1,)
+    )

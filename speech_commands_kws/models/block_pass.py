@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speech_commands_kws.models import training_kernels as kernels
-from speech_commands_kws.models.training_kernels import TILE, Block, BlockGradients, Norm
+from speech_commands_kws.models.training_kernels import FACTORS, TILE, Block, BlockGradients, Norm
 from speech_commands_kws.models.workspace import Workspace
 from speech_commands_kws.thread_team import ThreadTeam
 
@@ -51,8 +51,10 @@ def _norm(batch_norm: nn.BatchNorm2d, bands: int) -> Norm:
     batch_norm.num_batches_tracked.numpy()[...] += 1
     shape, dtype = arrays[0].shape, arrays[0].dtype
     mean, rate = np.empty((2, *shape))
-    gain, offset, grad_gamma, grad_beta = np.empty((4, *shape), dtype)
-    found = mean, rate, gain, offset, np.empty((3, *shape), dtype), grad_gamma, grad_beta
+    gain, offset = np.empty((2, *shape), dtype)
+    factors = np.empty((FACTORS, *shape), dtype)
+    gradients = np.empty((2, *shape), dtype)
+    found = mean, rate, gain, offset, factors, *gradients
     return Norm(*arrays, batch_norm.momentum, batch_norm.eps, *found)
 
 
@@ -168,19 +170,19 @@ class BlockPass:
         channels, mels, length = given.rows.shape
         block, dtype = self.block, given.rows.dtype
         stride = block.frequency_conv.stride[0]
-        self.active, self.added, self.normed, signal, made = (
-            self.workspace.take((channels, length), dtype) for _ in range(5)
-        )
+        signals = (channels, length), dtype
+        self.active, self.added = self.workspace.take(*signals), self.workspace.take(*signals)
+        self.normed = self.workspace.take(*signals)
         self.arrays = Block(
             *given,
             _array(block.frequency_conv),
             stride,
             float(not block.is_transition),
             _norm(block.frequency_norm.norm, block.frequency_norm.sub_bands),
-            signal,
+            self.workspace.take(*signals),
             _array(block.temporal_conv),
             block.temporal_conv.dilation[1] * self.batch,
-            made,
+            self.workspace.take(*signals),
             _norm(block.temporal_norm, 1),
             self.workspace.take((channels, mels // stride, length), dtype),
         )

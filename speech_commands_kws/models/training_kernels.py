@@ -29,6 +29,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+FACTORS = 3  # of a norm's way back
 FOUR = 4  # rows that one loop reads: fewer writes of what it makes
 TILE = 512  # the rows of a tile of L stay in a core's first cache
 JIT = {
@@ -52,7 +53,7 @@ class Norm(NamedTuple):
     rate: np.ndarray  # 1 / standard deviation
     gain: np.ndarray
     offset: np.ndarray
-    # Backward: the gradient of a value v is factors[0] e + factors[1] v + factors[2], (3, C, S).
+    # Backward: the gradient of a value v is factors[0] e + factors[1] v + factors[2], (FACTORS, C, S).
     factors: np.ndarray
     grad_gamma: np.ndarray
     grad_beta: np.ndarray

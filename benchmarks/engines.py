@@ -31,14 +31,13 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import psutil
-from one_engine import CALLS, WARM_UP, make_spotter, noise
+from one_engine import CALLS, WARM_UP, make_spotter, noise, variants
 from rich.console import Console
 from rich.table import Table
 from triton_load import CLIENTS, MODEL, ROOT, by_server, new_server, new_watch
 
 from speech_commands_kws.backends.onnx import OnnxBackend
 from speech_commands_kws.packaging.onnx_export import write_onnx
-from speech_commands_kws.packaging.variants import Fp16, Int8, VariantGate
 from speech_commands_kws.serving.server import TritonServer
 
 NETWORKS = {
@@ -73,8 +72,7 @@ def export(overrides: list[str], folder: Path) -> None:
     """Write <precision>.onnx of each precision."""
     folder.mkdir()
     write_onnx(*make_spotter(overrides), OPSET, folder / "fp32.onnx")
-    gate = VariantGate(1.0, 0.0, 0.0)
-    for variant in (Int8(gate, CALIBRATION_CLIPS, symmetric=False), Fp16(gate)):
+    for variant in variants():
         target = folder / f"{variant.name}.onnx"
         variant.convert(folder / "fp32.onnx", target, noise(CALIBRATION_CLIPS))
 

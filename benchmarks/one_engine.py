@@ -41,6 +41,18 @@ def make_spotter(overrides: list[str]) -> tuple[Any, Any]:
     return SpotterModule(build(cfg.frontend), backbone).eval(), info
 
 
+def variants() -> list[Any]:
+    """In fewer bits, as `kws export` makes them."""
+    from hydra import compose, initialize_config_dir
+
+    from speech_commands_kws.composition import CONFIG_DIR, build
+
+    with initialize_config_dir(CONFIG_DIR):
+        return [
+            build(compose("export", [f"quantize={name}"]).quantize) for name in ("int8", "fp16")
+        ]
+
+
 def torch_call(overrides: list[str], compiled: bool) -> Callable[[np.ndarray], Any]:
     # Here and not above: the memory of onnxruntime is to be its own.
     import torch

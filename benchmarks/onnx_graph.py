@@ -28,6 +28,7 @@ import onnx
 import onnxruntime
 import torch
 from hydra import compose, initialize_config_dir
+from one_engine import variants
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -39,7 +40,6 @@ from speech_commands_kws.composition import CONFIG_DIR, build
 from speech_commands_kws.frontend import LogMel
 from speech_commands_kws.packaging import onnx_export
 from speech_commands_kws.packaging.inference_graph import inference_graph
-from speech_commands_kws.packaging.variants import Fp16, Int8, VariantGate
 from speech_commands_kws.spotter_module import SpotterModule
 
 N_CLASSES = 12
@@ -178,8 +178,7 @@ def forms(folder: Path, overrides: list[str]) -> tuple[dict[str, Callable], int]
     calls["… no memory pattern"] = session(path, enable_mem_pattern=False)
     calls["… two threads"] = session(path, threads=2)
     calibration = noise(CALIBRATION_CLIPS, samples)
-    gate = VariantGate(1.0, 0.0, 0.0)
-    for variant in (Int8(gate, CALIBRATION_CLIPS, symmetric=False), Fp16(gate)):
+    for variant in variants():
         target = folder / f"{variant.name}.onnx"
         variant.convert(path, target, calibration)
         calls[variant.name] = session(target)

@@ -14,6 +14,7 @@ BOOLEANS = (
     "descending",
     "playback",
     "quantize.symmetric",
+    "quantize.grouped",
     "backbone.fast_training",
     "logger.system_metrics",
     "task.unknown",

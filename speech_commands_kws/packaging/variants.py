@@ -20,8 +20,6 @@ from speech_commands_kws.errors import KwsError
 LOGARITHM = "Log"
 SOFTMAX = "Softmax"
 HALF = "_half"  # what names of tensors in half precision end with
-# All that lies between the front-end and the logits; what is left out would be converted back and forth.
-QUANTISED = ("Add", "Conv", "Gemm", "MatMul", "Mul", "ReduceMean", "Relu", "Sigmoid")
 CALIBRATION_BATCH = 32
 # The kind of sound that a model was chosen by.
 VALIDATION = "validation clips"
@@ -73,11 +71,15 @@ class Int8:
             clipping and noise.
         symmetric: zero points of 0 and biases in single precision, which TensorRT asks for and ONNX Runtime computes
             more slowly.
+        operators: which operators of the network are quantised.
+        grouped: grouped convolutions too, the depthwise ones among them.
     """
 
     gate: VariantGate
     calibration_clips: int
     symmetric: bool
+    operators: Sequence[str]
+    grouped: bool
     name: ClassVar[str] = "int8"
 
     def convert(self, source: Path, target: Path, waveforms: np.ndarray) -> None:
@@ -97,6 +99,9 @@ class Int8:
                 return next(self.batches, None)
 
         model = onnx.load(source)
+        left_out = front_end_nodes(model)
+        if not self.grouped:
+            left_out += grouped_convolutions(model)
         # It need not be prepared with onnxruntime's tool, as a warning would ask: the exporter has folded constants.
         model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
         quantize_static(
@@ -104,11 +109,11 @@ class Int8:
             target,
             Batches(),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTISED),
+            op_types_to_quantize=list(self.operators),
             per_channel=True,
             activation_type=QuantType.QInt8 if self.symmetric else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=front_end_nodes(model),
+            nodes_to_exclude=left_out,
             extra_options={
                 "ActivationSymmetric": self.symmetric,
                 "QuantizeBias": not self.symmetric,
@@ -197,6 +202,15 @@ def front_end_nodes(model: onnx.ModelProto) -> list[str]:
             names[node.name] = None
             waiting += [producers[name] for name in node.input if name in producers]
     return list(names)
+
+
+def grouped_convolutions(model: onnx.ModelProto) -> list[str]:
+    """Names of the convolutions of which an output channel does not see every channel."""
+    return [
+        node.name
+        for node in model.graph.node
+        if any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
+    ]
 
 
 def trial_agreement(

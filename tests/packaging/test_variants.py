@@ -19,6 +19,8 @@ from speech_commands_kws.packaging.variants import (
 )
 
 GATE = VariantGate(accuracy_loss=0.005, agreement=0.97, trial_agreement=0.9)
+NETWORK = ["Add", "Conv", "Gemm", "MatMul", "Mul", "ReduceMean", "Relu", "Sigmoid"]
+CONVOLUTIONS = ["Conv", "Gemm", "MatMul", "Relu"]
 INFO = ArtefactInfo(
     ("_silence_", "_unknown_", "yes", "no"), SAMPLE_RATE, SAMPLE_RATE, {}, {"run": "x"}
 )
@@ -42,11 +44,12 @@ def waveforms():
 @pytest.mark.parametrize(
     ("variant", "largest", "bits"),
     [
-        (Int8(GATE, calibration_clips=12, symmetric=False), 0.1, onnx.TensorProto.INT8),
-        (Int8(GATE, calibration_clips=12, symmetric=True), 0.1, onnx.TensorProto.INT8),
+        (Int8(GATE, 12, False, CONVOLUTIONS, False), 0.1, onnx.TensorProto.INT8),
+        (Int8(GATE, 12, False, NETWORK, True), 0.1, onnx.TensorProto.INT8),
+        (Int8(GATE, 12, True, NETWORK, True), 0.1, onnx.TensorProto.INT8),
         (Fp16(GATE), 0.01, onnx.TensorProto.FLOAT16),
     ],
-    ids=["int8", "symmetric int8", "fp16"],
+    ids=["int8", "int8 all over", "symmetric int8", "fp16"],
 )
 def test_a_variant_answers_alike(variant, largest, bits, model, waveforms) -> None:
     target = model.with_suffix(f".{variant.name}.onnx")
@@ -71,6 +74,20 @@ def test_a_variant_answers_alike(variant, largest, bits, model, waveforms) -> No
         if node.name in inside:
             assert nodes[node.name].input == node.input
             assert all(kept[name] == own[name] for name in node.input if name in own)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_grouped_convolutions_are_quantised_if_wanted(grouped, model, waveforms, tmp_path) -> None:
+    target = tmp_path / "variant.onnx"
+    Int8(GATE, 12, False, CONVOLUTIONS, grouped).convert(model, target, waveforms)
+    proto = onnx.load(target)
+    makers = {output: node.op_type for node in proto.graph.node for output in node.output}
+    weights = {False: set(), True: set()}
+    for node in proto.graph.node:
+        if node.op_type == "Conv":
+            groups = next(each.i for each in node.attribute if each.name == "group")
+            weights[groups > 1].add(makers.get(node.input[1]) == "DequantizeLinear")
+    assert weights == {False: {True}, True: {grouped}}
 
 
 def test_the_front_end_ends_with_the_logarithm(model) -> None:

@@ -9,8 +9,9 @@ Protocol
     thread, the median of the ratios within each round. CPU time is that of all threads, and with Triton that of
     server and clients. Peak memory is that of the process, with Triton the sum over the server's processes now.
 
-    python benchmarks/engines.py [NETWORK ...]     all networks unless told; a table for each, a picture in plots/,
-                                                   and JSON on the last line
+    python benchmarks/engines.py [NETWORK ...]     all networks unless told; a table for each, and JSON on the last
+                                                   line; of all networks also plots/engines.png and the tables of
+                                                   docs/benchmarks.md
 """
 
 import asyncio
@@ -57,6 +58,7 @@ MS = 1000
 MB = 1e6
 ONE_ENGINE = Path(__file__).with_name("one_engine.py")
 PICTURE = ROOT / "plots" / "engines.png"
+PAGE, BEGIN, END = ROOT / "docs" / "benchmarks.md", "<!-- engines -->", "<!-- /engines -->"
 
 
 class Measured(NamedTuple):
@@ -178,9 +180,35 @@ def row_of(name: str, rounds: list[dict[str, Measured | str]], folder: Path) -> 
 def table_of(network: str, rows: list[dict[str, Any]]) -> Table:
     table = Table("engine", *COLUMNS.values(), title=network)
     for row in rows:
-        values = [f"{row[key]:,.{DIGITS[key]}f}" if key in row else "" for key in COLUMNS]
-        table.add_row(row["engine"], *([row["failed"]] if "failed" in row else values))
+        table.add_row(row["engine"], *([row["failed"]] if "failed" in row else cells(row)))
     return table
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    return [f"{row[key]:,.{DIGITS[key]}f}" if key in row else "" for key in COLUMNS]
+
+
+def markdown(network: str, rows: list[dict[str, Any]]) -> str:
+    """A table with aligned columns; what did not run is named below it."""
+    lines = [["engine", *COLUMNS.values()]]
+    lines += [[row["engine"], *cells(row)] for row in rows if "failed" not in row]
+    widths = [max(len(cell) for cell in column) for column in zip(*lines)]
+    lines.insert(1, ["-" * width for width in widths])
+    table = [
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths))} |"
+        for line in lines
+    ]
+    notes = [f"{row['engine']}: {row['failed']}" for row in rows if "failed" in row]
+    return "\n".join([f"### {network}", "", *table, *(f"\n{note}" for note in notes)])
+
+
+def write_page(results: dict[str, list[dict[str, Any]]], machine: dict[str, Any]) -> None:
+    """Put the tables between the marks of the page."""
+    before, rest = PAGE.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    facts = ", ".join(f"{name} {value}" for name, value in machine.items())
+    tables = "\n\n".join(markdown(network, rows) for network, rows in results.items())
+    PAGE.write_text(f"{before}{BEGIN}\n\n{facts}.\n\n{tables}\n\n{END}{after}")
 
 
 COLUMNS = {
@@ -223,9 +251,11 @@ def main() -> None:
         for network, overrides in networks.items():
             results[network] = compare(overrides, Path(name) / network)
             console.print(table_of(network, results[network]))
-    draw(results)
     packages = {name: version(name) for name in ("torch", "onnxruntime", "tritonclient")}
-    machine = {"machine": platform.platform(), "cores": os.cpu_count(), **packages}
+    machine = {"machine": platform.machine(), "cores": os.cpu_count(), **packages}
+    if results.keys() == NETWORKS.keys():
+        draw(results)
+        write_page(results, machine)
     print(json.dumps({**machine, "engines": results}))
 
 

@@ -138,7 +138,7 @@ def open_material(cfg: DictConfig, info: ArtefactInfo, run_folder: Path | None) 
         if clips.left_out:
             print(f"{len(clips.left_out)} recordings were left out", file=sys.stderr)
         return Material(clips, str(folder), folder.absolute().name, "recordings from a folder")
-    saved = OmegaConf.load(run_folder / runs.CONFIG_FILE) if run_folder else None
+    saved = runs.read_config(run_folder) if run_folder else None
     data = cfg.get("data") or (saved and saved.data)
     if not data:
         raise KwsError(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import hydra
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
@@ -27,6 +27,7 @@ from speech_commands_kws.tracked import dvc_pointer, ensure_present
 
 FORMATS = ("table", "json")
 SPLITS = ("train", "validation", "test")
+TENSORRT = "speech_commands_kws.backends.tensorrt.TensorRTBackend"
 CHECKPOINT_SUFFIX = ".ckpt"
 
 
@@ -103,7 +104,11 @@ def find_model(cfg: DictConfig) -> tuple[Path, Path | None]:
 
 def open_model(path: Path, cfg: DictConfig) -> tuple[ArtefactInfo, Predict]:
     """What a model says of itself, and how to ask it: waveforms (B, T) to probabilities (B, K)."""
+    if "url" in cfg.backend:
+        raise KwsError("evaluate runs a file: give backend=onnx or backend=tensorrt, no server")
     if path.suffix == CHECKPOINT_SUFFIX:
+        if cfg.backend._target_ == TENSORRT:
+            raise KwsError(f"{path} is a checkpoint: backend=tensorrt needs model=FILE.plan")
         return open_checkpoint(path)
     backend = build(cfg.backend)(path)
     return backend.info, lambda waveforms: backend(waveforms)[0]

@@ -126,9 +126,7 @@ def check_settings(cfg: Any) -> None:
             lambda value: is_whole(value) and 0 < value <= HIGHEST_PORT,
         )
     for key in SHARES:
-        expect(
-            cfg, key, "a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1
-        )
+        expect(cfg, key, "a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
     for key in LISTS_OF_COUNTS:
         expect(
             cfg,

@@ -58,7 +58,9 @@ def test_a_run_by_what_is_no_name_is_one_clear_error(tmp_path, run):
         runs.find_run(run, tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"{", b"", b"a: 1", b"[1]", b"\xff\xfe\x00", b"data: {}\nloader: 1"])
+@pytest.mark.parametrize(
+    "content", [b"{", b"", b"a: 1", b"[1]", b"\xff\xfe\x00", b"data: {}\nloader: 1"]
+)
 def test_a_damaged_configuration_is_one_clear_error(tmp_path, content):
     (tmp_path / "config.yaml").write_bytes(content)
     with pytest.raises(KwsError, match="config.yaml is damaged or another one"):

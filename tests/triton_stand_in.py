@@ -18,7 +18,12 @@ ANSWER, SLOW, LOST, DRIP, NONSENSE = 200, 0, -1, -2, -3
 
 
 class StandIn:
-    """Attributes: `script`, the next answers to inferences (a status, or one of the others above), then ANSWER; `asked`, how many."""
+    """A server.
+
+    Attributes:
+        script: the next answers to inferences (a status, or one of the others above), then ANSWER.
+        asked: how many.
+    """
 
     def __init__(self, port: int) -> None:
         self.url = f"127.0.0.1:{port}"
@@ -49,7 +54,7 @@ def stand_in() -> Iterator[StandIn]:
                 return
             if status == DRIP:
                 self.send(200, b"", {"Content-Length": "1000"})
-                for _ in range(20):
+                for _ in range(40):  # longer than a test waits
                     time.sleep(0.1)
                     self.wfile.write(b" ")
                 return

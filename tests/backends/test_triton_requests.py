@@ -79,7 +79,15 @@ def test_addresses() -> None:
     assert checked_url(None, "http") == "127.0.0.1:8000"
     assert checked_url(None, "grpc") == "127.0.0.1:8001"
     assert checked_url("[::1]:9000", "http") == "[::1]:9000"
-    for bad in ("http://127.0.0.1:8000", "127.0.0.1", ":8000", "host:", "host:8000/v2", "host:99999", "a:0"):
+    for bad in (
+        "http://127.0.0.1:8000",
+        "127.0.0.1",
+        ":8000",
+        "host:",
+        "host:8000/v2",
+        "host:99999",
+        "a:0",
+    ):
         with pytest.raises(KwsError, match="url must be host:port"):
             checked_url(bad, "http")
     with pytest.raises(KwsError, match="protocol must be one of http, grpc, got carrier pigeon"):

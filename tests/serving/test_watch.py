@@ -62,9 +62,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
 def watched(
     watch: Watch, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> list[str]:
-    monkeypatch.setattr(
-        watch_module, "fault", lambda *_: REASONS.get(server.state, "no answer")
-    )
+    monkeypatch.setattr(watch_module, "fault", lambda *_: REASONS.get(server.state, "no answer"))
     said: list[str] = []
     watch.run(server, folder, ["kws_onnx"], said.append, server.wait)
     return said

@@ -67,7 +67,7 @@ class ArtefactInfo:
             )
         try:
             values = {name: json.loads(metadata[name]) for name in present}
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # a number may be too long for Python too
             raise KwsError(f"{source} has malformed metadata ({error}): export it again") from None
         _check(values, source)
         return cls(**values | {"labels": tuple(values["labels"])})
@@ -130,8 +130,12 @@ def _check(values: Mapping[str, Any], source: str | Path) -> None:
 
 
 def _is_list_of_names(value: Any) -> bool:
+    """Distinct ones: of two outputs with one name nobody could tell which one is meant."""
+    is_list = isinstance(value, list) and len(value) > 0
     return (
-        isinstance(value, list) and len(value) > 0 and all(isinstance(name, str) for name in value)
+        is_list
+        and all(isinstance(name, str) and name for name in value)
+        and len(set(value)) == len(value)
     )
 
 

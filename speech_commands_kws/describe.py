@@ -60,6 +60,8 @@ def run(cfg: DictConfig) -> float:
     """Write the description to standard output; return the size of the file in bytes."""
     if cfg.format not in WRITERS:
         raise KwsError(f"format must be one of {', '.join(WRITERS)}, got {cfg.format}")
+    if "url" in cfg.backend:
+        raise KwsError("describe reads a model file: leave backend= out, and give model=FILE")
     model = locate_model(cfg.model, cfg.paths.runs, instantiate(cfg.registry))
     facts = describe(model, instantiate(cfg.backend)(model).info)
     WRITERS[cfg.format](facts, sys.stdout)

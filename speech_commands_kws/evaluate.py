@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import hydra
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
@@ -27,6 +27,7 @@ from speech_commands_kws.tracked import dvc_pointer, ensure_present
 
 FORMATS = ("table", "json")
 SPLITS = ("train", "validation", "test")
+TENSORRT = "speech_commands_kws.backends.tensorrt.TensorRTBackend"
 CHECKPOINT_SUFFIX = ".ckpt"
 
 
@@ -103,7 +104,11 @@ def find_model(cfg: DictConfig) -> tuple[Path, Path | None]:
 
 def open_model(path: Path, cfg: DictConfig) -> tuple[ArtefactInfo, Predict]:
     """What a model says of itself, and how to ask it: waveforms (B, T) to probabilities (B, K)."""
+    if "url" in cfg.backend:
+        raise KwsError("evaluate runs a file: give backend=onnx or backend=tensorrt, no server")
     if path.suffix == CHECKPOINT_SUFFIX:
+        if cfg.backend._target_ == TENSORRT:
+            raise KwsError(f"{path} is a checkpoint: backend=tensorrt needs model=FILE.plan")
         return open_checkpoint(path)
     backend = build(cfg.backend)(path)
     return backend.info, lambda waveforms: backend(waveforms)[0]
@@ -138,7 +143,7 @@ def open_material(cfg: DictConfig, info: ArtefactInfo, run_folder: Path | None) 
         if clips.left_out:
             print(f"{len(clips.left_out)} recordings were left out", file=sys.stderr)
         return Material(clips, str(folder), folder.absolute().name, "recordings from a folder")
-    saved = OmegaConf.load(run_folder / runs.CONFIG_FILE) if run_folder else None
+    saved = runs.read_config(run_folder) if run_folder else None
     data = cfg.get("data") or (saved and saved.data)
     if not data:
         raise KwsError(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from speech_commands_kws import runs, tracking
 from speech_commands_kws.artefact import ArtefactInfo
@@ -44,12 +44,13 @@ def run(cfg: DictConfig) -> float:
     if engine is not OnnxBackend:
         raise KwsError("an export is for backend=onnx or backend=tensorrt: choose one of them")
     folder, checkpoint = find_checkpoint(cfg)
+    output = output_file(cfg.output, folder / runs.MODEL_FILE)
     record = required_record(folder) if cfg.register else None
     variant = build(cfg.quantize) if cfg.quantize else None
     spotter, info = load_trained(folder, checkpoint)
-    saved = OmegaConf.load(folder / runs.CONFIG_FILE)
+    saved = runs.read_config(folder)
     split = validation_split(saved, info)
-    model = deliver(cfg, spotter, info, split, Path(cfg.output or folder / runs.MODEL_FILE))
+    model = deliver(cfg, spotter, info, split, output)
     files = [model.path]
     try:
         if variant:
@@ -95,12 +96,24 @@ def copy_registered(cfg: DictConfig) -> float:
     """Copy a registered model to `output`; returns its size in bytes."""
     if cfg.output is None or cfg.register:
         raise KwsError("model_uri= copies a registered model: give output=FILE, and no register")
+    output = output_file(cfg.output, Path(runs.MODEL_FILE))
     source = build(cfg.registry)(cfg.model_uri)
-    output = Path(cfg.output)
     with replacing(output) as partial:
         shutil.copyfile(source, partial)
     LOG.info("%s: %s, %d bytes", output, cfg.model_uri, output.stat().st_size)
     return float(output.stat().st_size)
+
+
+def output_file(name: str | None, default: Path) -> Path:
+    """The file to write, known to be one before the work begins.
+
+    Raises:
+        KwsError: it has another ending than the default, by which nobody would know what it is, or is a folder.
+    """
+    path = default if name is None else Path(str(name)).expanduser()
+    if path.suffix != default.suffix or path.is_dir():
+        raise KwsError(f"output must be a file that ends in {default.suffix}, got {path}")
+    return path
 
 
 def find_checkpoint(cfg: DictConfig) -> tuple[Path, Path]:
@@ -108,7 +121,9 @@ def find_checkpoint(cfg: DictConfig) -> tuple[Path, Path]:
     if cfg.checkpoint is None:
         folder = runs.find_run(cfg.run, cfg.paths.runs)
         return folder, runs.checkpoint_of(folder, runs.BEST, runs.LAST)
-    checkpoint = Path(cfg.checkpoint).absolute()
+    checkpoint = Path(str(cfg.checkpoint)).expanduser().absolute()
+    if not checkpoint.is_file():
+        raise KwsError(f"expected a checkpoint at {checkpoint}, found none: give another path")
     folder = checkpoint.parent.parent
     if not (folder / runs.CONFIG_FILE).is_file():
         raise KwsError(

@@ -67,6 +67,10 @@ def run(cfg: DictConfig) -> float:
     names = input_names(cfg.input)
     if cfg.format not in WRITERS:
         raise KwsError(f"format must be one of {', '.join(WRITERS)}, got {cfg.format}")
+    if cfg.url is not None and "url" not in cfg.backend:
+        raise KwsError(
+            f"url={cfg.url} is the address of a server: add backend=triton or backend=triton_grpc"
+        )
     model = model_of(cfg)
     if cfg.model is None:
         print(f"model: {display_name(model)}", file=sys.stderr)

@@ -90,7 +90,10 @@ def _sounds_below(folder: Path) -> Iterator[Path]:
         folders.sort()
         for name in sorted(names):
             # Hidden files are the leftovers of other programs, such as `._clip.wav` by macOS.
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
-                yield Path(parent, name)
+            path = Path(parent, name)
+            is_sound = not name.startswith(".") and path.suffix.lower() in AUDIO_SUFFIXES
+            # Opening a named pipe waits for a program that writes to it.
+            if is_sound and not path.is_fifo():
+                yield path
     # Reading them fails with the reason, in the same way as a file that may not be read.
     yield from (Path(error.filename) for error in closed_folders)

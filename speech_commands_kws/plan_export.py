@@ -31,11 +31,11 @@ def export_plan(cfg: DictConfig) -> float:
     if cfg.register:
         raise KwsError("register=true registers an ONNX file: leave it out with backend=tensorrt")
     model = find_onnx(cfg)
-    output = Path(cfg.output) if cfg.output else model.with_suffix(PLAN_SUFFIX)
+    output = Path(str(cfg.output)).expanduser() if cfg.output else model.with_suffix(PLAN_SUFFIX)
     settings = OmegaConf.to_object(cfg.tensorrt)
     LOG.info(build_plan(model, output, "--check", **settings))
     import_engine()
-    saved = OmegaConf.load(model.parent / runs.CONFIG_FILE)
+    saved = runs.read_config(model.parent)
     split = validation_split(saved, OnnxBackend(model).info)
     candidate = output.with_name(f"candidate_{output.name}")
     try:
@@ -62,7 +62,7 @@ def find_onnx(cfg: DictConfig) -> Path:
         KwsError: there is none.
     """
     folder = None if cfg.model else runs.find_run(cfg.run, cfg.paths.runs)
-    model = Path(cfg.model).expanduser() if cfg.model else folder / runs.MODEL_FILE
+    model = Path(str(cfg.model)).expanduser() if cfg.model else folder / runs.MODEL_FILE
     if not model.is_file():
         raise KwsError(f"expected an exported model at {model}: write it first with `kws export`")
     if not (model.parent / runs.CONFIG_FILE).is_file():

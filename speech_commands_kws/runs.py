@@ -6,6 +6,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
 from speech_commands_kws.errors import KwsError
 
 LATEST = "latest"
@@ -17,6 +21,7 @@ LOG_FILE = "log.txt"
 HISTORY_FILE = "history.json"
 MODEL_FILE = "model.onnx"
 TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
+READ_AGAIN = ("data", "loader")  # what tells the clips of a run
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
@@ -54,7 +59,7 @@ def find_run(run: str | Path, runs: str | Path) -> Path:
     Anything else is a path, or the name by which records know a run: `<time>_<name>`, `<sweep>/<number>`.
     """
     if str(run) != LATEST:
-        for folder in (Path(run), Path(runs) / run):
+        for folder in (Path(str(run)).expanduser(), Path(runs, str(run))):
             if (folder / CONFIG_FILE).is_file():
                 return folder
         raise KwsError(
@@ -71,6 +76,25 @@ def find_run(run: str | Path, runs: str | Path) -> Path:
             f"expected a trained run below {runs}, found none; train first, or give run=FOLDER"
         )
     return max(checkpoints, key=lambda path: path.stat().st_mtime).parent.parent
+
+
+def read_config(folder: Path) -> DictConfig:
+    """The configuration that a run was trained with.
+
+    Raises:
+        KwsError: the file is damaged, or another one.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        saved = OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException, ValueError):
+        saved = None
+    if not OmegaConf.is_dict(saved) or not all(saved.get(key) for key in READ_AGAIN):
+        raise KwsError(
+            f"expected the configuration that a run was trained with, {path} is damaged or another one: "
+            "bring it back from a copy, or train again"
+        )
+    return saved
 
 
 def checkpoint_of(folder: Path, *names: str) -> Path:

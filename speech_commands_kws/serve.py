@@ -43,6 +43,8 @@ def served_models(cfg: DictConfig) -> tuple[Path, list[str]]:
         KwsError: there is no model to serve.
     """
     if cfg.repository is None:
+        if cfg.names is not None:
+            raise KwsError("names= chooses among the models of repository=: give repository= too")
         model = locate_model(cfg.model, cfg.paths.runs, build(cfg.registry))
         triton = build(cfg.triton)
         say(f"model: {triton.fill(model, build(cfg.backend)(model).info)}")
@@ -52,7 +54,8 @@ def served_models(cfg: DictConfig) -> tuple[Path, list[str]]:
     repository = Path(str(cfg.repository)).expanduser()
     files = EMBEDDED_FILES if cfg.mode == EMBEDDED else tuple(MODEL_FILES.values())
     there = models_in(repository, files)
-    names = there if cfg.names is None else list(OmegaConf.to_object(cfg.names))
+    chosen = cfg.names if OmegaConf.is_list(cfg.names) else [cfg.names]
+    names = there if cfg.names is None else [str(name) for name in chosen]
     if not names or not set(names) <= set(there):
         raise KwsError(
             f"expected {', '.join(names) or 'a model'} with {' or '.join(files)} in {repository}, "

@@ -1,5 +1,6 @@
 """Settings that no part of the program would refuse with a line of its own."""
 
+import math
 import re
 from numbers import Real
 from typing import Any
@@ -31,8 +32,42 @@ COUNTS = (
     "frontend.sample_rate",
     "frontend.n_fft",
     "frontend.n_mels",
+    "opset",
+    "batch_size",
+    "bins",
+    "worst",
+    "parity.clips",
+    "card.bins",
+    "card.worst",
+    "latency.repeats",
+    "quantize.calibration_clips",
+    "triton.instances",
+    "triton.intra_threads",
+    "triton.max_batch_size",
+    "triton.queue_size",
+    "triton.versions_kept",
+    "server.http_threads",
+    "server.exit_seconds",
+    "watch.faults",
+    "watch.looks",
 )
 SEEDS = ("seed", "loader.seed", "sweep.seed")
+NATURAL = (
+    *SEEDS,
+    "latency.warm_up",
+    "triton.queue_delay_us",
+    "triton.queue_timeout_us",
+    "server.log_verbose",
+    "watch.restarts",
+)
+PORTS, HIGHEST_PORT = ("server.http_port", "server.grpc_port", "server.metrics_port"), 65_535
+LISTS_OF_COUNTS = ("parity.batch_sizes",)
+SHARES = (
+    "detection.false_alarm_rate",
+    "quantize.gate.accuracy_loss",
+    "quantize.gate.agreement",
+    "quantize.gate.trial_agreement",
+)
 POSITIVE = (
     "clip_seconds",
     "frontend.window_ms",
@@ -40,6 +75,13 @@ POSITIVE = (
     "optimizer.lr",
     "sweep.lost_after_seconds",
     "sweep.beat_seconds",
+    "detection.hop_seconds",
+    "parity.tolerance",
+    "server.reload_seconds",
+    "watch.every_seconds",
+    "watch.timeout_seconds",
+    "watch.start_seconds",
+    "container.cpus",
 )
 NOT_NEGATIVE = (
     "label_smoothing",
@@ -48,6 +90,9 @@ NOT_NEGATIVE = (
     "plan_gate.difference",
     "plan_gate.same_keyword",
     "plan_gate.accuracy_loss",
+    "registration.gate.accuracy_loss",
+    "registration.gate.parity_difference",
+    "registration.gate.latency_ms",
 )
 FOLDER_NAME = "name"
 # A folder below paths.runs, a study, and a text in a query of MLflow.
@@ -66,7 +111,7 @@ def check_settings(cfg: Any) -> None:
         expect(cfg, key, "true or false", lambda value: isinstance(value, bool))
     for key in COUNTS:
         expect(cfg, key, "a whole number of 1 or more", lambda value: is_whole(value) and value > 0)
-    for key in SEEDS:
+    for key in NATURAL:
         expect(
             cfg, key, "a whole number of 0 or more", lambda value: is_whole(value) and value >= 0
         )
@@ -74,6 +119,24 @@ def check_settings(cfg: Any) -> None:
         expect(cfg, key, "a number above 0", lambda value: is_number(value) and value > 0)
     for key in NOT_NEGATIVE:
         expect(cfg, key, "a number of 0 or more", lambda value: is_number(value) and value >= 0)
+    for key in PORTS:
+        expect(
+            cfg,
+            key,
+            f"a whole number from 1 to {HIGHEST_PORT}",
+            lambda value: is_whole(value) and 0 < value <= HIGHEST_PORT,
+        )
+    for key in SHARES:
+        expect(cfg, key, "a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
+    for key in LISTS_OF_COUNTS:
+        expect(
+            cfg,
+            key,
+            "a list, each a whole number of 1 or more, at least one",
+            lambda value: OmegaConf.is_list(value)
+            and len(value) > 0
+            and all(is_whole(entry) and entry > 0 for entry in value),
+        )
     expect(cfg, FOLDER_NAME, "a name for a folder, without /", lambda value: "/" not in str(value))
     expect(
         cfg,
@@ -95,4 +158,4 @@ def is_whole(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -99,7 +99,7 @@ class KeywordSpotter:
         batch_size: int = BATCH_SIZE,
     ) -> None:
         for name, value in (("top_k", top_k), ("batch_size", batch_size)):
-            if not isinstance(value, int) or value < 1:
+            if type(value) is not int or value < 1:
                 raise KwsError(f"{name} must be a whole number of 1 or more, got {value!r}")
         self.model = Path(model)
         self.backend = backend(model)
@@ -176,7 +176,7 @@ class KeywordSpotter:
 
     def _hop_samples(self) -> int:
         clip_seconds = self.clip_samples / self.sample_rate
-        is_number = isinstance(self.hop_seconds, (int, float))
+        is_number = type(self.hop_seconds) in (int, float)
         if not is_number or not 1 / self.sample_rate <= self.hop_seconds <= clip_seconds:
             raise KwsError(
                 f"hop_seconds must lie above 0 and within the model's clip of {clip_seconds:g} s, "

@@ -155,7 +155,7 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
     """Folder and resolved configuration of the run: a new folder, or that of the run to go on with."""
     if cfg.resume:
         folder = runs.find_run(cfg.run, cfg.paths.runs).absolute()
-        saved = OmegaConf.load(folder / runs.CONFIG_FILE)
+        saved = runs.read_config(folder)
         refuse_changes(cfg, saved)
         data_parallel.check_processes(saved.trainer, is_multirun())
         resumed = OmegaConf.merge(saved, {"resume": True})

@@ -214,6 +214,12 @@ def test_a_missing_trtexec_is_said(machine: Machine) -> None:
         (["MODEL", "--opt-batch", "33"], "min_batch <= opt_batch <= max_batch, got 1, 33, 32"),
         (["MODEL", "--min-batch", "2"], "min_batch <= opt_batch <= max_batch, got 2, 1, 32"),
         (["MODEL", "--builder-level", "6"], "a whole number of 0 to 5, got '6'"),
+        (
+            ["MODEL", "--timing-cache", "."],
+            "must be a file in a folder that can be written to, got .",
+        ),
+        (["MODEL", "--timing-cache", "no/x"], "must be a file in a folder that can be written to"),
+        (["MODEL", "a,b.plan", "--image", "x"], "docker cannot mount a path with a comma"),
         (["nowhere.onnx"], "nowhere.onnx is not a file that can be read"),
         (["foreign.onnx"], "foreign.onnx is not a keyword spotter exported by `kws export`"),
         (["MODEL", "."], ". is a folder"),

@@ -91,6 +91,7 @@ def test_without_a_name_the_newest_export(
         (["nowhere.onnx"], "nowhere.onnx does not exist"),
         (["text.onnx"], "text.onnx is not an ONNX model"),
         (["kept.onnx"], "DVC cannot pull kept.onnx.dvc: "),
+        (["text.onnx", "backend=triton"], "describe reads a model file: leave backend= out"),
         (["text.onnx", "format=xml"], "format must be one of table, json, got xml"),
     ],
 )

@@ -210,6 +210,16 @@ def test_a_model_without_data_is_told_what_to_name(evaluate, model):
         evaluate(f"model={model}")
 
 
+def test_an_engine_that_scores_no_checkpoint_is_one_clear_error(evaluate, model, trained_run):
+    for engine in ("triton", "triton_grpc"):
+        with pytest.raises(KwsError, match="evaluate runs a file: give backend=onnx or"):
+            evaluate(f"backend={engine}", f"model={model}")
+    checkpoint = trained_run / "best.ckpt"
+    checkpoint.touch()
+    with pytest.raises(KwsError, match="is a checkpoint: backend=tensorrt needs model=FILE.plan"):
+        evaluate("backend=tensorrt", f"model={checkpoint}")
+
+
 def test_a_split_that_is_none_is_one_clear_error(evaluate, trained_run):
     with pytest.raises(KwsError, match="expected split to be one of train, validation, test"):
         evaluate(f"model={trained_run}/model.onnx", "split=all")

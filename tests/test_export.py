@@ -72,6 +72,18 @@ def test_a_store_that_does_not_answer_is_known_first(unrecorded_run, tmp_path, s
     assert not (unrecorded_run / "model.onnx").exists() and not (tmp_path / "gone.db").exists()
 
 
+@pytest.mark.parametrize("name", ["model.tflite", "model", "folder.onnx"])
+def test_an_output_that_is_no_onnx_file_is_refused_first(unrecorded_run, tmp_path, name) -> None:
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(KwsError, match=f"output must be a file that ends in .onnx, got .*{name}"):
+        exported(tmp_path, f"output={tmp_path / name}")
+
+
+def test_a_checkpoint_that_is_not_there_is_one_line(tmp_path) -> None:
+    with pytest.raises(KwsError, match="expected a checkpoint at .*nowhere.ckpt, found none"):
+        exported(tmp_path, "checkpoint=nowhere.ckpt")
+
+
 @pytest.mark.parametrize("more", [[], ["output=x.onnx", "register=true"]])
 def test_a_registered_model_is_copied_to_a_named_file_only(more, tmp_path) -> None:
     with pytest.raises(KwsError, match="give output=FILE"):

@@ -57,7 +57,7 @@ OUTSIDE = {
     "serving": {"numpy", "onnxruntime", "triton_python_backend_utils"},
     "door": {"hydra", "numpy", "omegaconf"},
 }
-ENGINES = {"aiohttp", "cuda", "onnxruntime", "sounddevice", "tensorrt", "tritonclient"}
+ENGINES = {"aiohttp", "cuda", "gevent", "onnxruntime", "sounddevice", "tensorrt", "tritonclient"}
 ONLY_IN_TRAINING = {"librosa", "matplotlib"}
 # Where MLflow may be used; by the last two inside functions only, since the answers of `infer` need none.
 USES_MLFLOW = {"training", "records", "packaging"}

@@ -36,6 +36,14 @@ BAD_CONTENTS = {
 GOOD_ANSWERS = {"a.wav": ["yes"], "z.wav": ["no"]}
 
 
+def test_the_address_of_a_server_asks_for_its_engine(answer: Callable, burst_wav: Callable) -> None:
+    burst_wav("a.wav", "yes")
+    outcome = answer("a.wav", "url=127.0.0.1:8000")
+    assert outcome.status == 1 and outcome.heard == {}
+    (complaint,) = outcome.complaints
+    assert complaint.startswith("error: url=127.0.0.1:8000 is the address of a server: add backend")
+
+
 @pytest.mark.parametrize("as_folder", [False, True], ids=["files", "folder"])
 @pytest.mark.parametrize("kind", BAD_CONTENTS)
 def test_a_bad_file_costs_one_line_and_no_other_answer(

@@ -1,6 +1,7 @@
 """Which recordings a name stands for."""
 
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -86,6 +87,12 @@ def test_a_name_that_stands_for_nothing(tree: Path, name: str, reason: str) -> N
     (tree / "clips.dvc").touch()
     with pytest.raises(KwsError, match=reason):
         list(recordings(name))
+
+
+def test_a_named_pipe_in_a_folder_is_no_recording(tree: Path) -> None:
+    expected = list(recordings("."))
+    os.mkfifo("pipe.wav")
+    assert list(recordings(".")) == expected
 
 
 def test_a_link_that_leads_nowhere_is_kept_for_the_reader_to_report(tree: Path) -> None:

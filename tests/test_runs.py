@@ -52,6 +52,26 @@ def test_checkpoint_of_a_run(tmp_path):
         runs.checkpoint_of(folder, "best.ckpt")
 
 
+@pytest.mark.parametrize("run", [None, 5])
+def test_a_run_by_what_is_no_name_is_one_clear_error(tmp_path, run):
+    with pytest.raises(KwsError, match=f"run={run}"):
+        runs.find_run(run, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"", b"a: 1", b"[1]", b"\xff\xfe\x00", b"data: {}\nloader: 1"]
+)
+def test_a_damaged_configuration_is_one_clear_error(tmp_path, content):
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(KwsError, match="config.yaml is damaged or another one"):
+        runs.read_config(tmp_path)
+
+
+def test_the_configuration_of_a_run(tmp_path):
+    (tmp_path / "config.yaml").write_text("data: {name: x}\nloader: {seed: 1}\n")
+    assert runs.read_config(tmp_path).loader.seed == 1
+
+
 def test_log_goes_into_the_folder_while_the_run_lasts(tmp_path):
     logging.getLogger().setLevel(logging.INFO)
     with runs.log_file(tmp_path):

@@ -64,6 +64,12 @@ def test_a_repository_is_served_as_it_is(tmp_path: Path, tiny_onnx: Path) -> Non
     assert everything == ["kws_onnx", "kws_trt"]
     with pytest.raises(KwsError, match="expected kws_trt with model.onnx .*found kws_onnx"):
         serve.served_models(configured(tmp_path, given, "names=[kws_trt]"))
+    assert serve.served_models(configured(tmp_path, given, "names=kws_onnx"))[1] == ["kws_onnx"]
+    for names in ("[5]", "5"):
+        with pytest.raises(KwsError, match="expected 5 with model.onnx .*found kws_onnx"):
+            serve.served_models(configured(tmp_path, given, f"names={names}"))
+    with pytest.raises(KwsError, match="names= chooses among the models of repository="):
+        serve.served_models(configured(tmp_path, "names=[kws_onnx]"))
     with pytest.raises(KwsError, match="leave model= out"):
         serve.served_models(configured(tmp_path, given, f"model={tiny_onnx}"))
 
@@ -92,6 +98,19 @@ def test_a_port_that_is_taken_is_one_line() -> None:
         with pytest.raises(KwsError, match=f"port {port} .*server.http_port="):
             check_port(port)
     check_port(port)
+
+
+def test_ports_differ(tmp_path: Path) -> None:
+    with pytest.raises(KwsError, match="must differ, got 8001, 8001, 8002"):
+        build(configured(tmp_path, "server.http_port=8001").server)
+
+
+def test_the_reason_of_an_end_is_not_that_there_is_no_gpu(tmp_path: Path) -> None:
+    server: TritonServer = build(configured(tmp_path).server)
+    log = Path(server.log_file)
+    log.parent.mkdir(parents=True)
+    log.write_text('E1 "CudaDriverHelper has not been initialized."\nI1 fine\nE2 "the reason"\n')
+    assert server.last_words() == 'E2 "the reason"'
 
 
 def test_the_server_is_this_machines_alone_and_guards_what_is_not_for_clients(
@@ -284,7 +303,7 @@ def test_the_command_brings_a_dead_backend_back_and_leaves_nothing_behind(
 ) -> None:
     ports = free_ports()
     command = [sys.executable, "-m", "speech_commands_kws.serve", f"model={tiny_onnx}"]
-    settings = [f"server.environment={ENVIRONMENT}", "watch.every_seconds=0.5", "watch.faults=1"]
+    settings = [f"server.environment={ENVIRONMENT}", "watch.every_seconds=0.5"]
     said = tmp_path / "said.txt"
     with said.open("w") as stream:
         process = subprocess.Popen(

@@ -118,6 +118,8 @@ def test_a_rate_for_a_file_is_refused(spotter: KeywordSpotter, burst_wav: Callab
     "numbers",
     [
         {"top_k": 0},
+        {"top_k": True},
+        {"hop_seconds": True},
         {"batch_size": 0},
         {"hop_seconds": 0.0},
         {"hop_seconds": -0.5},

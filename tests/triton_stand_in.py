@@ -14,11 +14,16 @@ from speech_commands_kws.artefact import ArtefactInfo
 HEADER_LENGTH = "Inference-Header-Content-Length"
 LABELS = ("yes", "no", "_unknown_")
 INFO = ArtefactInfo(LABELS, 8000, 400, {}, {})
-ANSWER, SLOW, LOST = 200, 0, -1
+ANSWER, SLOW, LOST, DRIP, NONSENSE = 200, 0, -1, -2, -3
 
 
 class StandIn:
-    """Attributes: `script`, the next answers to inferences (a status, SLOW or LOST), then ANSWER; `asked`, how many."""
+    """A server.
+
+    Attributes:
+        script: the next answers to inferences (a status, or one of the others above), then ANSWER.
+        asked: how many.
+    """
 
     def __init__(self, port: int) -> None:
         self.url = f"127.0.0.1:{port}"
@@ -43,6 +48,15 @@ def stand_in() -> Iterator[StandIn]:
             status = state.script.pop(0) if state.script else ANSWER
             if status == LOST:
                 self.close_connection = True
+                return
+            if status == NONSENSE:
+                self.send(200, b"<html>hello</html>", {HEADER_LENGTH: "9"})
+                return
+            if status == DRIP:
+                self.send(200, b"", {"Content-Length": "1000"})
+                for _ in range(40):  # longer than a test waits
+                    time.sleep(0.1)
+                    self.wfile.write(b" ")
                 return
             if status == SLOW:
                 time.sleep(1)
@@ -70,7 +84,7 @@ def stand_in() -> Iterator[StandIn]:
 
         def send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)

@@ -100,6 +100,10 @@ check_arguments() {
     done
     ((min_batch <= opt_batch && opt_batch <= max_batch)) ||
         die "expected min_batch <= opt_batch <= max_batch, got $min_batch, $opt_batch, $max_batch"
+    [[ -z $timing_cache || ! -d $timing_cache && -w $(dirname -- "$timing_cache") ]] ||
+        die "timing_cache must be a file in a folder that can be written to, got $timing_cache"
+    [[ -z $image || $model$out != *,* ]] ||
+        die "docker cannot mount a path with a comma, such as that of $model or $out: rename it, or leave --image out"
     [[ $builder_level =~ ^[0-5]$ ]] || die "builder_level must be a whole number of 0 to 5, got '$builder_level'"
 }
 

@@ -17,6 +17,7 @@ from speech_commands_kws.errors import KwsError
 
 # At batch 1 a second thread only costs.
 INTRA_THREADS = 1
+MOST_THREADS = 256  # onnxruntime takes a minute to start some thousands
 PROVIDERS = ("CPUExecutionProvider",)
 ERRORS_ONLY = 3
 FLOAT = "tensor(float)"
@@ -44,6 +45,8 @@ class OnnxBackend:
         intra_threads: int = INTRA_THREADS,
         providers: Sequence[str] = PROVIDERS,
     ) -> None:
+        if isinstance(providers, str):
+            raise KwsError(f"providers must be a list such as [{PROVIDERS[0]}], got {providers!r}")
         self.session = _open_session(Path(model), intra_threads, list(providers))
         self.info = ArtefactInfo.from_metadata(
             self.session.get_modelmeta().custom_metadata_map, model
@@ -65,8 +68,10 @@ def _open_session(model: Path, intra_threads: int, providers: list[str]) -> Any:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as engine
 
-    if not isinstance(intra_threads, int) or intra_threads < 0:
-        raise KwsError(f"intra_threads must be a whole number of 0 or more, got {intra_threads!r}")
+    if type(intra_threads) is not int or not 0 <= intra_threads <= MOST_THREADS:
+        raise KwsError(
+            f"intra_threads must be a whole number of 0 to {MOST_THREADS}, got {intra_threads!r}"
+        )
     available = onnxruntime.get_available_providers()
     if not set(providers) <= set(available):
         raise KwsError(

@@ -97,7 +97,7 @@ class TritonClient:
         """Whether the server answers one clip of silence; asked once, since "ready" is no proof of it."""
         silence = np.zeros((1, self.served.info.clip_samples), np.float32)
         try:
-            probabilities, _ = self._infer(silence)
+            probabilities, _ = self._in_time(partial(self._infer, silence))
         except failures():
             return False
         return bool(np.isfinite(probabilities).all())
@@ -110,13 +110,22 @@ class TritonClient:
         waits = self.patience.waits()
         while True:
             try:
-                return request()
+                return self._in_time(request)
             except failures() as error:
+                self.close()
                 wait = next(waits, None)
                 if wait is None or not is_worth_another_try(error):
                     raise explained(error, self.url, self.name, self.patience) from error
-            self.close()
             time.sleep(wait)
+
+    def _in_time(self, request: Callable[[], Any]) -> Any:
+        """Of HTTP tritonclient bounds each read by itself, so that an answer could come a byte at a time."""
+        if self.protocol != HTTP:
+            return request()
+        from gevent import Timeout
+
+        with Timeout(self.patience.timeout_seconds, TimeoutError()):
+            return request()
 
     def _client(self) -> Any:
         if not hasattr(self._of_this_thread, "client"):

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ DEFAULT_URLS = {HTTP: "127.0.0.1:8000", GRPC: "127.0.0.1:8001"}
 # What Triton says when its queue is full, or a request has waited too long in it; gRPC says the same of a lost
 # connection.
 OVERLOADED = ("503", "StatusCode.UNAVAILABLE")
-NO_SERVER = "failed to connect"  # in the words of gRPC
+NO_SERVER = ("failed to connect", "errors resolving")  # in the words of gRPC
+HIGHEST_PORT = 65_535
 TOO_LATE = ("499", "StatusCode.DEADLINE_EXCEEDED")
 
 
@@ -40,12 +42,13 @@ class Patience:
     wait_seconds: float
 
     def __post_init__(self) -> None:
-        if not self.timeout_seconds > 0 or not self.wait_seconds >= 0:
+        if not is_seconds(self.timeout_seconds) or self.timeout_seconds == 0:
             raise KwsError(
-                "timeout_seconds must be above 0 and wait_seconds 0 or more, "
-                f"got {self.timeout_seconds} and {self.wait_seconds}"
+                f"timeout_seconds must be a number above 0, got {self.timeout_seconds!r}"
             )
-        if not isinstance(self.retries, int) or self.retries < 0:
+        if not is_seconds(self.wait_seconds):
+            raise KwsError(f"wait_seconds must be a number of 0 or more, got {self.wait_seconds!r}")
+        if type(self.retries) is not int or self.retries < 0:
             raise KwsError(f"retries must be a whole number of 0 or more, got {self.retries!r}")
 
     def waits(self) -> Iterator[float]:
@@ -71,13 +74,20 @@ class ServedModel:
         """Read Triton's configuration of a model.
 
         Raises:
-            KwsError: the model is not one of our exports.
+            KwsError: the model is not one of our exports, or this is no configuration of a model.
         """
-        parameters = {
-            key: value.get("string_value", "")
-            for key, value in config.get("parameters", {}).items()
-        }
-        return cls(ArtefactInfo.from_metadata(parameters, source), int(config["max_batch_size"]))
+        try:
+            parameters = {
+                key: value.get("string_value", "")
+                for key, value in config.get("parameters", {}).items()
+            }
+            most_clips = int(config.get("max_batch_size", 0))
+        except (AttributeError, TypeError, ValueError):
+            raise KwsError(
+                f"expected Triton's configuration of {source}, got something else: "
+                "give url=HOST:PORT of a Triton server"
+            ) from None
+        return cls(ArtefactInfo.from_metadata(parameters, source), most_clips)
 
     def check(self, waveforms: np.ndarray) -> None:
         """Refuse what the server would refuse, and what it would answer with nonsense.
@@ -117,14 +127,19 @@ def checked_url(url: str | None, protocol: str) -> str:
     """
     url = DEFAULT_URLS[protocol] if url is None else str(url)
     host, _, port = url.rpartition(":")
-    if not host or "/" in url or not port.isdecimal():
+    if not host or "/" in url or not port.isdecimal() or not 0 < int(port) <= HIGHEST_PORT:
         raise KwsError(f"url must be host:port, such as {DEFAULT_URLS[protocol]}, got {url}")
     return url
 
 
+def is_seconds(value: Any) -> bool:
+    return type(value) in (int, float) and isfinite(value) and value >= 0
+
+
 def is_worth_another_try(error: Exception) -> bool:
     """Whether one of `failures` is a 503, or a connection that was refused or lost; what has timed out is not."""
-    return not is_late(error) and _status(error) in (None, *OVERLOADED)
+    is_answer = is_late(error) or isinstance(error, ValueError)
+    return not is_answer and _status(error) in (None, *OVERLOADED)
 
 
 def is_late(error: Exception) -> bool:
@@ -132,10 +147,10 @@ def is_late(error: Exception) -> bool:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """By what a request fails: an answer that is an error, or a connection that is none."""
+    """By what a request fails: an answer that is an error or none of Triton's, or a connection that is none."""
     from tritonclient.utils import InferenceServerException
 
-    return InferenceServerException, OSError, HTTPException
+    return InferenceServerException, OSError, HTTPException, ValueError
 
 
 def explained(error: Exception, url: str, name: str, patience: Patience) -> KwsError:
@@ -145,7 +160,11 @@ def explained(error: Exception, url: str, name: str, patience: Patience) -> KwsE
         return KwsError(
             f"no answer from {url} within {patience.timeout_seconds:g} s: ask for more with timeout_seconds="
         )
-    if _status(error) is None or NO_SERVER in reason:
+    if isinstance(error, ValueError):
+        return KwsError(
+            f"what answers at {url} is no Triton server ({reason}): give url=HOST:PORT of one"
+        )
+    if _status(error) is None or any(words in reason for words in NO_SERVER):
         return KwsError(
             f"no Triton server answers at {url} ({reason}): start one with `kws serve`, or give url=HOST:PORT"
         )

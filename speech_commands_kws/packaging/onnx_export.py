@@ -52,6 +52,9 @@ def write_onnx(spotter: SpotterModule, info: ArtefactInfo, opset: int, path: Pat
         verbose=False,
     )
     model = program.model_proto
+    written = next(entry.version for entry in model.opset_import if not entry.domain)
+    if written != opset:  # it only logs that it writes another one
+        raise KwsError(f"the exporter writes opset {written}, not opset={opset}: give that one")
     forget_origin(model)
     onnx.helper.set_model_props(model, info.to_metadata())
     onnx.checker.check_model(model, full_check=True)

@@ -5,6 +5,7 @@ becomes parameters of the configuration, from which a client learns labels, samp
 """
 
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from filecmp import cmp
@@ -19,6 +20,8 @@ LABELS_FILE = "labels.txt"
 MODEL_FILES = {"onnxruntime": "model.onnx", "tensorrt": "model.plan"}
 INTRA_THREADS = "intra_op_thread_count"
 REJECT = "REJECT"
+KINDS = ("KIND_CPU", "KIND_GPU")
+NAME_FORM = re.compile(r"\w[\w.-]*", re.ASCII)  # of a folder, and in the address of an inference
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,12 @@ class TritonModel:
             raise KwsError(
                 f"triton.backend must be one of {', '.join(MODEL_FILES)}, got {self.backend}"
             )
-        if not self.name or Path(self.name).name != self.name:
-            raise KwsError(f"triton.name must be a name for a folder, without /, got {self.name!r}")
+        if self.kind not in KINDS:
+            raise KwsError(f"triton.kind must be one of {', '.join(KINDS)}, got {self.kind}")
+        if not NAME_FORM.fullmatch(str(self.name)):
+            raise KwsError(
+                f"triton.name must be of letters, digits and . _ - within, got {self.name!r}"
+            )
 
     @property
     def folder(self) -> Path:

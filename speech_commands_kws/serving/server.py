@@ -6,6 +6,7 @@ import secrets
 import signal
 import socket
 import subprocess
+import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ KEY_HEADER = "kws-key"
 KEY_BYTES = 16
 SHARED_MEMORY = Path("/dev/shm")
 LOG_TAIL = 5
+ANSWERED = "nv_inference_request_success{"  # a line of its metrics
+NO_FAULT = "CudaDriverHelper"  # it looks for a GPU
 # The server gets SIGTERM when this process ends in whatever way, even killed.
 LEASH = (
     "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
@@ -55,6 +58,12 @@ class TritonServer:
     process: subprocess.Popen | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        ports = (self.http_port, self.grpc_port, self.metrics_port)
+        if len(set(ports)) < len(ports):
+            raise KwsError(
+                "server.http_port, server.grpc_port and server.metrics_port must differ, "
+                f"got {', '.join(map(str, ports))}"
+            )
         self.key = secrets.token_hex(KEY_BYTES)
         self.log_start = 0
         self.memory_prefix = f"kws_{os.getpid()}_{self.http_port}_"
@@ -118,6 +127,16 @@ class TritonServer:
     def has_ended(self) -> bool:
         return self.process is None or self.process.poll() is not None
 
+    def answered(self) -> float:
+        """How many requests it has answered since its start; 0 where it does not say."""
+        url = f"http://{ADDRESS}:{self.metrics_port}/metrics"
+        try:
+            with urllib.request.urlopen(url, timeout=self.reload_seconds) as page:
+                lines = page.read().decode(errors="replace").splitlines()
+        except (OSError, http.client.HTTPException):
+            return 0
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(ANSWERED))
+
     def reload(self, name: str) -> str | None:
         """Load what the repository holds now, while the present version answers on; returns why that failed."""
         connection = http.client.HTTPConnection(self.http_url, timeout=self.reload_seconds)
@@ -160,6 +179,7 @@ class TritonServer:
         """What the server said last since its start, in one line, errors first of all."""
         said = Path(self.log_file).read_bytes()[self.log_start :]
         lines = said.decode(errors="replace").splitlines()
+        lines = [line for line in lines if NO_FAULT not in line]
         errors = [line for line in lines if line.startswith("E") or "error" in line.lower()]
         return " | ".join((errors or lines)[-LOG_TAIL:])
 

@@ -1,8 +1,10 @@
 """Keeps a server answering: asks it for an inference, starts it again where none comes, loads what has changed."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +13,7 @@ from speech_commands_kws.packaging.triton import CONFIG_FILE, LABELS_FILE, versi
 from speech_commands_kws.serving.probe import fault
 
 START_POLL_SECONDS = 0.2
+OVERLOADED = "503"  # what the fault of a server begins with that has more to do than it can
 
 
 class Server(Protocol):
@@ -20,6 +23,7 @@ class Server(Protocol):
 
     def start(self, repository: Path, names: Sequence[str]) -> None: ...
     def has_ended(self) -> bool: ...
+    def answered(self) -> float: ...
     def reload(self, name: str) -> str | None: ...
     def stop(self) -> None: ...
     def kill(self) -> None: ...
@@ -33,7 +37,9 @@ class Watch:
     Attributes:
         every_seconds: between two looks.
         timeout_seconds: for the answer to one.
-        faults: so many in a row and the server is started again; one that has ended is at once.
+        faults: so many among the last looks and the server is started again; one that has ended is at once.
+        looks: the number of these last looks. Instances answer in turn, so that of two, one of which has died, every
+            second look is a fault.
         restarts: so many in a row without an answer between them and it is given up.
         start_seconds: how long it may take to answer for the first time.
         restarted: how often it was started again.
@@ -42,9 +48,11 @@ class Watch:
     every_seconds: float
     timeout_seconds: float
     faults: int
+    looks: int
     restarts: int
     start_seconds: float
     restarted: int = field(default=0, init=False)
+    answered: float = field(default=0, init=False)
 
     def run(
         self,
@@ -77,7 +85,7 @@ class Watch:
     ) -> None:
         """Start the server; returns when every model answers."""
         server.start(repository, names)
-        for _ in range(round(self.start_seconds / START_POLL_SECONDS)):
+        for _ in range(ceil(self.start_seconds / START_POLL_SECONDS)):
             if server.has_ended():
                 raise KwsError(f"the server did not start: {server.last_words()}")
             reason = self.fault(server, names)
@@ -90,7 +98,11 @@ class Watch:
         if server.has_ended():
             return "it has ended"
         found = (fault(server.http_url, name, self.timeout_seconds) for name in names)
-        return next(filter(None, found), None)
+        reason = next(filter(None, found), None)
+        if reason is not None and reason.startswith(OVERLOADED):
+            before, self.answered = self.answered, server.answered()
+            return None if self.answered != before else reason  # it answers others
+        return reason
 
     def _go_on(
         self,
@@ -100,18 +112,19 @@ class Watch:
         say: Callable[[str], None],
         wait: Callable[[float], None],
     ) -> None:
-        faults = restarts = 0
+        restarts = 0
+        recent: deque[bool] = deque(maxlen=self.looks)
         loaded = {name: state_of(repository / name) for name in names}
         seen = dict(loaded)
         while True:
             wait(self.every_seconds)
             reason = self.fault(server, names)
+            recent.append(reason is not None)
             if reason is None:
-                faults = restarts = 0
+                restarts = 0
                 self._reload(server, repository, loaded, seen, say)
                 continue
-            faults += 1
-            if faults < self.faults and not server.has_ended():
+            if sum(recent) < self.faults and not server.has_ended():
                 continue
             if restarts == self.restarts:
                 raise KwsError(
@@ -123,7 +136,7 @@ class Watch:
             server.kill()
             self.begin(server, repository, names, wait)
             loaded.update({name: state_of(repository / name) for name in names})
-            faults = 0
+            recent.clear()
             say("the server answers again")
 
     def _reload(
@@ -145,9 +158,9 @@ class Watch:
 
 
 def state_of(model: Path) -> tuple:
-    """What changes when a model of a repository does."""
+    """What changes when a model of a repository does; versions may come and go meanwhile."""
     files = [model / CONFIG_FILE, model / LABELS_FILE]
-    files += [file for version in versions_of(model) for file in (model / str(version)).iterdir()]
+    files += [file for version in versions_of(model) for file in model.glob(f"{version}/*")]
     return tuple((str(file), *_stamp(file)) for file in sorted(files))
 
 

@@ -82,6 +82,21 @@ def test_an_unknown_provider_is_refused(tiny_onnx: Path) -> None:
         OnnxBackend(tiny_onnx, providers=["AbacusExecutionProvider"])
 
 
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ({"providers": "CPUExecutionProvider"}, "must be a list such as .CPUExecutionProvider.,"),
+        ({"intra_threads": 100_000}, "a whole number of 0 to 256, got 100000"),
+        ({"intra_threads": True}, "a whole number of 0 to 256, got True"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    tiny_onnx: Path, setting: dict, complaint: str
+) -> None:
+    with pytest.raises(KwsError, match=complaint):
+        OnnxBackend(tiny_onnx, **setting)
+
+
 def test_somebody_elses_model_is_refused(tmp_path: Path) -> None:
     values = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("left", "right")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from triton_stand_in import INFO, LOST, SLOW, StandIn, stand_in
+from triton_stand_in import DRIP, INFO, LOST, NONSENSE, SLOW, StandIn, stand_in
 
 from speech_commands_kws.backends.triton import TritonBackend, TritonClient
 from speech_commands_kws.backends.triton_async import AsyncTritonClient
@@ -64,6 +64,8 @@ def test_overload_and_lost_connections_are_asked_again(
         ([400], 1, "400.*as the test prescribes"),
         ([500], 1, "500.*as the test prescribes"),
         ([SLOW], 1, "no answer from .* within 0.5 s"),
+        ([DRIP], 1, "no answer from .* within 0.5 s"),  # each byte in time, the answer not
+        ([NONSENSE], 1, "what answers at .* is no Triton server"),
     ],
 )
 def test_nothing_else_is_asked_again_and_the_end_is_one_line(
@@ -80,18 +82,20 @@ def test_nothing_else_is_asked_again_and_the_end_is_one_line(
 @BOTH
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_where_no_server_is_the_message_says_how_to_start_one(ask: Callable, protocol: str) -> None:
-    with pytest.raises(KwsError, match="no Triton server answers at 127.0.0.1:1 .*kws serve"):
-        ask("127.0.0.1:1", protocol=protocol)
+    for url in ("127.0.0.1:1", "nowhere.invalid:8000"):
+        with pytest.raises(KwsError, match=f"no Triton server answers at {url} .*kws serve"):
+            ask(url, protocol=protocol)
 
 
 @BOTH
 def test_health_is_an_inference_asked_once(server: StandIn, ask: Callable) -> None:
     assert ask(server.url, "health") is True
-    server.script = [503]
-    assert ask(server.url, "health") is False
+    for status in (503, NONSENSE):
+        server.script = [status]
+        assert ask(server.url, "health") is False
     server.probabilities = np.full((1, 3), np.nan, np.float32)
     assert ask(server.url, "health") is False
-    assert server.asked == 3
+    assert server.asked == 4
 
 
 def test_a_bad_clip_is_not_sent(server: StandIn) -> None:

@@ -132,6 +132,12 @@ def test_tensorrt_supports_symmetric_int8_only(model, waveforms, tmp_path):
     }
 
 
+def test_an_opset_that_the_exporter_does_not_write_is_refused(spotter, tmp_path):
+    with pytest.raises(KwsError, match="the exporter writes opset 18, not opset=17"):
+        write_onnx(spotter, INFO, 17, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
 def test_second_family_exports_too(tmp_path, waveforms):
     spotter = trained_looking(DSCNN(4, 40, 64, 4, [4, 10], [2, 2], 0.2))
     write_onnx(spotter, INFO, OPSET, tmp_path / "ds_cnn.onnx")

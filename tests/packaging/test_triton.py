@@ -106,9 +106,15 @@ def test_quotes_and_letters_of_any_language_survive(tmp_path: Path, info) -> Non
     assert json.loads(facts["labels"]) == list(odd.labels)
 
 
-@pytest.mark.parametrize("override", ["triton.backend=python", "triton.name=a/b"])
+SENSELESS = [
+    *("triton.backend=python", "triton.kind=KIND_ABACUS"),
+    *(f"triton.name={name}" for name in ("a/b", "..", "'a b'", "'a\"b'", "''")),
+]
+
+
+@pytest.mark.parametrize("override", SENSELESS)
 def test_settings_that_make_no_sense_are_refused(override: str, tmp_path: Path) -> None:
-    with pytest.raises(KwsError, match="triton.backend|triton.name"):
+    with pytest.raises(KwsError, match="triton.(backend|name|kind) must be"):
         configured(tmp_path, override)
 
 

@@ -10,6 +10,8 @@ from speech_commands_kws.serving import watch as watch_module
 from speech_commands_kws.serving.watch import Watch, state_of
 
 WELL, DEAD, SILENT = "well", "dead", "silent"
+BUSY, STUCK = "busy", "stuck"  # 503: it answers others, or nobody
+REASONS = {WELL: None, BUSY: "503 queue is full", STUCK: "503 queue is full"}
 
 
 class ScriptedServer:
@@ -21,12 +23,17 @@ class ScriptedServer:
         self.script = iter(script.split())
         self.state = WELL
         self.events: list[str] = []
+        self.answers = 0
 
     def start(self, repository: Path, names: list[str]) -> None:
         self.events.append("start")
 
     def has_ended(self) -> bool:
         return self.state == DEAD
+
+    def answered(self) -> float:
+        self.answers += self.state == BUSY
+        return self.answers
 
     def reload(self, name: str) -> str | None:
         self.events.append(f"reload {name}")
@@ -49,15 +56,13 @@ class ScriptedServer:
 
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
-    yield Watch(every_seconds=1, timeout_seconds=1, faults=2, restarts=2, start_seconds=1)
+    yield Watch(every_seconds=1, timeout_seconds=1, faults=2, looks=4, restarts=2, start_seconds=1)
 
 
 def watched(
     watch: Watch, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> list[str]:
-    monkeypatch.setattr(
-        watch_module, "fault", lambda *_: None if server.state == WELL else "no answer"
-    )
+    monkeypatch.setattr(watch_module, "fault", lambda *_: REASONS.get(server.state, "no answer"))
     said: list[str] = []
     watch.run(server, folder, ["kws_onnx"], said.append, server.wait)
     return said
@@ -70,7 +75,10 @@ def watched(
         ("silent well", "start stop"),  # once is not enough
         ("silent silent well", "start kill start stop"),
         ("dead well", "start kill start stop"),  # an end is
-        ("silent well silent well", "start stop"),
+        ("silent well well well silent well", "start stop"),
+        ("silent well silent well", "start kill start stop"),  # one of two instances has died
+        ("busy busy busy busy well", "start stop"),  # with others
+        ("busy stuck stuck well", "start kill start stop"),  # with nobody
         ("dead well dead well dead well", "start kill start kill start kill start stop"),
     ],
 )
@@ -135,3 +143,17 @@ def test_the_state_of_a_model_is_that_of_its_files(tmp_path: Path) -> None:
     (tmp_path / "1/model.onnx").write_text("longer")
     states.add(state_of(tmp_path))
     assert len(states) == 5
+
+
+def test_a_version_that_goes_while_one_looks_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "versions_of", lambda _: [1, 2])
+    assert [name for name, *_ in state_of(tmp_path)]
+
+
+def test_a_moment_to_start_in_is_one_look(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    watch.start_seconds = 0.01
+    assert watched(watch, ScriptedServer(""), monkeypatch, tmp_path)[-1] == "stopping"

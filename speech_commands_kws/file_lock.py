@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from speech_commands_kws.output import written_to
+
 LOG = logging.getLogger(__name__)
 
 
@@ -15,8 +17,10 @@ def locked(path: Path, task: str) -> Iterator[None]:
 
     The file stays: were it removed, two processes could hold locks on different files of one name.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
+    with written_to(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("w")
+    with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -14,7 +14,10 @@ from speech_commands_kws.audio import display_name
 from speech_commands_kws.errors import KwsError
 
 # Reasons of the machine, not of the program.
-REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+REFUSALS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+)
 
 
 @contextmanager
@@ -78,6 +81,8 @@ def replacing(path: Path, name: str | None = None) -> Iterator[Path]:
     Raises:
         KwsError: the file system does not take the file, which the message calls `name`.
     """
+    if not path.name:
+        raise KwsError(f"cannot write {name or path}, which names no file: give the name of one")
     partial = path.with_name(f".{path.name}.partial")
     with written_to(name or path):
         path.parent.mkdir(parents=True, exist_ok=True)

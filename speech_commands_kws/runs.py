@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.output import written_to
 
 LATEST = "latest"
 CONFIG_FILE = "config.yaml"
@@ -39,12 +40,13 @@ def claim_folder(folder: Path) -> Path:
     Raises:
         KwsError: something is there.
     """
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        raise KwsError(
-            f"folder={folder} is there already: choose another one, remove it, or go on with resume=true run={folder}"
-        ) from None
+    with written_to(f"folder={folder}"):
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            raise KwsError(
+                f"folder={folder} is there already: choose another one, remove it, or go on with resume=true run={folder}"
+            ) from None
     return folder
 
 

@@ -235,9 +235,10 @@ DEMANDS = (
     (Several(NAME, least=0), "data.validation_speakers data.test_speakers"),
     (
         PATH,
-        "paths.* data.root data.test_root loader.cache cache folder picture json_file augment.noise_folder "
+        "paths.* data.root data.test_root loader.cache cache folder json_file augment.noise_folder "
         "robustness.noise_folder",
     ),
+    (Text("a file .png or .svg or .pdf", r".*\.(?i:png|svg|pdf)"), "picture"),
     (Text("a regular expression"), "data.pattern"),
     (Text(), "data*.source.babble_text data.source.download.address"),
     (Text("a name for a folder, without /", "[^/]+", or_number=True), "name"),

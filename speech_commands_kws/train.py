@@ -46,6 +46,8 @@ from speech_commands_kws.packaging.latency import onnx_latency_ms
 from speech_commands_kws.spotter_module import SpotterModule
 
 LOG = logging.getLogger(__name__)
+# What the end of a training reads.
+NEEDED_CALLBACKS = ("best", "history")
 CHANGEABLE = ("resume", "run", "logger", "paths", "hydra", "experiment")
 
 
@@ -96,6 +98,9 @@ def fit(
 ) -> float:
     """Train, or go on with a training; returns the best validation accuracy."""
     callbacks = {name: build(node) for name, node in cfg.callbacks.items() if node}
+    missing = [f"callbacks.{name}" for name in NEEDED_CALLBACKS if name not in callbacks]
+    if missing:
+        raise KwsError(f"expected settings for {' and '.join(missing)}, got none: leave them in")
     for callback in callbacks.values():
         if isinstance(callback, lightning.pytorch.callbacks.ModelCheckpoint):
             callback.dirpath = str(folder / runs.CHECKPOINTS)
@@ -121,6 +126,12 @@ def fit(
         if is_multirun():
             raise KeyboardInterrupt  # ends the other jobs too
         raise KwsError(f"interrupted; go on with: {resume_command(folder)}") from None
+    except MisconfigurationException as error:
+        raise KwsError(f"the settings of the training do not fit: {one_line(error)}") from error
+    except torch.OutOfMemoryError as error:
+        raise KwsError(
+            f"the GPU's memory is full ({one_line(error)}): lower loader.batch_size or set loader.resident=false"
+        ) from error
     if trainer.is_global_zero:
         rows = callbacks["history"].rows
         (folder / runs.HISTORY_FILE).write_text(json.dumps(rows, indent=2))
@@ -206,7 +217,13 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
     n_classes = len(datamodule.labels)
     sizes = {"n_classes": n_classes, "n_mels": cfg.frontend.n_mels}
     spotter = SpotterModule(build(cfg.frontend), build(cfg.backbone, **sizes))
-    cost = complexity(spotter, datamodule.clip_samples)
+    try:
+        cost = complexity(spotter, datamodule.clip_samples)
+    except (ValueError, ArithmeticError, RuntimeError) as error:
+        raise KwsError(
+            f"front-end and backbone do not take clips of {datamodule.clip_samples} samples ({one_line(error)}): "
+            "change clip_seconds, frontend or backbone"
+        ) from error
     LOG.info(
         "parameters: %s, multiply-adds: %s, front-end: %s",
         *(f"{count:,}" for count in cost.values()),

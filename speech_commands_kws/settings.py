@@ -14,7 +14,7 @@ from speech_commands_kws.errors import KwsError
 
 MISSING, INTERPOLATION = "???", "${"
 # A sampled sound is one between these (Hz), and a clip lasts no longer (seconds); see `audio`.
-LOWEST_RATE, HIGHEST_RATE, LONGEST_SECONDS = 1_000, 768_000, 600
+LOWEST_RATE, HIGHEST_RATE, SHORTEST_SECONDS, LONGEST_SECONDS = 1_000, 768_000, 0.01, 600
 LARGEST_SEED = 2**32 - 1
 # What espeak-ng speaks (words a minute), and its scale of pitch.
 SLOWEST_RATE, FASTEST_RATE, HIGHEST_PITCH = 80, 450, 100
@@ -179,7 +179,7 @@ DEMANDS = (
         "sample_rate loader.sample_rate data*.source.sample_rate",
     ),
     (
-        Number(0, LONGEST_SECONDS, above=True),
+        Number(SHORTEST_SECONDS, LONGEST_SECONDS),
         "clip_seconds loader.clip_seconds data*.source.clip_seconds *.rooms.seconds",
     ),
     (Number(0, MOST_REFLECTIONS, whole=True), "*.rooms.max_order"),

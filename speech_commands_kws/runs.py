@@ -6,11 +6,16 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
+
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.output import written_to
 
 LATEST = "latest"
 CONFIG_FILE = "config.yaml"
+# Of a run's configuration, what everything that goes on from it reads.
+NEEDED_SETTINGS = ("data", "loader")
 CHECKPOINTS = "checkpoints"
 BEST = "best.ckpt"
 LAST = "last.ckpt"
@@ -75,13 +80,32 @@ def find_run(run: str | Path, runs: str | Path) -> Path:
     return max(checkpoints, key=lambda path: path.stat().st_mtime).parent.parent
 
 
+def saved_config(folder: Path) -> DictConfig:
+    """The configuration that a run was trained with; raises KwsError where its file was damaged."""
+    path = folder / CONFIG_FILE
+    try:
+        saved = OmegaConf.load(path)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise KwsError(
+            f"expected the configuration of a run in {path}, it is no YAML ({' '.join(str(error).split())}): "
+            "restore it or choose another run"
+        ) from None
+    missing = [key for key in NEEDED_SETTINGS if key not in saved]
+    if missing:
+        raise KwsError(
+            f"expected the configuration of a run in {path}, it has no {', '.join(missing)}: "
+            "restore it or choose another run"
+        )
+    return saved
+
+
 def checkpoint_of(folder: Path, *names: str) -> Path:
     """The first checkpoint of a run that exists among `names`."""
     for name in names:
         if (folder / CHECKPOINTS / name).is_file():
             return folder / CHECKPOINTS / name
     raise KwsError(
-        f"expected {' or '.join(names)} in {folder / CHECKPOINTS}, found neither; train the run first"
+        f"expected {' or '.join(names)} in {folder / CHECKPOINTS}, found none; train the run first"
     )
 
 

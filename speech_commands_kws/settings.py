@@ -173,7 +173,7 @@ DEMANDS = (
         "data*.source.unknown_per_speaker data*.source.near_misses data*.source.near_misses_per_speaker "
         "data*.source.babbles",
     ),
-    (Number(0, LARGEST_SEED, whole=True), "seed loader.seed sweep.seed *.source.seed *.rooms.seed"),
+    (Number(0, LARGEST_SEED, whole=True), "seed loader.seed sweep.seed robustness.seed data*.source.seed *.rooms.seed"),
     (
         Number(LOWEST_RATE, HIGHEST_RATE, whole=True),
         "sample_rate loader.sample_rate data*.source.sample_rate",
@@ -182,12 +182,13 @@ DEMANDS = (
         Number(SHORTEST_SECONDS, LONGEST_SECONDS),
         "clip_seconds loader.clip_seconds data*.source.clip_seconds *.rooms.seconds",
     ),
+    (Number(1, LONGEST_SECONDS), "data*.source.noise_seconds"),
     (Number(0, MOST_REFLECTIONS, whole=True), "*.rooms.max_order"),
     (Number(SHORTEST_WINDOW, whole=True), "augment.*.window_samples"),
     (
         POSITIVE,
         "frontend.window_ms frontend.hop_ms frontend.log_floor optimizer.lr sweep.lost_after_seconds sweep.beat_seconds "
-        "augment.noise_folder_seconds limits.loud_seconds data*.source.noise_seconds "
+        "augment.noise_folder_seconds limits.loud_seconds "
         "data.source.download.timeout_seconds data.source.download.space_factor",
     ),
     (
@@ -230,12 +231,13 @@ DEMANDS = (
     (Table(SHARE, POSITIVE), "augment.mixup.shares"),
     (Table(NATURAL, POSITIVE), "augment.spectrogram.frequency_width"),
     (Table(NOT_NEGATIVE, NAME), "data*.source.noise_colours"),
+    (Several(Group()), "data.source.download.archives"),
     (Several(WORD), "data.words task.words data*.source.voices data*.source.accents"),
     (Several(WORD, least=0), "data.unknown_words data*.source.near_miss_candidates"),
     (Several(NAME, least=0), "data.validation_speakers data.test_speakers"),
     (
         PATH,
-        "paths.* data.root data.test_root loader.cache cache folder json_file augment.noise_folder "
+        "paths.* data.root data.test_root loader.cache cache run folder json_file augment.noise_folder "
         "robustness.noise_folder",
     ),
     (Text("a file .png or .svg or .pdf", r".*\.(?i:png|svg|pdf)"), "picture"),

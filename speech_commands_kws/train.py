@@ -18,6 +18,7 @@ from torch import Tensor
 
 from speech_commands_kws import augmentation_picture, data_parallel, plots, runs, tracking
 from speech_commands_kws.artefact import ArtefactInfo
+from speech_commands_kws.checkpoint import FACTS_KEY, read_checkpoint
 from speech_commands_kws.complexity import complexity
 from speech_commands_kws.composition import (
     CONFIG_DIR,
@@ -115,7 +116,7 @@ def fit(
         raise KwsError(f"the trainer cannot be made of its settings: {one_line(error)}") from error
     if isinstance(trainer.strategy, data_parallel.LocalDDP):
         trainer.strategy.hand_out(OmegaConf.to_container(cfg, resolve=True), folder)
-    checkpoint = runs.checkpoint_of(folder, runs.LAST) if cfg.resume else None
+    checkpoint = last_checkpoint(folder, datamodule.fingerprint) if cfg.resume else None
     LOG.info("run: %s; after an interruption: %s", folder, resume_command(folder))
     if trainer.is_global_zero and not (cfg.resume or is_multirun()):
         picture = draw_augmentations(cfg, module, datamodule, folder)
@@ -138,6 +139,22 @@ def fit(
         pictures = plots.plot_curves(rows, folder / "plots")
         tracking.log_artifacts(logger, pictures, "plots")
     return float(callbacks["best"].best_model_score)
+
+
+def last_checkpoint(folder: Path, fingerprint: str) -> Path:
+    """What a training goes on from.
+
+    Raises:
+        KwsError: it cannot be read, or comes from other recordings than those with this fingerprint.
+    """
+    path = runs.checkpoint_of(folder, runs.LAST)
+    before = read_checkpoint(path)[FACTS_KEY].get("data_fingerprint")
+    if before != fingerprint:
+        raise KwsError(
+            f"expected the recordings that the run began with (fingerprint {before}), got others ({fingerprint}): "
+            "restore them, or train anew without resume"
+        )
+    return path
 
 
 def draw_augmentations(
@@ -166,7 +183,7 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
     """Folder and resolved configuration of the run: a new folder, or that of the run to go on with."""
     if cfg.resume:
         folder = runs.find_run(cfg.run, cfg.paths.runs).absolute()
-        saved = OmegaConf.load(folder / runs.CONFIG_FILE)
+        saved = runs.saved_config(folder)
         refuse_changes(cfg, saved)
         data_parallel.check_processes(saved.trainer, is_multirun())
         resumed = OmegaConf.merge(saved, {"resume": True})
@@ -251,13 +268,22 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
         build(cfg.optimizer),
         build(cfg.scheduler),
         # Not the trainer's estimate: asking for it opens the loader before a resumed run has restored its place.
-        total_steps=len(datamodule.train_dataloader()) * cfg.trainer.max_epochs,
+        total_steps=steps_of_an_epoch(datamodule) * cfg.trainer.max_epochs,
         label_smoothing=cfg.label_smoothing,
         silence_target=datamodule.labels.index(SILENCE) if SILENCE in datamodule.labels else -1,
         seed=cfg.seed,
         facts=facts,
         mixup=build(mixup, n_classes=n_classes) if mixup else None,
     )
+
+
+def steps_of_an_epoch(datamodule: KeywordDataModule) -> int:
+    steps = len(datamodule.train_dataloader())
+    if steps == 1:
+        LOG.warning(
+            "one batch holds all clips of an epoch: lower loader.batch_size for more than a step"
+        )
+    return steps
 
 
 def training_noise(augment: DictConfig, datamodule: KeywordDataModule) -> Tensor:

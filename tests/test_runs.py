@@ -52,6 +52,22 @@ def test_checkpoint_of_a_run(tmp_path):
         runs.checkpoint_of(folder, "best.ckpt")
 
 
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("a: [1,\n b: {", "config.yaml, it is no YAML"),
+        ("", "config.yaml, it has no data, loader: restore it"),
+        ("- 1", "it has no data, loader"),
+        ("data: {}", "it has no loader"),
+    ],
+)
+def test_a_damaged_configuration_is_one_clear_error(tmp_path, text, message):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(KwsError, match=message) as caught:
+        runs.saved_config(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_log_goes_into_the_folder_while_the_run_lasts(tmp_path):
     logging.getLogger().setLevel(logging.INFO)
     with runs.log_file(tmp_path):

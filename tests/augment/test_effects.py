@@ -207,6 +207,11 @@ def test_band_limits_halve_the_power_at_the_corners():
         assert change.item() == pytest.approx(expected, abs=0.2), hertz
 
 
+def test_a_band_without_anything_in_it_is_refused():
+    with pytest.raises(ValueError, match="low_hz below high_hz, got .50, 3000. and .2500, 7500."):
+        BandLimit(0.5, (50, 3000), (2500, 7500), 4, RATE)
+
+
 def test_corners_lie_between_their_limits():
     clips = noise(200, RATE)
     power = torch.fft.rfft(apply(BandLimit(1.0, (50, 400), (2500, 7500), 4, RATE), clips)).abs()

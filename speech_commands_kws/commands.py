@@ -55,6 +55,8 @@ FLAGS_WITH_VALUE = frozenset(
 FLAGS = frozenset("--help -h --hydra-help --version --resolve --run -r --multirun -m".split())
 # The beginning of an override that changes a setting of the command; `+a=` adds one.
 KEY = re.compile(r"~?([A-Za-z_]\w*)", re.ASCII)
+# One choice for a group of configurations: of a path, `a/b=c`, only what is there can be one.
+CHOICE = re.compile(r"([A-Za-z_][\w/]*)=(\w+)", re.ASCII)
 # What Hydra reads as an override: `a.b=`, `+a=`, `++a=`, `group/part@package=`, `a[0]=`, `~a`.
 OVERRIDE = re.compile(r"\+{0,2}[A-Za-z_$][\w$./@:\[\]-]*=|~[A-Za-z_][\w./@]*(=|$)", re.ASCII)
 
@@ -154,10 +156,20 @@ def check_overrides(command: str, overrides: Sequence[str]) -> None:
     known = known_keys(command)
     for override in filter(looks_like_override, overrides):
         key = KEY.match(override)
+        choice = CHOICE.fullmatch(override)
+        if choice and choices_of(choice[1]) and choice[2] not in choices_of(choice[1]):
+            raise KwsError(
+                f"{choice[1]} must be one of {', '.join(choices_of(choice[1]))}, got {choice[2]}"
+            )
         if key and key[1] not in known:
             raise KwsError(
                 f"`kws {command}` has no setting {key[1]!r}, and {override!r} is no file: see `kws {command} --help`"
             )
+
+
+def choices_of(group: str) -> list[str]:
+    """The names of the configurations that a group consists of."""
+    return sorted(path.stem for path in Path(CONFIG_DIR, group).glob("*.yaml"))
 
 
 def known_keys(command: str) -> set[str]:

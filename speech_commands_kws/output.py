@@ -46,11 +46,9 @@ def refusals_reported() -> Iterator[None]:
 
 
 def _name_of(error: OSError) -> str:
-    return (
-        display_name(os.fsdecode(error.filename))
-        if error.filename
-        else "the disk or standard output"
-    )
+    # A copy names what it read first.
+    name = error.filename2 or error.filename
+    return display_name(os.fsdecode(name)) if name else "the disk or standard output"
 
 
 def _reader_is_gone() -> bool:

@@ -88,6 +88,12 @@ def test_too_little_memory_is_one_line():
         checked(failing(MemoryError("58 TiB")), None)
 
 
+def test_a_copy_that_fails_names_where_it_went_to():
+    full = OSError(errno.ENOSPC, "No space left on device", "/tmp/a", None, "runs/last.ckpt")
+    with pytest.raises(KwsError, match="cannot use runs/last.ckpt .No space left"):
+        checked(failing(full), None)
+
+
 def test_a_full_disk_is_a_mistake_of_the_user():
     full = OSError(errno.ENOSPC, "No space left on device", "a.png")
     with pytest.raises(KwsError, match="a.png .No space left"):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from speech_commands_kws.composition import CONFIG_DIR
+from speech_commands_kws.composition import CONFIG_DIR, INTERRUPTED
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.extras import DISTRIBUTION, missing_package
 from speech_commands_kws.output import refusals_reported
@@ -68,6 +68,8 @@ def main() -> int:
             return dispatch(*(sys.argv[1:] or HELP_FLAGS[:1]))
     except KwsError as error:
         return complain(error, 1)
+    except KeyboardInterrupt:  # while modules are still loading
+        return complain("interrupted", INTERRUPTED)
 
 
 def dispatch(command: str, *arguments: str) -> int:
@@ -106,7 +108,7 @@ def usage() -> str:
     )
 
 
-def complain(error: KwsError, status: int) -> int:
+def complain(error: KwsError | str, status: int) -> int:
     print(f"error: {error}", file=sys.stderr)
     return status
 

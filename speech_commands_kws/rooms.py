@@ -61,7 +61,9 @@ def room_responses(
             wall_distance_m, size - wall_distance_m, (1 + places, COORDINATES)
         )
         responses += simulate(size, rt60, points[0], points[1:], max_order, sample_rate)
-    return np.stack([trim(response, max(round(seconds * sample_rate), 1)) for response in responses])
+    return np.stack(
+        [trim(response, max(round(seconds * sample_rate), 1)) for response in responses]
+    )
 
 
 def simulate(

@@ -50,7 +50,8 @@ def claim_folder(folder: Path) -> Path:
             folder.mkdir(parents=True)
         except FileExistsError:
             raise KwsError(
-                f"folder={folder} is there already: choose another one, remove it, or go on with resume=true run={folder}"
+                f"folder={folder} is there already: choose another one, remove it, "
+                f"or go on with resume=true run={folder}"
             ) from None
     return folder
 

@@ -146,34 +146,38 @@ WORD = Text("a text (in quotes where it looks like a number or a truth value)")
 NAME = Text("a name", or_number=True)
 PATH = Text("a path (in quotes where it looks like a number)")
 
-# What the values of keys must be. In a key * stands for any part of it; `data*.` is also the `data.spoken.` of data=mixed.
+# What the values of keys must be. In a key * stands for any part of it: `data*.` is also `data.spoken.` of data=mixed.
 DEMANDS = (
     (
         Truth(),
-        "resume register descending playback quantize.symmetric backbone.fast_training logger.system_metrics task.unknown "
-        "task.silence loader.resident optimizer.nesterov",
+        "resume register descending playback quantize.symmetric backbone.fast_training "
+        "logger.system_metrics task.unknown task.silence loader.resident optimizer.nesterov",
     ),
     (
         Group(),
-        "augment.waveform augment.spectrogram optimizer scheduler frontend backbone trainer task data.source limits "
-        "data.source.download",
+        "augment.waveform augment.spectrogram optimizer scheduler frontend backbone trainer task "
+        "data.source limits data.source.download",
     ),
     (
         COUNT,
-        "loader.batch_size loader.evaluation_batch_size trainer.max_epochs sweep.trials sweep.jobs sweep.attempts "
-        "frontend.sample_rate frontend.n_fft frontend.n_mels backbone.channels backbone.n_blocks backbone.sub_bands "
-        "augment.*.order augment.*.rooms.rooms augment.*.rooms.places robustness.rooms.rooms robustness.rooms.places "
+        "loader.batch_size loader.evaluation_batch_size trainer.max_epochs sweep.trials sweep.jobs "
+        "sweep.attempts frontend.sample_rate frontend.n_fft frontend.n_mels backbone.channels "
+        "backbone.n_blocks backbone.sub_bands augment.*.order augment.*.rooms.rooms "
+        "augment.*.rooms.places robustness.rooms.rooms robustness.rooms.places "
         "robustness.babble_voices bins worst batch_size limits.clipped_samples data*.source.speakers "
-        "data*.source.takes_per_word data*.source.speakers_per_chunk data*.source.babble_voices data.source.most_repeats "
-        "data.source.enough_recordings data.source.download.attempts",
+        "data*.source.takes_per_word data*.source.speakers_per_chunk data*.source.babble_voices "
+        "data.source.most_repeats data.source.enough_recordings data.source.download.attempts",
     ),
     (
         NATURAL,
-        "examples robustness.clips augment.*.time_masks augment.*.time_width augment.*.frequency_masks "
-        "data*.source.unknown_per_speaker data*.source.near_misses data*.source.near_misses_per_speaker "
-        "data*.source.babbles",
+        "examples robustness.clips augment.*.time_masks augment.*.time_width "
+        "augment.*.frequency_masks data*.source.unknown_per_speaker data*.source.near_misses "
+        "data*.source.near_misses_per_speaker data*.source.babbles",
     ),
-    (Number(0, LARGEST_SEED, whole=True), "seed loader.seed sweep.seed robustness.seed data*.source.seed *.rooms.seed"),
+    (
+        Number(0, LARGEST_SEED, whole=True),
+        "seed loader.seed sweep.seed robustness.seed data*.source.seed *.rooms.seed",
+    ),
     (
         Number(LOWEST_RATE, HIGHEST_RATE, whole=True),
         "sample_rate loader.sample_rate data*.source.sample_rate",
@@ -187,21 +191,21 @@ DEMANDS = (
     (Number(SHORTEST_WINDOW, whole=True), "augment.*.window_samples"),
     (
         POSITIVE,
-        "frontend.window_ms frontend.hop_ms frontend.log_floor optimizer.lr sweep.lost_after_seconds sweep.beat_seconds "
-        "augment.noise_folder_seconds limits.loud_seconds "
+        "frontend.window_ms frontend.hop_ms frontend.log_floor optimizer.lr sweep.lost_after_seconds "
+        "sweep.beat_seconds augment.noise_folder_seconds limits.loud_seconds "
         "data.source.download.timeout_seconds data.source.download.space_factor",
     ),
     (
         NOT_NEGATIVE,
         "optimizer.weight_decay plan_gate.difference plan_gate.same_keyword plan_gate.accuracy_loss "
-        "trainer.gradient_clip_val loader.silence_volume augment.*.shift_ms augment.*_amplitude *.rooms.wall_distance_m "
-        "limits.short_seconds limits.offset data*.source.near_miss_distance data*.source.pitch_jitter "
-        "data*.source.level_jitter_db data.source.download.backoff_seconds",
+        "trainer.gradient_clip_val loader.silence_volume augment.*.shift_ms augment.*_amplitude "
+        "*.rooms.wall_distance_m limits.short_seconds limits.offset data*.source.near_miss_distance "
+        "data*.source.pitch_jitter data*.source.level_jitter_db data.source.download.backoff_seconds",
     ),
     (
         SHARE,
-        "label_smoothing scheduler.warmup_fraction augment.*.share augment.waveform.probability augment.mixup.least_weight "
-        "limits.sure",
+        "label_smoothing scheduler.warmup_fraction augment.*.share augment.waveform.probability "
+        "augment.mixup.least_weight limits.sure",
     ),
     (
         BELOW_ONE,
@@ -237,8 +241,8 @@ DEMANDS = (
     (Several(NAME, least=0), "data.validation_speakers data.test_speakers"),
     (
         PATH,
-        "paths.* data.root data.test_root loader.cache cache run folder json_file augment.noise_folder "
-        "robustness.noise_folder",
+        "paths.* data.root data.test_root loader.cache cache run folder json_file "
+        "augment.noise_folder robustness.noise_folder",
     ),
     (Text("a file .png or .svg or .pdf", r".*\.(?i:png|svg|pdf)"), "picture"),
     (Text("a regular expression"), "data.pattern"),
@@ -256,8 +260,9 @@ DEMANDS = (
 )
 # Where null stands for something: nothing, all, or a choice of the program's.
 MAY_BE_NULL = (
-    "loader.resident trainer.gradient_clip_val augment.waveform.noise_snr_db sweep.name data.words task.words "
-    "data*.source.near_miss_candidates data.test_root folder picture json_file *.noise_folder data.source.download"
+    "loader.resident trainer.gradient_clip_val augment.waveform.noise_snr_db sweep.name data.words "
+    "task.words data*.source.near_miss_candidates data.test_root folder picture json_file "
+    "*.noise_folder data.source.download"
 ).split()
 
 

@@ -271,3 +271,15 @@ def test_choices_that_a_group_has_and_sweeps_over_them_pass() -> None:
     choices = ["augment=robust", "data=folder", "hydra/launcher=joblib", "sweep/pruner=none"]
     given = [*choices, "augment=none,recipe", "seed=1", "name=", "-m"]
     assert to_overrides("train", given) == given
+
+
+def test_an_interruption_while_modules_load_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "import_module", interrupt)
+    monkeypatch.setattr(sys, "argv", ["kws", "train"])
+    assert commands.main() == 130
+    assert capsys.readouterr().err == "error: interrupted\n"

@@ -221,7 +221,9 @@ def test_two_answers_to_what_to_score_are_one_clear_error(evaluate, model, tree)
         evaluate(f"model={model}", f"input={tree}", "data=synthetic")
 
 
-def test_an_unwritable_folder_is_met_before_the_scoring(evaluate, model, tree, tmp_path, monkeypatch):
+def test_an_unwritable_folder_is_met_before_the_scoring(
+    evaluate, model, tree, tmp_path, monkeypatch
+):
     monkeypatch.setattr(evaluation, "score", None)
     (tmp_path / "file").touch()
     with pytest.raises(KwsError, match="cannot write .*file/pictures .Not a directory"):

@@ -61,7 +61,10 @@ STEPS = "augment.waveform.steps"
         ("robustness.clips=1.5", "robustness.clips must be a whole number of 0 or more, got 1.5"),
         ("robustness.snr_db=[]", "robustness.snr_db must be a list, each a number, at least one"),
         ("robustness.rt60_seconds=[0]", "robustness.rt60_seconds must be a list, each a number"),
-        ("data.source.pitch=[200,10]", "data.source.pitch must be [lowest, highest], each a number"),
+        (
+            "data.source.pitch=[200,10]",
+            "data.source.pitch must be [lowest, highest], each a number",
+        ),
         ("data.spoken.source.speakers=x", "data.spoken.source.speakers must be a whole number of"),
         ("data.source.download.attempts=0", "data.source.download.attempts must be a whole number"),
         ("limits.silent_db=loud", "limits.silent_db must be a number, got 'loud'"),

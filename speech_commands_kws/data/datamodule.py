@@ -184,8 +184,8 @@ class KeywordDataModule(lightning.LightningDataModule):
         never_heard = self._keywords_without_clips(TRAIN)
         if never_heard:
             raise KwsError(
-                f"expected clips of every keyword to train on, found none of {', '.join(never_heard)}; add recordings by "
-                "other speakers, name those who are held out in data.validation_speakers and data.test_speakers, or "
+                f"expected clips of every keyword to train on, found none of {', '.join(never_heard)}; add recordings "
+                "by other speakers, name those who are held out in data.validation_speakers and data.test_speakers, or "
                 "leave the words out of data.words"
             )
         keyword_rows, unknown_rows = map(self._repeated, self._rows(TRAIN))

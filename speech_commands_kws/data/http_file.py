@@ -67,7 +67,8 @@ def download_file(remote: RemoteFile, path: Path, patience: Patience) -> None:
     """
     if not is_address(remote.url):
         raise KwsError(
-            f"expected an address that begins with http:// or https:// and a host, got {remote.url}: set another address"
+            f"expected an address that begins with http:// or https:// and a host, got {remote.url}: "
+            "set another address"
         )
     part = part_of(path)
     while True:

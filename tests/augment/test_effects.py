@@ -9,8 +9,8 @@ from speech_commands_kws.augment.chain import Chain
 from speech_commands_kws.augment.channel import BandLimit, BitDepth, MuLaw, band_limit, mu_law
 from speech_commands_kws.augment.level import BackgroundNoise, Gain, Polarity, Shift
 from speech_commands_kws.augment.mixup import Mixup
-from speech_commands_kws.augment.reverberation import Reverberation, convolve
 from speech_commands_kws.augment.recipe import SpecAugment
+from speech_commands_kws.augment.reverberation import Reverberation, convolve
 from speech_commands_kws.augment.rows import random_rows
 from speech_commands_kws.augment.tempo import (
     Pitch,

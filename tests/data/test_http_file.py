@@ -149,7 +149,14 @@ def test_no_server_at_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["file:///etc/hostname", "ftp://127.0.0.1/a", "clips.tar.gz", "http:/a", "http://[a", "http://a/ b"],
+    [
+        "file:///etc/hostname",
+        "ftp://127.0.0.1/a",
+        "clips.tar.gz",
+        "http:/a",
+        "http://[a",
+        "http://a/ b",
+    ],
 )
 def test_only_the_web(address: str, tmp_path: Path) -> None:
     with pytest.raises(KwsError, match="begins with http"):

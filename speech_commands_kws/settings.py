@@ -260,7 +260,7 @@ DEMANDS = (
 )
 # Where null stands for something: nothing, all, or a choice of the program's.
 MAY_BE_NULL = (
-    "loader.resident trainer.gradient_clip_val augment.waveform.noise_snr_db sweep.name data.words "
+    "loader.resident trainer.gradient_clip_val augment.waveform.noise_snr_db sweep.* data.words "
     "task.words data*.source.near_miss_candidates data.test_root folder picture json_file "
     "*.noise_folder data.source.download"
 ).split()

@@ -64,6 +64,7 @@ triton: setup
 # Kept in .dvc/config.local, which git ignores: where one pushes to, and with which key, is one's own business.
 REMOTE = $(HOME)/speech-commands-kws-data
 data-remote: setup
+	@test -n "$(strip $(REMOTE))" || { echo "error: expected REMOTE=/path or REMOTE=gdrive://<folder>, got none" >&2; exit 1; }
 	@case "$(REMOTE)" in gdrive://*) test -f "$(KEY)" || \
 		{ echo "error: a Google Drive needs KEY=<key of a service account>.json" >&2; exit 1; };; esac
 	@$(ACTIVATE) dvc remote add --local --force --default storage "$(REMOTE)"

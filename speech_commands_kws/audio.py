@@ -69,6 +69,9 @@ def read_audio(source: str | Path | BinaryIO, sample_rate: int) -> np.ndarray:
         AudioError: the source is missing, empty, no sound file, cut off, not finite, or too short
             or long.
     """
+    # It would be waited for without end.
+    if isinstance(source, (str, Path)) and Path(source).is_fifo():
+        raise AudioError(f"{display_name(source)} is a pipe: expected a sound file")
     longest = int(LONGEST_CLIP_SECONDS * sample_rate)
     blocks, held_samples = [], 0
     for block in stream_audio(source, sample_rate):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from speech_commands_kws.composition import CONFIG_DIR
+from speech_commands_kws.composition import CONFIG_DIR, INTERRUPTED
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.extras import DISTRIBUTION, missing_package
 from speech_commands_kws.output import refusals_reported
@@ -55,6 +55,8 @@ FLAGS_WITH_VALUE = frozenset(
 FLAGS = frozenset("--help -h --hydra-help --version --resolve --run -r --multirun -m".split())
 # The beginning of an override that changes a setting of the command; `+a=` adds one.
 KEY = re.compile(r"~?([A-Za-z_]\w*)", re.ASCII)
+# One choice for a group of configurations: of a path, `a/b=c`, only what is there can be one.
+CHOICE = re.compile(r"([A-Za-z_][\w/]*)=(\w+)", re.ASCII)
 # What Hydra reads as an override: `a.b=`, `+a=`, `++a=`, `group/part@package=`, `a[0]=`, `~a`.
 OVERRIDE = re.compile(r"\+{0,2}[A-Za-z_$][\w$./@:\[\]-]*=|~[A-Za-z_][\w./@]*(=|$)", re.ASCII)
 
@@ -66,6 +68,8 @@ def main() -> int:
             return dispatch(*(sys.argv[1:] or HELP_FLAGS[:1]))
     except KwsError as error:
         return complain(error, 1)
+    except KeyboardInterrupt:  # while modules are still loading
+        return complain("interrupted", INTERRUPTED)
 
 
 def dispatch(command: str, *arguments: str) -> int:
@@ -104,7 +108,7 @@ def usage() -> str:
     )
 
 
-def complain(error: KwsError, status: int) -> int:
+def complain(error: KwsError | str, status: int) -> int:
     print(f"error: {error}", file=sys.stderr)
     return status
 
@@ -154,10 +158,20 @@ def check_overrides(command: str, overrides: Sequence[str]) -> None:
     known = known_keys(command)
     for override in filter(looks_like_override, overrides):
         key = KEY.match(override)
+        choice = CHOICE.fullmatch(override)
+        if choice and choices_of(choice[1]) and choice[2] not in choices_of(choice[1]):
+            raise KwsError(
+                f"{choice[1]} must be one of {', '.join(choices_of(choice[1]))}, got {choice[2]}"
+            )
         if key and key[1] not in known:
             raise KwsError(
                 f"`kws {command}` has no setting {key[1]!r}, and {override!r} is no file: see `kws {command} --help`"
             )
+
+
+def choices_of(group: str) -> list[str]:
+    """The names of the configurations that a group consists of."""
+    return sorted(path.stem for path in Path(CONFIG_DIR, group).glob("*.yaml"))
 
 
 def known_keys(command: str) -> set[str]:

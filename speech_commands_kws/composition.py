@@ -43,7 +43,7 @@ def build(node: Any, **arguments: Any) -> Any:
         return instantiate(node, _execution_whitelist_=EXECUTION_WHITELIST, **arguments)
     except OmegaConfBaseException:
         raise
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise KwsError(
             f"{node.get('_target_')} cannot be made of its settings: {one_line(error)}"
         ) from error
@@ -91,6 +91,8 @@ def checked(run: Callable[[Any], Any], cfg: Any) -> Any:
         raise KwsError(f"expected a value for {key}, got none: add {key}=...") from None
     except (OmegaConfBaseException, HydraException) as error:
         raise KwsError(f"the settings do not fit: {one_line(error)}") from error
+    except MemoryError as error:
+        raise KwsError(f"the memory of this machine is too small: {one_line(error)}") from error
     except ModuleNotFoundError as error:
         raise missing_package(error) from None
 

@@ -20,7 +20,7 @@ from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, bui
 from speech_commands_kws.data.labelled_folder import LabelledFolder
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation import LabelledClips, Predict, Scores
-from speech_commands_kws.output import write_json_file
+from speech_commands_kws.output import write_json_file, written_to
 from speech_commands_kws.robustness import Robustness
 from speech_commands_kws.robustness_picture import plot_robustness
 from speech_commands_kws.tracked import dvc_pointer, ensure_present
@@ -48,6 +48,9 @@ def run(cfg: DictConfig) -> float:
     info, predict = open_model(path, cfg)
     material = open_material(cfg, info, run_folder)
     clips = material.clips
+    folder = pictures_folder(cfg, run_folder, material)
+    with written_to(folder):  # rather than after the scoring
+        folder.mkdir(parents=True, exist_ok=True)
     batches = -(-len(clips.targets) // cfg.batch_size)
     console = Console(stderr=True)
     watch = partial(track, description="scoring", total=batches, console=console, transient=True)
@@ -59,7 +62,6 @@ def run(cfg: DictConfig) -> float:
         )
     model = f"{run_folder.name}/{path.name}" if run_folder else path.name
     title = f"{material.title}: {evaluation.headline(facts)}\n{model}"
-    folder = pictures_folder(cfg, run_folder, material)
     worst = evaluation.worst_clips(scores, clips, cfg.worst, cfg.batch_size)
     evaluation.draw(scores, worst, info.frontend, title, cfg.bins, folder)
     if facts.get("robustness"):

@@ -22,7 +22,6 @@ from speech_commands_kws.standings import Standing
 from speech_commands_kws.sweep import short_names
 
 FORMATS = ("table", "json", "csv")
-PICTURES = (".png", ".svg", ".pdf")
 SHORT = 8  # characters of a fingerprint or a commit
 COUNTS = ("multiply_adds", "parameters")
 LATENCY = "onnx_latency_ms"
@@ -64,8 +63,6 @@ def check_settings(cfg: DictConfig) -> None:
         raise KwsError(f"top must be a whole number of 1 or more, or null, got {cfg.top!r}")
     if cfg.columns is not None and not OmegaConf.is_list(cfg.columns):
         raise KwsError(f"columns must be a list such as [optimizer.lr], got {cfg.columns!r}")
-    if cfg.picture is not None and Path(str(cfg.picture)).suffix.lower() not in PICTURES:
-        raise KwsError(f"picture must be a file {' or '.join(PICTURES)}, got {cfg.picture}")
 
 
 def filtered(known: list[Standing], where: str | None) -> list[Standing]:

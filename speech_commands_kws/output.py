@@ -14,7 +14,10 @@ from speech_commands_kws.audio import display_name
 from speech_commands_kws.errors import KwsError
 
 # Reasons of the machine, not of the program.
-REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+REFUSALS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+)
 
 
 @contextmanager
@@ -43,11 +46,9 @@ def refusals_reported() -> Iterator[None]:
 
 
 def _name_of(error: OSError) -> str:
-    return (
-        display_name(os.fsdecode(error.filename))
-        if error.filename
-        else "the disk or standard output"
-    )
+    # A copy names what it read first.
+    name = error.filename2 or error.filename
+    return display_name(os.fsdecode(name)) if name else "the disk or standard output"
 
 
 def _reader_is_gone() -> bool:
@@ -78,6 +79,8 @@ def replacing(path: Path, name: str | None = None) -> Iterator[Path]:
     Raises:
         KwsError: the file system does not take the file, which the message calls `name`.
     """
+    if not path.name:
+        raise KwsError(f"cannot write {name or path}, which names no file: give the name of one")
     partial = path.with_name(f".{path.name}.partial")
     with written_to(name or path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
 from speech_commands_kws.metrics import Reliability, class_scores, wilson_interval
+from speech_commands_kws.output import written_to
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 GREY, PALE, INK = "#767676", "#E8E8E8", "#222222"
@@ -272,6 +273,7 @@ def save(figure: Figure, path: Path, title: str, about: str) -> Path:
     texts = (title, *about.splitlines())
     lines = [line for text in texts for line in textwrap.wrap(text, letters)]
     figure.suptitle("\n".join(lines), x=TITLE_LEFT_INCHES / width, ha="left")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with written_to(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
     return path

@@ -16,7 +16,6 @@ from rich.table import Table
 
 from speech_commands_kws.audio import display_name
 from speech_commands_kws.data.noise_recordings import held_out_part, read_noises
-from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation import LabelledClips, Predict, Scores, pick
 from speech_commands_kws.labels import SILENCE
 from speech_commands_kws.metrics import wilson_interval
@@ -64,16 +63,6 @@ class Robustness:
     rt60_seconds: Sequence[float]
     rooms: Mapping[str, Any]
     seed: int
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.clips, int) or self.clips < 0:
-            raise KwsError(
-                f"robustness.clips must be a whole number of 0 or more, got {self.clips!r}"
-            )
-        if not 0 < self.held_out <= 1:
-            raise KwsError(
-                f"robustness.held_out must lie above 0 and not above 1, got {self.held_out}"
-            )
 
     def measure(
         self,

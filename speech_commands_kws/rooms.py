@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from speech_commands_kws.errors import KwsError
+
 METRES_PER_SECOND = 343  # of sound
 DECAY = 10**6  # the ratio of energies that 60 decibel are
 PATHS_PER_SURFACE = 4  # mean free path: 4 volume / surface
@@ -40,7 +42,16 @@ def room_responses(
         max_order: most reflections of a path; the more, the longer the tail and the time to compute it.
         sample_rate: of the responses (Hz).
         seed: the same seed, the same rooms.
+
+    Raises:
+        KwsError: the smallest room has no place for a speaker.
     """
+    narrowest = min(*length_m, *width_m, *height_m)
+    if 2 * wall_distance_m > narrowest:
+        raise KwsError(
+            f"expected rooms in which a speaker can be {wall_distance_m} m from every wall, got one of {narrowest} m: "
+            "lower wall_distance_m or raise the sizes of the rooms"
+        )
     generator = np.random.default_rng(seed)
     responses = []
     for _ in range(rooms):
@@ -50,7 +61,9 @@ def room_responses(
             wall_distance_m, size - wall_distance_m, (1 + places, COORDINATES)
         )
         responses += simulate(size, rt60, points[0], points[1:], max_order, sample_rate)
-    return np.stack([trim(response, round(seconds * sample_rate)) for response in responses])
+    return np.stack(
+        [trim(response, max(round(seconds * sample_rate), 1)) for response in responses]
+    )
 
 
 def simulate(

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.output import written_to
 
 LATEST = "latest"
 CONFIG_FILE = "config.yaml"
@@ -44,12 +45,14 @@ def claim_folder(folder: Path) -> Path:
     Raises:
         KwsError: something is there.
     """
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        raise KwsError(
-            f"folder={folder} is there already: choose another one, remove it, or go on with resume=true run={folder}"
-        ) from None
+    with written_to(f"folder={folder}"):
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            raise KwsError(
+                f"folder={folder} is there already: choose another one, remove it, "
+                f"or go on with resume=true run={folder}"
+            ) from None
     return folder
 
 
@@ -103,7 +106,7 @@ def checkpoint_of(folder: Path, *names: str) -> Path:
         if (folder / CHECKPOINTS / name).is_file():
             return folder / CHECKPOINTS / name
     raise KwsError(
-        f"expected {' or '.join(names)} in {folder / CHECKPOINTS}, found neither; train the run first"
+        f"expected {' or '.join(names)} in {folder / CHECKPOINTS}, found none; train the run first"
     )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from speech_commands_kws import augmentation_picture, data_parallel, plots, runs, tracking
 from speech_commands_kws.artefact import ArtefactInfo
+from speech_commands_kws.checkpoint import FACTS_KEY, read_checkpoint
 from speech_commands_kws.complexity import complexity
 from speech_commands_kws.composition import (
     CONFIG_DIR,
@@ -46,6 +47,8 @@ from speech_commands_kws.packaging.latency import onnx_latency_ms
 from speech_commands_kws.spotter_module import SpotterModule
 
 LOG = logging.getLogger(__name__)
+# What the end of a training reads.
+NEEDED_CALLBACKS = ("best", "history")
 CHANGEABLE = ("resume", "run", "logger", "paths", "hydra", "experiment")
 
 
@@ -96,6 +99,9 @@ def fit(
 ) -> float:
     """Train, or go on with a training; returns the best validation accuracy."""
     callbacks = {name: build(node) for name, node in cfg.callbacks.items() if node}
+    missing = [f"callbacks.{name}" for name in NEEDED_CALLBACKS if name not in callbacks]
+    if missing:
+        raise KwsError(f"expected settings for {' and '.join(missing)}, got none: leave them in")
     for callback in callbacks.values():
         if isinstance(callback, lightning.pytorch.callbacks.ModelCheckpoint):
             callback.dirpath = str(folder / runs.CHECKPOINTS)
@@ -110,7 +116,7 @@ def fit(
         raise KwsError(f"the trainer cannot be made of its settings: {one_line(error)}") from error
     if isinstance(trainer.strategy, data_parallel.LocalDDP):
         trainer.strategy.hand_out(OmegaConf.to_container(cfg, resolve=True), folder)
-    checkpoint = runs.checkpoint_of(folder, runs.LAST) if cfg.resume else None
+    checkpoint = last_checkpoint(folder, datamodule.fingerprint) if cfg.resume else None
     LOG.info("run: %s; after an interruption: %s", folder, resume_command(folder))
     if trainer.is_global_zero and not (cfg.resume or is_multirun()):
         picture = draw_augmentations(cfg, module, datamodule, folder)
@@ -121,12 +127,34 @@ def fit(
         if is_multirun():
             raise KeyboardInterrupt  # ends the other jobs too
         raise KwsError(f"interrupted; go on with: {resume_command(folder)}") from None
+    except MisconfigurationException as error:
+        raise KwsError(f"the settings of the training do not fit: {one_line(error)}") from error
+    except torch.OutOfMemoryError as error:
+        raise KwsError(
+            f"the GPU's memory is full ({one_line(error)}): lower loader.batch_size or set loader.resident=false"
+        ) from error
     if trainer.is_global_zero:
         rows = callbacks["history"].rows
         (folder / runs.HISTORY_FILE).write_text(json.dumps(rows, indent=2))
         pictures = plots.plot_curves(rows, folder / "plots")
         tracking.log_artifacts(logger, pictures, "plots")
     return float(callbacks["best"].best_model_score)
+
+
+def last_checkpoint(folder: Path, fingerprint: str) -> Path:
+    """What a training goes on from.
+
+    Raises:
+        KwsError: it cannot be read, or comes from other recordings than those with this fingerprint.
+    """
+    path = runs.checkpoint_of(folder, runs.LAST)
+    before = read_checkpoint(path)[FACTS_KEY].get("data_fingerprint")
+    if before != fingerprint:
+        raise KwsError(
+            f"expected the recordings that the run began with (fingerprint {before}), got others ({fingerprint}): "
+            "restore them, or train anew without resume"
+        )
+    return path
 
 
 def draw_augmentations(
@@ -206,7 +234,13 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
     n_classes = len(datamodule.labels)
     sizes = {"n_classes": n_classes, "n_mels": cfg.frontend.n_mels}
     spotter = SpotterModule(build(cfg.frontend), build(cfg.backbone, **sizes))
-    cost = complexity(spotter, datamodule.clip_samples)
+    try:
+        cost = complexity(spotter, datamodule.clip_samples)
+    except (ValueError, ArithmeticError, RuntimeError) as error:
+        raise KwsError(
+            f"front-end and backbone do not take clips of {datamodule.clip_samples} samples ({one_line(error)}): "
+            "change clip_seconds, frontend or backbone"
+        ) from error
     LOG.info(
         "parameters: %s, multiply-adds: %s, front-end: %s",
         *(f"{count:,}" for count in cost.values()),
@@ -234,13 +268,22 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
         build(cfg.optimizer),
         build(cfg.scheduler),
         # Not the trainer's estimate: asking for it opens the loader before a resumed run has restored its place.
-        total_steps=len(datamodule.train_dataloader()) * cfg.trainer.max_epochs,
+        total_steps=steps_of_an_epoch(datamodule) * cfg.trainer.max_epochs,
         label_smoothing=cfg.label_smoothing,
         silence_target=datamodule.labels.index(SILENCE) if SILENCE in datamodule.labels else -1,
         seed=cfg.seed,
         facts=facts,
         mixup=build(mixup, n_classes=n_classes) if mixup else None,
     )
+
+
+def steps_of_an_epoch(datamodule: KeywordDataModule) -> int:
+    steps = len(datamodule.train_dataloader())
+    if steps == 1:
+        LOG.warning(
+            "one batch holds all clips of an epoch: lower loader.batch_size for more than a step"
+        )
+    return steps
 
 
 def training_noise(augment: DictConfig, datamodule: KeywordDataModule) -> Tensor:

@@ -179,6 +179,12 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         read_audio(tmp_path, RATE)
 
 
+def test_a_pipe_among_clips_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "clip.wav")
+    with pytest.raises(AudioError, match="clip.wav is a pipe: expected a sound file"):
+        read_audio(tmp_path / "clip.wav", RATE)
+
+
 def test_a_clip_has_at_most_ten_minutes(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.wav", np.zeros(601 * 1_000, np.int16), 1_000)
     with pytest.raises(AudioError, match="is longer than 600 s"):

@@ -124,6 +124,8 @@ def test_a_clip_of_silence_is_named(check, recordings):
 @pytest.mark.parametrize(
     "argument, complaint",
     [
+        ("picture=check.xyz", "picture must be a file .png or .svg or .pdf, got 'check.xyz'"),
+        ("limits.sure=2", "limits.sure must be a number from 0 to 1, got 2"),
         ("format=xml", "format must be one of table, json, csv, got xml"),
         ("data.root=nowhere", "expected a folder of recordings at data.root=nowhere"),
     ],

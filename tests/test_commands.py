@@ -256,3 +256,30 @@ def test_kws_equals_the_module(tiny_onnx: Path, burst_wav: Callable, tmp_path: P
         results[0].stderr == results[1].stderr == "error: no.wav does not exist: check the name\n"
     )
     assert results[0].returncode == results[1].returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "got"),
+    [("augment=null", "null"), ("augment=robast", "robast")],
+)
+def test_a_choice_that_a_group_does_not_have_is_one_line(override: str, got: str) -> None:
+    with pytest.raises(KwsError, match=f"augment must be one of none, recipe, robust, got {got}$"):
+        to_overrides("train", [override])
+
+
+def test_choices_that_a_group_has_and_sweeps_over_them_pass() -> None:
+    choices = ["augment=robust", "data=folder", "hydra/launcher=joblib", "sweep/pruner=none"]
+    given = [*choices, "augment=none,recipe", "seed=1", "name=", "-m"]
+    assert to_overrides("train", given) == given
+
+
+def test_an_interruption_while_modules_load_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "import_module", interrupt)
+    monkeypatch.setattr(sys, "argv", ["kws", "train"])
+    assert commands.main() == 130
+    assert capsys.readouterr().err == "error: interrupted\n"

@@ -72,6 +72,28 @@ def test_settings_that_do_not_fit_are_one_line(settings, reason):
     assert "\n" not in str(mistake.value)
 
 
+@pytest.mark.parametrize("width", [-1, 0])
+def test_numbers_that_torch_refuses_are_one_line(width):
+    node = {
+        "_target_": "speech_commands_kws.models.bc_resnet.BCResNet",
+        **{"width": width, "sub_bands": 5, "dropout": 0, "fast_training": False},
+        **{"n_classes": 2, "n_mels": 40},
+    }
+    with pytest.raises(KwsError, match="BCResNet cannot be made of its settings"):
+        build(OmegaConf.create(node))
+
+
+def test_too_little_memory_is_one_line():
+    with pytest.raises(KwsError, match="memory of this machine is too small: 58 TiB"):
+        checked(failing(MemoryError("58 TiB")), None)
+
+
+def test_a_copy_that_fails_names_where_it_went_to():
+    full = OSError(errno.ENOSPC, "No space left on device", "/tmp/a", None, "runs/last.ckpt")
+    with pytest.raises(KwsError, match="cannot use runs/last.ckpt .No space left"):
+        checked(failing(full), None)
+
+
 def test_a_full_disk_is_a_mistake_of_the_user():
     full = OSError(errno.ENOSPC, "No space left on device", "a.png")
     with pytest.raises(KwsError, match="a.png .No space left"):

@@ -14,6 +14,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST
+from speech_commands_kws.settings import check_settings
 
 CONFIGS = Path(CONFIG_DIR)
 MISSING = "???"
@@ -21,6 +22,8 @@ INSTANTIATE_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_
 # What a command hands over when it builds the node at this key; the YAML file leaves it out.
 # What must be chosen for a group to be there.
 PREREQUISITES = {"sweep/pruner": ["sweep=study"]}
+# The choices of the stages in dvc.yaml.
+NO_COMMANDS = ("pipeline",)
 # They are the settings of `train`, with a few more.
 EXTENSIONS_OF_TRAIN = ("download", "pack")
 GIVEN_BY_COMMANDS = {"backbone": ("n_classes", "n_mels"), "augment.mixup": ("n_classes",)}
@@ -56,7 +59,9 @@ def composed(primary: str, *overrides: str) -> DictConfig:
         del cfg["hydra"]
         cfg.hydra_callbacks = callbacks
     for key in OmegaConf.missing_keys(cfg):
-        OmegaConf.update(cfg, key, "given")
+        OmegaConf.update(cfg, key, ["given"] if key.endswith("words") else "given")
+    if primary not in NO_COMMANDS:
+        check_settings(cfg)
     return cfg
 
 

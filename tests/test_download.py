@@ -66,6 +66,12 @@ def test_pack_makes_what_train_opens(recordings: Path) -> None:
     assert facts(recordings) == found
 
 
+def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(KwsError, match="cannot write folder=.*file/mine .Not a directory"):
+        runs.claim_folder(tmp_path / "file" / "mine")
+
+
 def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
     assert runs.claim_folder(tmp_path / "runs" / "mine").is_dir()
     with pytest.raises(KwsError, match="folder=.*mine is there already: .*resume=true run=.*mine"):

@@ -14,6 +14,7 @@ from conftest import FRONTEND, REPOSITORY, SAMPLE_RATE, TINY_LABELS, TINY_METADA
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from speech_commands_kws import evaluation
 from speech_commands_kws.artefact import ArtefactInfo
 from speech_commands_kws.composition import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
@@ -228,6 +229,15 @@ def test_a_split_that_is_none_is_one_clear_error(evaluate, trained_run):
 def test_two_answers_to_what_to_score_are_one_clear_error(evaluate, model, tree):
     with pytest.raises(KwsError, match="both input= and data="):
         evaluate(f"model={model}", f"input={tree}", "data=synthetic")
+
+
+def test_an_unwritable_folder_is_met_before_the_scoring(
+    evaluate, model, tree, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(evaluation, "score", None)
+    (tmp_path / "file").touch()
+    with pytest.raises(KwsError, match="cannot write .*file/pictures .Not a directory"):
+        evaluate(f"model={model}", f"input={tree}", f"folder={tmp_path}/file/pictures")
 
 
 def test_an_unwritable_json_file_is_one_clear_error(evaluate, model, tree, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from speech_commands_kws.errors import KwsError
 from speech_commands_kws.file_lock import locked
 
 HOLDER = (
@@ -40,3 +41,10 @@ def test_a_killed_process_holds_nothing(tmp_path: Path, caplog: pytest.LogCaptur
     holder.wait()
     with locked(tmp_path / "lock", "fetching clips"):
         assert caplog.messages == []
+
+
+def test_a_place_that_takes_no_lock_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(KwsError, match="cannot write .*link/lock .File exists.: choose another"):
+        with locked(tmp_path / "link" / "lock", "fetching clips"):
+            pass

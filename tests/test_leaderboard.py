@@ -172,7 +172,7 @@ def test_the_picture_shows_all_that_the_filter_keeps(ask: Ask, tmp_path: Path) -
         (["top=0"], "top must be"),
         (["format=xml"], "format must be one of table, json, csv, got xml"),
         (["columns=seed"], "columns must be a list"),
-        (["picture=runs.txt"], "picture must be a file .png or .svg or .pdf, got runs.txt"),
+        (["picture=runs.txt"], "picture must be a file .png or .svg or .pdf, got 'runs.txt'"),
         (["picture=/proc/runs/x.png"], "cannot write /proc/runs/x.png (No such file or directory)"),
         (["status = FAILED", "picture=x.png"], "for a picture, got none"),
     ],

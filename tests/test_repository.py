@@ -27,6 +27,13 @@ def tracked_files() -> list[Path]:
     return [ROOT / name for name in names if (ROOT / name).is_file()]
 
 
+def test_an_empty_remote_is_refused() -> None:
+    make = ["make", "--old-file=setup", "data-remote", "REMOTE= "]
+    done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert done.stderr.startswith("error: expected REMOTE=/path or REMOTE=gdrive://<folder>, got")
+
+
 def is_ignored(path: str) -> bool:
     answer = subprocess.run(["git", "check-ignore", "--quiet", "--no-index", path], cwd=ROOT)
     if answer.returncode not in (0, 1):

@@ -19,7 +19,7 @@ from speech_commands_kws.checkpoint import load_spotter, read_checkpoint
 from speech_commands_kws.composition import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.lit_module import KeywordModule
-from speech_commands_kws.train import open_run, refuse_changes, run
+from speech_commands_kws.train import last_checkpoint, open_run, refuse_changes, run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PATIENCE_SECONDS = 300
@@ -203,6 +203,48 @@ def test_resume_without_a_run_is_one_clear_error(tree, tmp_path):
 def test_resume_refuses_what_is_no_run(tree, tmp_path):
     with pytest.raises(KwsError, match="config.yaml"):
         train(tree, tmp_path, "resume=true", f"run={tmp_path}")
+
+
+def test_resume_refuses_a_damaged_checkpoint_and_other_recordings(whole, tmp_path):
+    path = tmp_path / "checkpoints/last.ckpt"
+    path.parent.mkdir()
+    contents = (whole / "checkpoints/last.ckpt").read_bytes()
+    path.write_bytes(contents)
+    fingerprint = read_checkpoint(path)["facts"]["data_fingerprint"]
+    assert last_checkpoint(tmp_path, fingerprint) == path
+    with pytest.raises(KwsError, match=f"fingerprint {fingerprint}., got others .other.: restore"):
+        last_checkpoint(tmp_path, "other")
+    path.write_bytes(contents[: len(contents) // 2])
+    with pytest.raises(KwsError, match="last.ckpt cannot be read as one"):
+        last_checkpoint(tmp_path, fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("~callbacks.history", "expected settings for callbacks.history, got none"),
+        ("clip_seconds=0.01", "do not take clips of 160 samples .*change clip_seconds, frontend"),
+        ("callbacks.best.monitor=nothing", "settings of the training do not fit: .*nothing"),
+        ("optimizer=adamw optimizer.betas=[2,2]", "optimizer or scheduler cannot be made"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_one_clear_error(tree, tmp_path, change, message):
+    with pytest.raises(KwsError, match=message):
+        train(tree, tmp_path, "trainer.max_epochs=1", *change.split())
+
+
+def test_a_full_memory_of_the_gpu_is_one_clear_error(tree, tmp_path, monkeypatch):
+    def fill(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(KeywordModule, "training_step", fill)
+    with pytest.raises(KwsError, match="memory is full .CUDA out of memory.: lower loader.batch"):
+        train(tree, tmp_path, "trainer.max_epochs=1")
+
+
+def test_one_batch_for_an_epoch_is_said(tree, tmp_path, caplog):
+    train(tree, tmp_path, "trainer.max_epochs=1", "loader.batch_size=1000")
+    assert "one batch holds all clips of an epoch" in caplog.text
 
 
 @pytest.mark.parametrize("change", ["seed=5", "optimizer=adamw", "optimizer.lr=0.5"])

@@ -36,6 +36,10 @@ class BandLimit(nn.Module):
         sample_rate: int,
     ):
         super().__init__()
+        if max(low_hz) >= min(high_hz):
+            raise ValueError(
+                f"expected low_hz below high_hz, got {list(low_hz)} and {list(high_hz)}"
+            )
         self.share = share
         self.low_hz = low_hz
         self.high_hz = high_hz

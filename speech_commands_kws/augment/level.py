@@ -10,7 +10,7 @@ from speech_commands_kws.augment.recipe import (
     MILLISECONDS,
     amplitude_for_snr,
     random_excerpts,
-    random_integers,
+    random_shifts,
     shift,
 )
 from speech_commands_kws.augment.rows import random_rows, uniform
@@ -30,9 +30,8 @@ class Shift(nn.Module):
         self.shift_samples = round(shift_ms * sample_rate / MILLISECONDS)
 
     def forward(self, waveform: Tensor, is_silence: Tensor, generator: Generator) -> Tensor:
-        batch = len(waveform)
-        shifts = random_integers(-self.shift_samples, self.shift_samples, batch, generator)
-        return shift(waveform, shifts * marked(batch, self.share, generator))
+        shifts = random_shifts(waveform, self.shift_samples, generator)
+        return shift(waveform, shifts * marked(len(waveform), self.share, generator))
 
 
 class BackgroundNoise(nn.Module):

@@ -9,6 +9,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from speech_commands_kws.errors import KwsError
+
 MILLISECONDS = 1000
 DECIBEL = 10**0.1  # ratio of powers
 
@@ -56,7 +58,7 @@ class ShiftAndNoise(nn.Module):
         batch, samples = waveform.shape
         chosen = torch.rand(batch, generator=generator, device=waveform.device) < self.probability
         chosen = chosen | is_silence
-        shifts = random_integers(-self.shift_samples, self.shift_samples, batch, generator)
+        shifts = random_shifts(waveform, self.shift_samples, generator)
         shifted = shift(waveform, torch.where(chosen, shifts, 0))
         if len(self.noise) < samples:
             return shifted
@@ -104,6 +106,11 @@ class SpecAugment(nn.Module):
         if not self.frequency_width:
             return log_mel
         batch, _, mels, frames = log_mel.shape
+        if self.time_width > frames or self.frequency_width > mels:
+            raise KwsError(
+                f"expected bars of SpecAugment within an image of {mels} mel bins and {frames} frames, got up to "
+                f"{self.frequency_width} and {self.time_width}: lower augment.spectrogram.frequency_width or time_width"
+            )
         hidden_mels = random_bars(
             self.frequency_masks, self.frequency_width, batch, mels, generator
         )
@@ -134,6 +141,20 @@ def by_width(table: Mapping[float, float], model_width: float) -> float:
     """The entry of the largest key that is not above `model_width`; zero where there is none."""
     fitting = [key for key in table if float(key) <= model_width]
     return table[max(fitting, key=float)] if fitting else 0
+
+
+def random_shifts(waveform: Tensor, reach: int, generator: Generator) -> Tensor:
+    """(B,) shifts of the (B, T) waveforms, from -reach to reach samples.
+
+    Raises:
+        KwsError: some would leave nothing of a clip.
+    """
+    batch, samples = waveform.shape
+    if reach >= samples:
+        raise KwsError(
+            f"expected shifts of less than a clip of {samples} samples, got up to {reach}: lower shift_ms"
+        )
+    return random_integers(-reach, reach, batch, generator)
 
 
 def shift(waveform: Tensor, shifts: Tensor) -> Tensor:

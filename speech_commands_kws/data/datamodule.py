@@ -31,6 +31,7 @@ from speech_commands_kws.data.tree import (
     TEST,
     TRAIN,
     VALIDATION,
+    VALIDATION_LIST,
     SpeechTree,
     assign_splits,
     words_and_speakers,
@@ -180,6 +181,13 @@ class KeywordDataModule(lightning.LightningDataModule):
             dataset = TrainingRows(self.target_of_row, silence_target)
         else:
             dataset = TrainingClips(self.packed, self.target_of_row, silence_target)
+        never_heard = self._keywords_without_clips(TRAIN)
+        if never_heard:
+            raise KwsError(
+                f"expected clips of every keyword to train on, found none of {', '.join(never_heard)}; add recordings "
+                "by other speakers, name those who are held out in data.validation_speakers and data.test_speakers, or "
+                "leave the words out of data.words"
+            )
         keyword_rows, unknown_rows = map(self._repeated, self._rows(TRAIN))
         batches = EpochBatches(
             keyword_rows,
@@ -296,14 +304,30 @@ class KeywordDataModule(lightning.LightningDataModule):
         batches = EvaluationBatches(clips, self.evaluation_batch_size, self.shard)
         return DataLoader(batches, batch_size=None)
 
+    def _keywords_without_clips(self, split: str) -> list[str]:
+        there = set(self.target_of_row[self._rows(split)[0]].tolist())
+        return [
+            label
+            for i, label in enumerate(self.labels)
+            if i not in there and label not in (SILENCE, UNKNOWN)
+        ]
+
     def _check_splits(self) -> None:
         counts = {split: len(self._rows(split)[0]) for split in (TRAIN, VALIDATION)}
         empty = [split for split, count in counts.items() if count == 0]
         if empty:
             raise KwsError(
                 f"expected keyword clips in every split, found none for {' and '.join(empty)}; add recordings of more "
-                f"speakers, or set data.validation_speakers or data.validation_percent"
+                f"speakers, or set data.validation_speakers or data.validation_percent{self._where_lists_decide()}"
             )
+        unscored = self._keywords_without_clips(VALIDATION)
+        if unscored:
+            LOG.warning("no clip for validation of %s: nothing scores them", ", ".join(unscored))
+
+    def _where_lists_decide(self) -> str:
+        path = self.tree.root / VALIDATION_LIST
+        named = self.tree.validation_speakers or self.tree.test_speakers
+        return f" (the lists such as {path} decide now)" if path.is_file() and not named else ""
 
 
 class EvaluationBatches(Dataset):

@@ -65,9 +65,10 @@ def download_file(remote: RemoteFile, path: Path, patience: Patience) -> None:
     Raises:
         KwsError: the server has no such file, another one, or gives up; or the disk refuses.
     """
-    if urlsplit(remote.url).scheme not in SCHEMES:
+    if not is_address(remote.url):
         raise KwsError(
-            f"expected an address that begins with http:// or https://, got {remote.url}"
+            f"expected an address that begins with http:// or https:// and a host, got {remote.url}: "
+            "set another address"
         )
     part = part_of(path)
     while True:
@@ -88,6 +89,14 @@ def download_file(remote: RemoteFile, path: Path, patience: Patience) -> None:
         )
     part.replace(path)
     tag_file(part).unlink(missing_ok=True)
+
+
+def is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in SCHEMES and bool(parts.hostname) and url.isprintable() and " " not in url
 
 
 def file_fault(path: Path, remote: RemoteFile) -> str | None:

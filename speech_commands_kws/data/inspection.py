@@ -110,7 +110,7 @@ def _measure_block(
     n_clips, clip_samples = samples.shape
     digests = [hashlib.blake2b(row, digest_size=DIGEST_BYTES).digest() for row in samples]
     waveforms = samples.astype(np.float32) / INT16_SCALE
-    stretch = min(round(loud_seconds * sample_rate), clip_samples)
+    stretch = min(max(round(loud_seconds * sample_rate), 1), clip_samples)
     whole = clip_samples // stretch * stretch
     stretches = waveforms[:, :whole].reshape(n_clips, -1, stretch)
     power = np.einsum("bst,bst->bs", stretches, stretches) / stretch

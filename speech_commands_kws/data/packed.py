@@ -7,6 +7,7 @@ Legend: N clips, T samples of a clip.
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -72,6 +73,11 @@ def pack_folder(
     check_name(root)
     clips, noises = audio_paths(root, pattern)
     folder = cache / _tree_key(root, clips + noises, sample_rate, clip_samples)
+    if folder.is_dir():
+        fault = _fault(folder, clip_samples)
+        if fault:
+            LOG.warning("%s is damaged (%s): packing it again", folder, fault)
+            shutil.rmtree(folder)
     if not folder.is_dir():
         make_whole(folder, lambda part: _pack(root, clips, noises, part, sample_rate, clip_samples))
     packed = _open(folder, clip_samples)
@@ -173,6 +179,23 @@ def check_name(path: Path) -> None:
 
 def _to_int16(waveform: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(waveform * INT16_SCALE), -INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
+
+
+def _fault(folder: Path, clip_samples: int) -> str | None:
+    """What is wrong with a packed folder, if anything: a disk or a person may have touched it."""
+    try:
+        index = json.loads((folder / INDEX_FILE).read_text())
+        expected = {
+            CLIPS_FILE: len(index["paths"]) * clip_samples,
+            NOISE_FILE: sum(index["noise_lengths"]),
+        }
+        for name, samples in expected.items():
+            size, had = samples * np.dtype(np.int16).itemsize, (folder / name).stat().st_size
+            if size != had:
+                return f"expected {size:,} bytes in {name}, got {had:,}"
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def _open(folder: Path, clip_samples: int) -> PackedClips:

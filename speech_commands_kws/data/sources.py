@@ -1,5 +1,6 @@
 """Where recordings come from. A source has one method, `prepare() -> SpeechTree`."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from speech_commands_kws.data.recordings import fetch_folder
 from speech_commands_kws.data.tree import SpeechTree
 from speech_commands_kws.errors import KwsError
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,24 +37,32 @@ class FolderSource:
         A tree that is there goes without its test set, as it always may. So the test set comes first: a fetch that was
         interrupted before it had the tree begins again.
         """
-        if not Path(self.root).is_dir():
+        if not folder_of(self.root).is_dir():
             for folder in filter(None, (self.test_root, self.root)):
-                fetch_folder(Path(folder), self.download)
+                fetch_folder(folder_of(folder), self.download)
 
     def prepare(self) -> SpeechTree:
         self.fetch()
-        root = Path(self.root)
+        root = folder_of(self.root)
         if not root.is_dir():
             raise KwsError(
                 f"expected a folder of recordings at data.root={root}, found none; {self.hint}"
             )
-        test_root = Path(self.test_root) if self.test_root else None
+        test_root = folder_of(self.test_root) if self.test_root else None
+        if test_root and not test_root.is_dir():
+            LOG.warning("no test set at data.test_root=%s: a split of %s is used", test_root, root)
+            test_root = None
         return SpeechTree(
             root=root,
-            test_root=test_root if test_root and test_root.is_dir() else None,
+            test_root=test_root,
             pattern=self.pattern,
             validation_speakers=tuple(str(speaker) for speaker in self.validation_speakers),
             test_speakers=tuple(str(speaker) for speaker in self.test_speakers),
             validation_percent=self.validation_percent,
             test_percent=self.test_percent,
         )
+
+
+def folder_of(name: str) -> Path:
+    """A shell leaves `~` as it is behind a `=`."""
+    return Path(name).expanduser()

@@ -24,6 +24,7 @@ from speech_commands_kws.audio import resample
 from speech_commands_kws.data.espeak import Espeak, Voice
 from speech_commands_kws.data.noise import amplitude, coloured_noise, set_level
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.output import written_to
 
 PROGRAM = "speech_commands_kws.data.synthetic_clips"
 IMPORT_ROOT = Path(__file__).resolve().parents[2]
@@ -154,13 +155,17 @@ def write_wav(path: Path, waveform: np.ndarray, sample_rate: int) -> None:
     By the standard library, because soundfile waits for the disk after each file, which doubles
     the time of a tree.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.round(waveform * np.iinfo(np.int16).max).astype("<i2")
-    with wave.open(str(path), "wb") as sound:
+    with written_to(path), _new_wav(path) as sound:
         sound.setnchannels(1)
         sound.setsampwidth(samples.itemsize)
         sound.setframerate(sample_rate)
         sound.writeframes(samples.tobytes())
+
+
+def _new_wav(path: Path) -> wave.Wave_write:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return wave.open(str(path), "wb")
 
 
 def run_chunks(chunks: Sequence[Chunk]) -> None:

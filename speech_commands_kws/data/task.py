@@ -28,6 +28,12 @@ class Task:
             if self.words is not None
             else sorted(set(available) - {SILENCE, UNKNOWN})
         )
+        reserved = [word for word in words if word in (SILENCE, UNKNOWN)]
+        if reserved:
+            raise KwsError(
+                f"expected words in data.words or task.words, got {', '.join(reserved)}: leave it out, task.silence "
+                "and task.unknown make these classes"
+            )
         missing = sorted(set(words) - set(available))
         if missing:
             raise KwsError(

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ HASH_BUCKETS = 2**27
 PERCENT = 100
 PUBLISHED_PERCENT = 10.0
 HEXADECIMAL = 16
+NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ def audio_paths(root: Path, pattern: str) -> tuple[list[str], list[str]]:
     if "word" not in expression.groupindex:
         raise KwsError(f"expected a group (?P<word>...) in data.pattern, got {pattern!r}")
     clips, noises = [], []
-    for folder, _, names in sorted(os.walk(root)):
-        relative = Path(folder).relative_to(root)
+    for folder, names in sorted(_folders(root)):
+        relative = folder.relative_to(root)
         if any(part.startswith(".") for part in relative.parts):
             continue
         for name in sorted(names):
@@ -84,7 +85,7 @@ def audio_paths(root: Path, pattern: str) -> tuple[list[str], list[str]]:
             if relative.parts[:1] == (BACKGROUND_NOISE,):
                 if not name.lower().endswith((".md", ".txt")):
                     noises.append(path)
-            elif expression.fullmatch(path):
+            elif (found := expression.fullmatch(path)) and found["word"]:
                 clips.append(path)
     if not clips:
         raise KwsError(
@@ -92,6 +93,27 @@ def audio_paths(root: Path, pattern: str) -> tuple[list[str], list[str]]:
             f"set data.root or data.pattern"
         )
     return clips, noises
+
+
+def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder from `root` on with the names of its files; links are followed, but not to what lies around them.
+
+    Raises:
+        OSError: one may not be read.
+    """
+    for name, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
+        folder = Path(name)
+        around = {parent.resolve() for parent in (folder, *folder.parents)}
+        folders[:] = [
+            inner
+            for inner in folders
+            if not (folder / inner).is_symlink() or (folder / inner).resolve() not in around
+        ]
+        yield folder, files
+
+
+def _refuse(error: OSError) -> None:
+    raise error
 
 
 def published_split(speaker: str, validation_percent: float, test_percent: float) -> str:
@@ -104,8 +126,13 @@ def published_split(speaker: str, validation_percent: float, test_percent: float
 
 
 def assign_splits(tree: SpeechTree, paths: Sequence[str], speakers: Sequence[str]) -> np.ndarray:
-    """Split of each clip, (N,) strings: by speakers named by hand, else the published lists, else the hash rule."""
+    """Split of each clip, (N,) strings: by speakers named by hand, else the published lists, else the hash rule.
+
+    Raises:
+        KwsError: a speaker named by hand is unknown or in two splits, or the lists cannot be used.
+    """
     if tree.test_speakers or tree.validation_speakers:
+        _check_named(tree, set(speakers))
         return np.array([_split_by_hand(tree, speaker) for speaker in speakers])
     lists = {VALIDATION: tree.root / VALIDATION_LIST, TEST: tree.root / TESTING_LIST}
     present = [path for path in lists.values() if path.is_file()]
@@ -115,12 +142,49 @@ def assign_splits(tree: SpeechTree, paths: Sequence[str], speakers: Sequence[str
             f"expected both split lists, found {present[0].name} but not {missing}; restore it or remove both"
         )
     if present:
-        split_of = {
-            line: split for split, path in lists.items() for line in path.read_text().splitlines()
-        }
+        split_of: dict[str, str] = {}
+        for split, path in lists.items():
+            listed = _listed(path)
+            both = [line for line in listed if line in split_of]
+            if both:
+                raise KwsError(
+                    f"expected each clip in one split list, found {both[0]} in {VALIDATION_LIST} and {TESTING_LIST} "
+                    f"of {tree.root}: take it out of one"
+                )
+            split_of |= dict.fromkeys(listed, split)
         return np.array([split_of.get(path, TRAIN) for path in paths])
     shares = (tree.validation_percent, tree.test_percent)
     return np.array([published_split(speaker, *shares) for speaker in speakers])
+
+
+def _listed(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise KwsError(
+            f"expected the names of clips in {path}, as UTF-8, got something else: restore or remove it"
+        ) from None
+
+
+def _check_named(tree: SpeechTree, speakers: set[str]) -> None:
+    named = {
+        "data.validation_speakers": tree.validation_speakers,
+        "data.test_speakers": tree.test_speakers,
+    }
+    for key, names in named.items():
+        unknown = [name for name in names if name not in speakers]
+        if unknown:
+            some = ", ".join(sorted(speakers)[:NAMES_SHOWN])
+            raise KwsError(
+                f"{key} names {', '.join(unknown)}, of whom there is no clip; there are {some}"
+                f"{' and others' if len(speakers) > NAMES_SHOWN else ''} ({len(speakers)} speakers): correct the names"
+            )
+    both = [name for name in tree.test_speakers if name in tree.validation_speakers]
+    if both:
+        raise KwsError(
+            f"data.validation_speakers and data.test_speakers both name {', '.join(both)}: "
+            "take them out of one, a speaker is in one split"
+        )
 
 
 def _split_by_hand(tree: SpeechTree, speaker: str) -> str:

@@ -9,6 +9,7 @@ from speech_commands_kws.augment.chain import Chain
 from speech_commands_kws.augment.channel import BandLimit, BitDepth, MuLaw, band_limit, mu_law
 from speech_commands_kws.augment.level import BackgroundNoise, Gain, Polarity, Shift
 from speech_commands_kws.augment.mixup import Mixup
+from speech_commands_kws.augment.recipe import SpecAugment
 from speech_commands_kws.augment.reverberation import Reverberation, convolve
 from speech_commands_kws.augment.rows import random_rows
 from speech_commands_kws.augment.tempo import (
@@ -18,6 +19,7 @@ from speech_commands_kws.augment.tempo import (
     change_speed,
     nice_length,
 )
+from speech_commands_kws.errors import KwsError
 
 RATE = 16_000
 BATCH = 40
@@ -205,6 +207,11 @@ def test_band_limits_halve_the_power_at_the_corners():
         assert change.item() == pytest.approx(expected, abs=0.2), hertz
 
 
+def test_a_band_without_anything_in_it_is_refused():
+    with pytest.raises(ValueError, match="low_hz below high_hz, got .50, 3000. and .2500, 7500."):
+        BandLimit(0.5, (50, 3000), (2500, 7500), 4, RATE)
+
+
 def test_corners_lie_between_their_limits():
     clips = noise(200, RATE)
     power = torch.fft.rfft(apply(BandLimit(1.0, (50, 400), (2500, 7500), 4, RATE), clips)).abs()
@@ -278,3 +285,23 @@ def test_lengths_have_small_factors_and_lie_near():
             while length % factor == 0:
                 length //= factor
         assert length == 1
+
+
+@pytest.mark.parametrize(
+    ("effect", "message"),
+    [
+        (Shift(0.5, 1000, RATE), "shifts of less than a clip of 16000 samples, got up to 16000"),
+        (Pitch(0.5, [1], 16_001), "window_samples of pitch within a clip of 16000 samples"),
+    ],
+)
+def test_an_effect_longer_than_the_clip_is_refused(effect, message):
+    with pytest.raises(KwsError, match=message):
+        apply(effect, noise(2, RATE))
+
+
+@pytest.mark.parametrize("widths", [(102, 7), (20, 41)])
+def test_bars_wider_than_the_image_are_refused(widths):
+    time_width, frequency_width = widths
+    augment = SpecAugment(2, time_width, 2, {1: frequency_width}, 1)
+    with pytest.raises(KwsError, match="within an image of 40 mel bins and 101 frames"):
+        augment(noise(2, 1, 40, 101), seeded())

@@ -136,3 +136,29 @@ def test_processes_share_the_clips_of_validation(tree):
     heard = sorted(waveform.sum().item() for waveforms, _ in parts for waveform in waveforms)
     assert heard == sorted(torch.from_numpy(clips.waveforms(slice(None))).sum(1).tolist())
     assert torch.cat([targets for _, targets in parts]).bincount().tolist() == [4, 4, 4, 4]
+
+
+def test_a_keyword_that_nobody_trains_on_is_refused_and_an_unscored_one_is_named(tmp_path, caplog):
+    root = make_tree(tmp_path / "tree", takes=1)
+    for path in (root / "yes").glob("*"):
+        if not path.name.startswith("anna"):
+            path.unlink()
+    module = datamodule(root)
+    with pytest.raises(KwsError, match="every keyword to train on, found none of yes; add"):
+        module.train_dataloader()
+    assert not caplog.messages
+    datamodule(root, validation_speakers=["carl"], test_speakers=["bert"])
+    assert caplog.messages == ["no clip for validation of yes: nothing scores them"]
+
+
+def test_where_lists_leave_no_validation_they_are_named(tmp_path):
+    root = make_tree(tmp_path / "tree", takes=1)
+    (root / "validation_list.txt").write_text("nothing/here.wav\n")
+    (root / "testing_list.txt").touch()
+    with pytest.raises(KwsError, match=r"found none for validation; .*validation_list.txt decide"):
+        datamodule(root, validation_speakers=(), test_speakers=())
+
+
+def test_a_test_set_that_is_not_there_is_said(tree, tmp_path, caplog):
+    datamodule(tree, test_root=str(tmp_path / "nowhere"))
+    assert "no test set at data.test_root=" in caplog.messages[0]

@@ -147,7 +147,17 @@ def test_no_server_at_all(tmp_path: Path) -> None:
         download_file(RemoteFile("http://127.0.0.1:9/a", None, None), tmp_path / "a", PATIENCE)
 
 
-@pytest.mark.parametrize("address", ["file:///etc/hostname", "ftp://127.0.0.1/a", "clips.tar.gz"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "file:///etc/hostname",
+        "ftp://127.0.0.1/a",
+        "clips.tar.gz",
+        "http:/a",
+        "http://[a",
+        "http://a/ b",
+    ],
+)
 def test_only_the_web(address: str, tmp_path: Path) -> None:
     with pytest.raises(KwsError, match="begins with http"):
         download_file(RemoteFile(address, None, None), tmp_path / "a", PATIENCE)

@@ -208,6 +208,8 @@ def test_recordings_of_no_keyword_are_refused(source, tmp_path, folder, complain
         record(root, folder, "anna", 1)
     else:
         (root / "lights").rename(root / ".lights")
+        for speaker in ("ben", "cleo"):
+            record(root, "door", speaker, 1)
     with pytest.raises(KwsError, match=complaint):
         source.prepare()
     assert not (tmp_path / "spoken").exists()

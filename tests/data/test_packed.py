@@ -50,6 +50,24 @@ def test_other_rates_channels_and_lengths_are_brought_to_one_form(tree):
     assert np.abs(fay[SAMPLE_RATE // 2]) + np.abs(fay).max() > 0.1
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "clips.int16").write_bytes(b"\0" * 100),
+        lambda folder: (folder / "noise.int16").unlink(),
+        lambda folder: (folder / "index.json").write_text('{"paths": ['),
+        lambda folder: (folder / "index.json").write_text("{}"),
+    ],
+)
+def test_a_damaged_packed_folder_is_packed_again(tree, caplog, damage):
+    first = pack(tree)
+    (folder,) = (tree.parent / "packed").iterdir()
+    damage(folder)
+    again = pack(tree)
+    assert again.fingerprint == first.fingerprint and len(again.clips) == 16
+    assert "is damaged" in caplog.messages[0] and caplog.messages[0].endswith("packing it again")
+
+
 def test_second_opening_packs_nothing(tree, monkeypatch):
     first = pack(tree)
     monkeypatch.setattr(packed_module, "_pack", lambda *arguments: pytest.fail("packed again"))

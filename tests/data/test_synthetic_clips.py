@@ -126,3 +126,9 @@ def test_a_chunk_made_in_a_process_of_its_own_ends_with_its_complaint(engine, tm
     with pytest.raises(KwsError, match="^espeak-ng has no voice 'nobody'"):
         run_chunk(Chunk(str(tmp_path), RATE, RATE, takes, []))
     assert soundfile.info(tmp_path / TAKE.path).frames == RATE
+
+
+def test_a_place_that_takes_no_clip_is_one_clear_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(KwsError, match="cannot write .*file/a.wav .File exists.: choose another"):
+        write_wav(tmp_path / "file" / "a.wav", np.zeros(10), 16_000)

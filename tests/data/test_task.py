@@ -25,7 +25,12 @@ def test_labels(task, labels):
 
 @pytest.mark.parametrize(
     "words, message",
-    [(["yes", "stop"], "found none of stop"), (["yes", "yes"], "once"), (["yes"], "at least two")],
+    [
+        (["yes", "stop"], "found none of stop"),
+        (["yes", "yes"], "once"),
+        (["yes"], "at least two"),
+        (["yes", "_silence_"], "got _silence_: leave it out"),
+    ],
 )
 def test_bad_words_are_one_clear_error(words, message):
     with pytest.raises(KwsError, match=message):

@@ -46,7 +46,7 @@ def run_folder(tmp_path: Path, make_tiny_onnx: Callable, monkeypatch) -> Path:
     folder = tmp_path / "plots/runs/2030-01-01_00-00-00_x"
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "checkpoints/best.ckpt").touch()
-    (folder / "config.yaml").write_text("{}")
+    (folder / "config.yaml").write_text("data: {name: x}\nloader: {seed: 0}")
     make_tiny_onnx(folder / "model.onnx")
     programs = tmp_path / "programs"
     programs.mkdir()

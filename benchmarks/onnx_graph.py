@@ -3,9 +3,9 @@
 Protocol
     An untrained BC-ResNet-1 (weights do not matter to the time) is exported in several forms: with the DFT as plain,
     folded once and folded twice matrices and in two stages; with the network as it is trained and with its
-    normalisations folded; then in int8 and fp16. The last fp32 form, what `kws export` writes, is also run with
-    batch 1 fixed by a free-dimension override and with other session options. The baseline is torch in eager mode with
-    torchaudio's MelSpectrogram. All take the same clip of noise in turn, round after round, on one thread, so that a
+    normalisations folded; then in int8, of more and of fewer operators, and in fp16. The last fp32 form, what
+    `kws export` writes, is also run with batch 1 fixed by a free-dimension override and with other session options.
+    The baseline is torch in eager mode with torchaudio's MelSpectrogram. All take the same clip of noise in turn, round after round, on one thread, so that a
     noisy machine disturbs all of them alike. Given are the median and the least wall time of a call, its median CPU
     time, which other programs disturb less, and how many times less CPU time than the baseline it takes.
 
@@ -19,6 +19,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter, thread_time
 from typing import Any
@@ -49,6 +50,8 @@ SEED = 0
 AMPLITUDE = 0.1
 WARM_UP, ROUNDS, CALLS = 20, 100, 3
 CALIBRATION_CLIPS = 64
+OPERATORS = ["Add", "Conv", "Gemm", "MatMul", "Mul", "ReduceMean", "Relu", "Sigmoid"]
+PRODUCTS = ["Conv", "Gemm", "MatMul"]
 BASELINE = "torch eager, torchaudio's mel"
 WRITTEN = "DFT in two stages, normalisations folded (what is exported)"
 MS = 1000
@@ -178,10 +181,17 @@ def forms(folder: Path, overrides: list[str]) -> tuple[dict[str, Callable], int]
     calls["… no memory pattern"] = session(path, enable_mem_pattern=False)
     calls["… two threads"] = session(path, threads=2)
     calibration = noise(CALIBRATION_CLIPS, samples)
-    for variant in variants():
-        target = folder / f"{variant.name}.onnx"
+    int8, fp16 = variants()
+    for name, variant in {
+        "int8 of all operators": replace(int8, operators=OPERATORS, grouped=True),
+        "int8 of convolutions and products": replace(int8, operators=PRODUCTS, grouped=True),
+        "… but no grouped ones": replace(int8, operators=PRODUCTS),
+        "… and relus: int8 as it is exported": int8,
+        "fp16": fp16,
+    }.items():
+        target = folder / f"variant_{len(calls)}.onnx"
         variant.convert(path, target, calibration)
-        calls[variant.name] = session(target)
+        calls[name] = session(target)
     for target in sorted(folder.glob("*.onnx")):
         print(f"{target.name}: {target.stat().st_size:,} bytes", file=sys.stderr)
     return calls, samples

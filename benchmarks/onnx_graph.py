@@ -1,13 +1,14 @@
 """What each change to the exported graph brings, waveform to answer, batch 1, one core, in ONNX Runtime.
 
 Protocol
-    An untrained BC-ResNet-1 (weights do not matter to the time) is exported in several forms: with the DFT as plain,
-    folded once and folded twice matrices and in two stages; with the network as it is trained and with its
-    normalisations folded; then in int8, of more and of fewer operators, and in fp16. The last fp32 form, what
-    `kws export` writes, is also run with batch 1 fixed by a free-dimension override and with other session options.
-    The baseline is torch in eager mode with torchaudio's MelSpectrogram. All take the same clip of noise in turn, round after round, on one thread, so that a
-    noisy machine disturbs all of them alike. Given are the median and the least wall time of a call, its median CPU
-    time, which other programs disturb less, and how many times less CPU time than the baseline it takes.
+    An untrained network, BC-ResNet-1 unless told (weights do not matter to the time), is exported in several forms:
+    with the DFT as plain, folded once and folded twice matrices and in two stages; with the network as it is trained
+    and with its normalisations folded; then in int8, of more and of fewer operators, and in fp16. The last fp32 form,
+    what `kws export` writes, is also run with batch 1 fixed by a free-dimension override and with other session
+    options. The baseline is torch in eager mode with torchaudio's MelSpectrogram. All take the same clip of noise in
+    turn, round after round, on one thread, so that a noisy machine disturbs all of them alike. Given are the median
+    and the least wall time of a call, its median CPU time, which other programs disturb less, and how many times less
+    CPU time than the baseline it takes.
 
     python benchmarks/onnx_graph.py [Hydra overrides of train]      prints a table, and JSON on the last line
 """

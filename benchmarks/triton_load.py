@@ -99,7 +99,9 @@ def new_server(folder: Path) -> TritonServer:
 
 
 def new_watch() -> Watch:
-    return Watch(every_seconds=1, timeout_seconds=5, faults=1, looks=1, restarts=5, start_seconds=60)
+    return Watch(
+        every_seconds=1, timeout_seconds=5, faults=1, looks=1, restarts=5, start_seconds=60
+    )
 
 
 # Speed

@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from speech_commands_kws.data.tree import SPLITS
 from speech_commands_kws.plots import BLUE, GREEN, GREY, ORANGE, STYLE, save
@@ -64,6 +64,7 @@ def _draw_counts(axes: Axes, counts: Mapping[str, Mapping[str, int]]) -> None:
     axes.invert_yaxis()
     axes.margins(y=BAR_MARGIN)
     axes.grid(axis="y", visible=False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.set_xlabel("clips")
 
@@ -79,6 +80,7 @@ def _draw_levels(axes: Axes, level_db: np.ndarray, splits: np.ndarray, silent_db
         label=present,
     )
     axes.axvline(silent_db, color=GREY, linestyle="--", label="silent below")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.set(xlabel="level of the loudest stretch (dBFS)", ylabel="clips")
     axes.legend(loc="upper left")

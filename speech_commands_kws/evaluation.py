@@ -90,7 +90,10 @@ def score(
         KwsError: there are no clips, or the model answers something that is no number.
     """
     if not len(clips.targets):
-        raise KwsError("expected clips to score, got none: choose another split or folder")
+        raise KwsError(
+            "expected clips to score, got none: choose another split or folder, or hold speakers out for it when you "
+            "train (data.test_speakers)"
+        )
     probabilities = np.concatenate([predict(batch) for batch in watch(clips.batches(batch_size))])
     expected = (len(clips.targets), len(labels))
     assert probabilities.shape == expected, (probabilities.shape, expected)

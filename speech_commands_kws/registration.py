@@ -57,9 +57,14 @@ def recorded_split(saved: DictConfig, info: ArtefactInfo, split: str) -> Clips:
     """A split of the data that a run, with this configuration, was trained on."""
     drawing = {key: saved.loader[key] for key in ("silence_volume", "cache", "seed")}
     source = build(saved.data.source)
-    return labelled_split(
-        source, split, info.labels, info.sample_rate, info.clip_samples, **drawing
-    )
+    shape = info.labels, info.sample_rate, info.clip_samples
+    try:
+        return labelled_split(source, split, *shape, **drawing)
+    except KwsError as error:
+        raise KwsError(
+            f"the data that the run was trained on cannot be used: {error}; if they have moved, put them back, or "
+            "correct their place in the run's config.yaml"
+        ) from error
 
 
 def spread_clips(split: Clips, count: int) -> np.ndarray:

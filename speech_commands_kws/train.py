@@ -246,7 +246,14 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
         *(f"{count:,}" for count in cost.values()),
     )
     waveform_augment = build(cfg.augment.waveform)
-    waveform_augment.set_noise(training_noise(cfg.augment, datamodule))
+    noise = training_noise(cfg.augment, datamodule)
+    if not len(noise) and any(
+        name.endswith("noise") for name, _ in waveform_augment.named_buffers()
+    ):
+        LOG.warning(
+            "no background noise to train with, the data have none: name recordings with augment.noise_folder"
+        )
+    waveform_augment.set_noise(noise)
     mixup = cfg.augment.get("mixup")
     facts: dict[str, Any] = {
         "labels": datamodule.labels,

@@ -1,6 +1,7 @@
 """DVC brings what a pointer tracks: from a remote, or from the address in the pointer."""
 
 import logging
+import shutil
 import subprocess
 import sys
 import time
@@ -192,3 +193,22 @@ def test_another_file_under_the_address_is_not_taken(tmp_path: Path) -> None:
         with pytest.raises(KwsError, match="neither a remote nor the address in it has it"):
             ensure_present(target)
     assert not target.exists()
+
+
+def test_all_pointers_in_data_are_pushed(tmp_path: Path) -> None:
+    """DVC passes over pointers in a folder that git is told to ignore, and says that all is well."""
+    repository, remote = make_repository(tmp_path / "here"), tmp_path / "remote"
+    project = Path(__file__).resolve().parent.parent
+    for name in (".gitignore", "data/.gitignore"):
+        (repository / name).parent.mkdir(exist_ok=True)
+        shutil.copy(project / name, repository / name)
+    (repository / "data/recordings").mkdir()
+    (repository / "data/recordings/clip.wav").write_text("a clip")
+    dvc(repository, "remote", "add", "--default", "storage", str(remote))
+    dvc(repository, "add", "data/recordings")
+    dvc(repository, "push")
+    assert {path.read_text() for path in remote.rglob("*") if path.is_file()} >= {"a clip"}
+    dvc(repository, "gc", "--workspace", "--force")
+    kept = (repository / ".dvc/cache").rglob("*")
+    assert "a clip" in {path.read_text() for path in kept if path.is_file()}
+    assert git(repository, "status", "--porcelain", "data/recordings/clip.wav") == ""

@@ -1,5 +1,6 @@
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,6 +75,15 @@ def weights(folder: Path, name: str = "last.ckpt") -> dict[str, torch.Tensor]:
 def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
     assert one.keys() == other.keys()
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+@pytest.mark.parametrize("augment, warned", [("recipe", True), ("robust", True), ("none", False)])
+def test_training_without_noise_recordings_is_told(tmp_path, caplog, augment, warned):
+    tree = make_tree(tmp_path / "tree")
+    shutil.rmtree(tree / "_background_noise_")
+    more = "trainer.max_epochs=1", "+trainer.limit_train_batches=1", "task.silence=false"
+    train(tree, tmp_path, *more, f"augment={augment}")
+    assert ("no background noise to train with" in caplog.text) is warned
 
 
 def test_two_steps_change_the_weights_and_leave_a_whole_run(tree, tmp_path, caplog):

@@ -21,6 +21,10 @@ ADDRESS = "127.0.0.1"
 RESTRICTED = "model-repository,shared-memory,trace,logging"
 KEY_HEADER = "kws-key"
 KEY_BYTES = 16
+PROCESSES, ENDED = (
+    Path("/proc"),
+    "Z",
+)  # the state of a process that has ended and that its parent has not asked about
 SHARED_MEMORY = Path("/dev/shm")
 LOG_TAIL = 5
 ANSWERED = "nv_inference_request_success{"  # a line of its metrics
@@ -126,6 +130,18 @@ class TritonServer:
 
     def has_ended(self) -> bool:
         return self.process is None or self.process.poll() is not None
+
+    def has_lost(self) -> bool:
+        """Whether a process that it started has ended by itself: it does not fetch its last words, nor miss it."""
+        parent = str(self.process.pid) if self.process else ""
+        for path in PROCESSES.glob("[0-9]*/stat"):
+            try:
+                state, of = path.read_text().rpartition(")")[2].split()[:2]
+            except (OSError, ValueError):
+                continue  # it has ended meanwhile
+            if of == parent and state == ENDED:
+                return True
+        return False
 
     def answered(self) -> float:
         """How many requests it has answered since its start; 0 where it does not say."""

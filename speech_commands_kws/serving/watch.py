@@ -23,6 +23,7 @@ class Server(Protocol):
 
     def start(self, repository: Path, names: Sequence[str]) -> None: ...
     def has_ended(self) -> bool: ...
+    def has_lost(self) -> bool: ...
     def answered(self) -> float: ...
     def reload(self, name: str) -> str | None: ...
     def stop(self) -> None: ...
@@ -37,8 +38,9 @@ class Watch:
     Attributes:
         every_seconds: between two looks.
         timeout_seconds: for the answer to one.
-        faults: so many among the last looks and the server is started again; one that has ended is at once.
-        looks: the number of these last looks. Instances answer in turn, so that of two, one of which has died, every
+        faults: so many among the last looks and the server is started again; one that has ended, or that has lost the
+            process of a backend, is at once.
+        looks: the number of these last looks. Instances answer in turn, so that of two, one of which is stuck, every
             second look is a fault.
         restarts: so many in a row without an answer between them and it is given up.
         start_seconds: how long it may take to answer for the first time.
@@ -97,6 +99,8 @@ class Watch:
     def fault(self, server: Server, names: Sequence[str]) -> str | None:
         if server.has_ended():
             return "it has ended"
+        if server.has_lost():  # others may ask so that every look meets an instance that is well
+            return "the process of a backend has ended"
         found = (fault(server.http_url, name, self.timeout_seconds) for name in names)
         reason = next(filter(None, found), None)
         if reason is not None and reason.startswith(OVERLOADED):
@@ -124,7 +128,8 @@ class Watch:
                 restarts = 0
                 self._reload(server, repository, loaded, seen, say)
                 continue
-            if sum(recent) < self.faults and not server.has_ended():
+            has_died = server.has_ended() or server.has_lost()
+            if sum(recent) < self.faults and not has_died:
                 continue
             if restarts == self.restarts:
                 raise KwsError(

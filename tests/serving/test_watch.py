@@ -9,9 +9,9 @@ from speech_commands_kws.errors import KwsError
 from speech_commands_kws.serving import watch as watch_module
 from speech_commands_kws.serving.watch import Watch, state_of
 
-WELL, DEAD, SILENT = "well", "dead", "silent"
+WELL, DEAD, SILENT, LOST = "well", "dead", "silent", "lost"
 BUSY, STUCK = "busy", "stuck"  # 503: it answers others, or nobody
-REASONS = {WELL: None, BUSY: "503 queue is full", STUCK: "503 queue is full"}
+REASONS = {WELL: None, LOST: None, BUSY: "503 queue is full", STUCK: "503 queue is full"}
 
 
 class ScriptedServer:
@@ -30,6 +30,9 @@ class ScriptedServer:
 
     def has_ended(self) -> bool:
         return self.state == DEAD
+
+    def has_lost(self) -> bool:
+        return self.state == LOST
 
     def answered(self) -> float:
         self.answers += self.state == BUSY
@@ -75,6 +78,10 @@ def watched(
         ("silent well", "start stop"),  # once is not enough
         ("silent silent well", "start kill start stop"),
         ("dead well", "start kill start stop"),  # an end is
+        (
+            "well lost well",
+            "start kill start stop",
+        ),  # and that of a backend, though another answers
         ("silent well well well silent well", "start stop"),
         ("silent well silent well", "start kill start stop"),  # one of two instances has died
         ("busy busy busy busy well", "start stop"),  # with others

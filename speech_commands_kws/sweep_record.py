@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.composition import checked, mistakes_end_the_process
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.file_lock import locked
 from speech_commands_kws.sweep import (
     OK,
     TABLE_NAME,
@@ -27,6 +28,7 @@ from speech_commands_kws.sweep import (
 SWEEP_TAG = "sweep"
 BEST_PREFIX = "best."
 PLOTS = "plots"
+LOCK_FILE = "mlflow.lock"
 RUNNING, FINISHED, FAILED = "RUNNING", "FINISHED", "FAILED"
 
 LOG = logging.getLogger(__name__)
@@ -90,6 +92,11 @@ class SweepRecord(Callback):
 def begin(config: DictConfig) -> None:
     """Have a parent run, new or found, with the configuration of the sweep."""
     folder = sweep_folder(config)
+    with locked(folder / LOCK_FILE, "recording the sweep"):
+        _begin(config, folder)
+
+
+def _begin(config: DictConfig, folder: Path) -> None:
     adopt(folder, config.logger)
     plain = OmegaConf.to_container(config, resolve=False)
     del plain["hydra"]

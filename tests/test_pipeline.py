@@ -16,7 +16,14 @@ from test_configs import CONFIGS
 
 ROOT = Path(__file__).resolve().parent.parent
 SMOKE = {"experiment: gsc12": "experiment: smoke", "data: speech_commands": "data: synthetic"}
-CARRIED = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml")
+CARRIED = (
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvcignore",
+    ".gitignore",
+    "data/.gitignore",
+    "dvc.yaml",
+)
 SPEAKERS = [f"speaker{i}" for i in range(30)]
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 

@@ -215,6 +215,7 @@ def test_a_trial_whose_parent_cannot_be_reached_is_recorded_locally(
 def test_a_parent_that_its_store_forgot_does_not_keep_a_trial_from_training(
     store, tmp_path, caplog
 ) -> None:
+    open_logger(store, tmp_path / "before" / "0").close("FINISHED")  # now there is a store
     write_record(tmp_path, MlflowRun(sqlite_uri(store / "mlflow.db"), "ab12"))
     open_logger(store, tmp_path / "0").close("FINISHED")
     assert "does not know the run of the sweep" in caplog.text

@@ -21,10 +21,8 @@ ADDRESS = "127.0.0.1"
 RESTRICTED = "model-repository,shared-memory,trace,logging"
 KEY_HEADER = "kws-key"
 KEY_BYTES = 16
-PROCESSES, ENDED = (
-    Path("/proc"),
-    "Z",
-)  # the state of a process that has ended and that its parent has not asked about
+PROCESSES = Path("/proc")
+ENDED = "Z"  # the state of a process whose end its parent has not asked about
 SHARED_MEMORY = Path("/dev/shm")
 LOG_TAIL = 5
 ANSWERED = "nv_inference_request_success{"  # a line of its metrics

@@ -22,8 +22,8 @@ from rich.table import Table
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from speech_commands_kws.composition import CONFIG_DIR, build
-from speech_commands_kws.spotter_module import SpotterModule
+from speech_commands_kws.cli.launch import CONFIG_DIR, build
+from speech_commands_kws.models.spotter_module import SpotterModule
 
 BATCH_SIZE, N_CLASSES, SILENT_CLIPS = 100, 12, 8
 NOISE_SECONDS = 60

@@ -37,7 +37,7 @@ from rich.console import Console
 from rich.table import Table
 from triton_load import CLIENTS, MODEL, ROOT, by_server, new_server, new_watch
 
-from speech_commands_kws.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.packaging.onnx_export import write_onnx
 from speech_commands_kws.serving.server import TritonServer
 

@@ -24,13 +24,13 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
-from speech_commands_kws.artefact import newest_export
-from speech_commands_kws.audio import read_audio
-from speech_commands_kws.composition import CONFIG_DIR, build
-from speech_commands_kws.data.near_misses import choose_others
-from speech_commands_kws.data.synthetic import SyntheticSource
-from speech_commands_kws.data.tree import TESTING_LIST
-from speech_commands_kws.spotter import KeywordSpotter, batched
+from speech_commands_kws.audio.reading import read_audio
+from speech_commands_kws.cli.launch import CONFIG_DIR, build
+from speech_commands_kws.data.sources.synthetic import SyntheticSource
+from speech_commands_kws.data.speech_tree import TESTING_LIST
+from speech_commands_kws.data.synthesis.near_misses import choose_others
+from speech_commands_kws.inference.locate import newest_export
+from speech_commands_kws.inference.spotter import KeywordSpotter, batched
 
 SEEDS = range(2)
 KEYWORDS = ["seven", "lights"]

@@ -28,9 +28,9 @@ def make_spotter(overrides: list[str]) -> tuple[Any, Any]:
     """An untrained spotter, and what a file says about it."""
     from hydra import compose, initialize_config_dir
 
-    from speech_commands_kws.artefact import ArtefactInfo
-    from speech_commands_kws.composition import CONFIG_DIR, build
-    from speech_commands_kws.spotter_module import SpotterModule
+    from speech_commands_kws.cli.launch import CONFIG_DIR, build
+    from speech_commands_kws.inference.model_info import ArtefactInfo
+    from speech_commands_kws.models.spotter_module import SpotterModule
 
     with initialize_config_dir(CONFIG_DIR):
         cfg = compose("train", overrides)
@@ -45,7 +45,7 @@ def variants() -> list[Any]:
     """In fewer bits, as `kws export` makes them."""
     from hydra import compose, initialize_config_dir
 
-    from speech_commands_kws.composition import CONFIG_DIR, build
+    from speech_commands_kws.cli.launch import CONFIG_DIR, build
 
     with initialize_config_dir(CONFIG_DIR):
         return [
@@ -66,7 +66,7 @@ def torch_call(overrides: list[str], compiled: bool) -> Callable[[np.ndarray], A
 
 
 def onnx_call(model: str, threads: int) -> Callable[[np.ndarray], Any]:
-    from speech_commands_kws.backends.onnx import OnnxBackend
+    from speech_commands_kws.inference.backends.onnx import OnnxBackend
 
     return OnnxBackend(model, threads)
 

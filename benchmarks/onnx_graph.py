@@ -37,12 +37,12 @@ from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 from torchaudio.transforms import MelSpectrogram
 
-from speech_commands_kws.artefact import INPUT, ArtefactInfo
-from speech_commands_kws.composition import CONFIG_DIR, build
-from speech_commands_kws.frontend import LogMel
+from speech_commands_kws.cli.launch import CONFIG_DIR, build
+from speech_commands_kws.inference.model_info import INPUT, ArtefactInfo
+from speech_commands_kws.models.frontend import LogMel
+from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging import onnx_export
-from speech_commands_kws.packaging.inference_graph import inference_graph
-from speech_commands_kws.spotter_module import SpotterModule
+from speech_commands_kws.packaging.graph import inference_graph
 
 N_CLASSES = 12
 OPSET = 18

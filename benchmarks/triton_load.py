@@ -39,14 +39,14 @@ import onnx
 from rich.console import Console
 from rich.table import Table
 
-from speech_commands_kws.artefact import locate_model
-from speech_commands_kws.backends.onnx import OnnxBackend
-from speech_commands_kws.backends.triton import TritonClient
-from speech_commands_kws.backends.triton_async import AsyncTritonClient
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.packaging.triton import TritonModel
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.backends.triton import TritonClient
+from speech_commands_kws.inference.backends.triton_async import AsyncTritonClient
+from speech_commands_kws.inference.locate import locate_model
+from speech_commands_kws.packaging.triton_repository import TritonModel
 from speech_commands_kws.serving.server import ADDRESS, TritonServer
-from speech_commands_kws.serving.watch import Watch
+from speech_commands_kws.serving.supervisor import Watch
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = (1, 4, 16)

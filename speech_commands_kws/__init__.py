@@ -1,5 +1,5 @@
 """Turns recordings of words into a keyword spotter that runs everywhere."""
 
-from speech_commands_kws.spotter import KeywordSpotter
+from speech_commands_kws.inference.spotter import KeywordSpotter
 
 __all__ = ["KeywordSpotter"]

@@ -17,15 +17,19 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from speech_commands_kws.artefact import locate_model
-from speech_commands_kws.audio import display_name
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
-from speech_commands_kws.data import inspection
-from speech_commands_kws.data.inspection import Finding, LabelledClips, Limits, Measures
+from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
+from speech_commands_kws.data import quality
 from speech_commands_kws.data.packed import PackedClips, pack_folder
-from speech_commands_kws.data.tree import SPLITS, SpeechTree, assign_splits, words_and_speakers
-from speech_commands_kws.errors import KwsError
-from speech_commands_kws.spotter import KeywordSpotter
+from speech_commands_kws.data.quality import Finding, LabelledClips, Limits, Measures
+from speech_commands_kws.data.speech_tree import (
+    SPLITS,
+    SpeechTree,
+    assign_splits,
+    words_and_speakers,
+)
+from speech_commands_kws.errors import KwsError, display_name
+from speech_commands_kws.inference.locate import locate_model
+from speech_commands_kws.inference.spotter import KeywordSpotter
 
 FORMATS = ("table", "json", "csv")
 SHOWN_PERCENTILES = (10, 50, 90)
@@ -48,7 +52,7 @@ class Report:
     def kinds(self) -> dict[str, int]:
         """How many findings there are of each kind that there are any of, the worst kind first."""
         found = Counter(finding.kind for finding in self.findings)
-        return {kind: found[kind] for kind in inspection.KINDS if found[kind]}
+        return {kind: found[kind] for kind in quality.KINDS if found[kind]}
 
 
 def run(cfg: DictConfig) -> float:
@@ -91,16 +95,16 @@ def inspect(cfg: DictConfig, spotter: KeywordSpotter | None) -> Report:
     splits = assign_splits(tree, packed.paths, speakers)
     labelled = LabelledClips(packed.paths, packed.clips, words, splits)
     parts = blocks(len(words), cfg.batch_size, "measuring")
-    measures = inspection.measure(packed.clips, cfg.sample_rate, limits.loud_seconds, parts)
-    findings = [Finding(inspection.UNUSABLE, "", "", "", reason) for reason in packed.left_out]
-    findings += inspection.duplicates(labelled, measures.digests)
-    findings += inspection.judge(labelled, measures, limits)
+    measures = quality.measure(packed.clips, cfg.sample_rate, limits.loud_seconds, parts)
+    findings = [Finding(quality.UNUSABLE, "", "", "", reason) for reason in packed.left_out]
+    findings += quality.duplicates(labelled, measures.digests)
+    findings += quality.judge(labelled, measures, limits)
     if spotter is not None:
         parts = blocks(len(words), cfg.batch_size, "listening")
-        findings += inspection.disagreements(
+        findings += quality.disagreements(
             labelled, spotter.labels, spotter.score, limits.sure, parts
         )
-    findings.sort(key=lambda finding: inspection.KINDS.index(finding.kind))
+    findings.sort(key=lambda finding: quality.KINDS.index(finding.kind))
     counts = class_balance(words, speakers, splits)
     title = f"{cfg.data.name}: {cfg.data.description}"
     return Report(title, tree, packed, labelled, len(set(speakers)), counts, measures, findings)
@@ -175,7 +179,7 @@ def write_data(report: Report, form: str) -> None:
 
 def draw(report: Report, cfg: DictConfig) -> None:
     # Here and not above: a table needs no matplotlib.
-    from speech_commands_kws.data_picture import plot_data
+    from speech_commands_kws.figures.dataset import plot_data
 
     path = Path(str(cfg.picture)).expanduser()
     found = [f"{count:,} {kind}" for kind, count in report.kinds.items()]

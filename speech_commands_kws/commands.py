@@ -14,11 +14,10 @@ from pathlib import Path
 
 import yaml
 
-from speech_commands_kws.composition import CONFIG_DIR, INTERRUPTED
-from speech_commands_kws.errors import KwsError
-from speech_commands_kws.extras import DISTRIBUTION, missing_package
-from speech_commands_kws.output import refusals_reported
-from speech_commands_kws.overrides import quoted
+from speech_commands_kws.cli.launch import CONFIG_DIR, INTERRUPTED
+from speech_commands_kws.cli.overrides import quoted
+from speech_commands_kws.cli.terminal import refusals_reported
+from speech_commands_kws.errors import DISTRIBUTION, KwsError, missing_package
 
 COMMANDS = {
     "train": "train a keyword spotter on a tree of recordings",

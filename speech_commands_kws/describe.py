@@ -14,11 +14,11 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from speech_commands_kws.artefact import ArtefactInfo, locate_model
-from speech_commands_kws.audio import display_name
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_answering
-from speech_commands_kws.errors import KwsError
-from speech_commands_kws.onnx_operators import operator_counts
+from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, run_answering
+from speech_commands_kws.errors import KwsError, display_name
+from speech_commands_kws.inference.locate import locate_model
+from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.onnx_operators import operator_counts
 
 # Of the network, and of the front-end, for one clip.
 SIZES = ("parameters", "multiply_adds", "frontend_multiply_adds")

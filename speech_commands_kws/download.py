@@ -6,9 +6,9 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
-from speech_commands_kws.data.tree import SPEECH_COMMANDS_PATTERN, SpeechTree, audio_paths
-from speech_commands_kws.output import write_json_file
+from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
+from speech_commands_kws.data.speech_tree import SPEECH_COMMANDS_PATTERN, SpeechTree, audio_paths
+from speech_commands_kws.files.atomic import write_json_file
 
 LOG = logging.getLogger(__name__)
 

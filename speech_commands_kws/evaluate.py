@@ -13,21 +13,23 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
-from speech_commands_kws import evaluation, robustness, runs
-from speech_commands_kws.artefact import ArtefactInfo, locate_model
-from speech_commands_kws.audio import display_name
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
+from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.data.labelled_folder import LabelledFolder
-from speech_commands_kws.errors import KwsError
-from speech_commands_kws.evaluation import LabelledClips, Predict, Scores
-from speech_commands_kws.output import write_json_file, written_to
-from speech_commands_kws.robustness import Robustness
-from speech_commands_kws.robustness_picture import plot_robustness
-from speech_commands_kws.tracked import dvc_pointer, ensure_present
+from speech_commands_kws.errors import KwsError, display_name
+from speech_commands_kws.evaluation import robustness, scoring
+from speech_commands_kws.evaluation.robustness import Robustness
+from speech_commands_kws.evaluation.scoring import LabelledClips, Predict, Scores
+from speech_commands_kws.figures.evaluation import draw
+from speech_commands_kws.figures.robustness import plot_robustness
+from speech_commands_kws.files.atomic import write_json_file, written_to
+from speech_commands_kws.files.tracked import dvc_pointer, ensure_present
+from speech_commands_kws.inference.locate import locate_model
+from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.tracking import runs
 
 FORMATS = ("table", "json")
 SPLITS = ("train", "validation", "test")
-TENSORRT = "speech_commands_kws.backends.tensorrt.TensorRTBackend"
+TENSORRT = "speech_commands_kws.inference.backends.tensorrt.TensorRTBackend"
 CHECKPOINT_SUFFIX = ".ckpt"
 
 
@@ -54,16 +56,16 @@ def run(cfg: DictConfig) -> float:
     batches = -(-len(clips.targets) // cfg.batch_size)
     console = Console(stderr=True)
     watch = partial(track, description="scoring", total=batches, console=console, transient=True)
-    scores = evaluation.score(predict, clips, info.labels, cfg.batch_size, watch)
-    facts = evaluation.summary(scores, cfg.bins, cfg.worst)
+    scores = scoring.score(predict, clips, info.labels, cfg.batch_size, watch)
+    facts = scoring.summary(scores, cfg.bins, cfg.worst)
     if tests:
         facts["robustness"] = measure_robustness(
             tests, predict, clips, scores, info, cfg.batch_size
         )
     model = f"{run_folder.name}/{path.name}" if run_folder else path.name
-    title = f"{material.title}: {evaluation.headline(facts)}\n{model}"
-    worst = evaluation.worst_clips(scores, clips, cfg.worst, cfg.batch_size)
-    evaluation.draw(scores, worst, info.frontend, title, cfg.bins, folder)
+    title = f"{material.title}: {scoring.headline(facts)}\n{model}"
+    worst = scoring.worst_clips(scores, clips, cfg.worst, cfg.batch_size)
+    draw(scores, worst, info.frontend, title, cfg.bins, folder)
     if facts.get("robustness"):
         plot_robustness(facts["robustness"], title, folder / "robustness.png")
     origin = {
@@ -120,7 +122,7 @@ def open_checkpoint(path: Path) -> tuple[ArtefactInfo, Predict]:
     # Here and not above: to score an exported model needs no torch.
     import torch
 
-    from speech_commands_kws.checkpoint import load_spotter
+    from speech_commands_kws.models.checkpoint import load_spotter
 
     spotter, facts = load_spotter(path)
     settings = {key: facts[key] for key in ("sample_rate", "clip_samples", "frontend")}
@@ -186,7 +188,7 @@ def report(cfg: DictConfig, title: str, facts: dict[str, Any]) -> None:
     if cfg.format == "json":
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
     else:
-        evaluation.write_table(title, facts, sys.stdout)
+        scoring.write_table(title, facts, sys.stdout)
         if facts.get("robustness"):
             robustness.write_table(facts["robustness"], sys.stdout)
         print(f"pictures: {display_name(facts['pictures'])}")

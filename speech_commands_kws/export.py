@@ -12,21 +12,20 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from speech_commands_kws import runs, tracking
-from speech_commands_kws.artefact import ArtefactInfo
-from speech_commands_kws.backends.onnx import OnnxBackend
-from speech_commands_kws.backends.tensorrt import TensorRTBackend
-from speech_commands_kws.checkpoint import load_spotter, read_checkpoint
-from speech_commands_kws.complexity import complexity
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
-from speech_commands_kws.delivery import deliver, deliver_variant, write_card
+from speech_commands_kws.assembly.delivery import deliver, deliver_variant, write_card
+from speech_commands_kws.assembly.registration import register, required_record, validation_split
+from speech_commands_kws.assembly.tensorrt import export_plan
+from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.output import replacing
-from speech_commands_kws.packaging import registry
-from speech_commands_kws.packaging.triton import TritonModel
-from speech_commands_kws.plan_export import export_plan
-from speech_commands_kws.registration import register, required_record, validation_split
-from speech_commands_kws.spotter_module import SpotterModule
+from speech_commands_kws.files.atomic import replacing
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.backends.tensorrt import TensorRTBackend
+from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.models.checkpoint import load_spotter, read_checkpoint
+from speech_commands_kws.models.complexity import complexity
+from speech_commands_kws.models.spotter_module import SpotterModule
+from speech_commands_kws.packaging.triton_repository import TritonModel
+from speech_commands_kws.tracking import recording, registry, runs
 
 LOG = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ def run(cfg: DictConfig) -> float:
         registry.LATENCY: model.latency_ms,
         registry.SIZE: model.path.stat().st_size,
     }
-    tracking.log_to_run(folder, [*files, card], "model", {} if record else figures)
+    recording.log_to_run(folder, [*files, card], "model", {} if record else figures)
     if record:
         step = read_checkpoint(checkpoint)["global_step"]
         example = model.clips[:1]
@@ -87,7 +86,7 @@ def load_trained(folder: Path, checkpoint: Path) -> tuple[SpotterModule, Artefac
     spotter, facts = load_spotter(checkpoint)
     signal = {key: facts.pop(key) for key in ("labels", "sample_rate", "clip_samples", "frontend")}
     facts |= complexity(spotter, signal["clip_samples"])
-    facts |= {"run": tracking.run_name(folder), "checkpoint": checkpoint.name}
+    facts |= {"run": recording.run_name(folder), "checkpoint": checkpoint.name}
     signal["labels"] = tuple(signal["labels"])
     return spotter, ArtefactInfo(**signal, training=facts)
 

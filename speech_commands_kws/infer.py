@@ -9,14 +9,13 @@ import hydra
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.answers import write_csv, write_json, write_table
-from speech_commands_kws.artefact import locate_model
-from speech_commands_kws.audio import display_name
-from speech_commands_kws.backends.triton import MODEL_NAME
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
-from speech_commands_kws.errors import KwsError, ReportedError
-from speech_commands_kws.inputs import STANDARD_INPUT, recordings
-from speech_commands_kws.spotter import KeywordSpotter, Prediction, batched
+from speech_commands_kws.audio.locate import STANDARD_INPUT, recordings
+from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
+from speech_commands_kws.errors import KwsError, ReportedError, display_name
+from speech_commands_kws.inference.backends.triton import MODEL_NAME
+from speech_commands_kws.inference.locate import locate_model
+from speech_commands_kws.inference.predictions import write_csv, write_json, write_table
+from speech_commands_kws.inference.spotter import KeywordSpotter, Prediction, batched
 
 WRITERS = {"table": write_table, "json": write_json, "csv": write_csv}
 

@@ -12,14 +12,13 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from speech_commands_kws import standings
-from speech_commands_kws.audio import display_name
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, run_command
-from speech_commands_kws.errors import KwsError
-from speech_commands_kws.mlflow_store import readable_uri
-from speech_commands_kws.output import written_to
-from speech_commands_kws.standings import Standing
-from speech_commands_kws.sweep import short_names
+from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, run_command
+from speech_commands_kws.errors import KwsError, display_name
+from speech_commands_kws.files.atomic import written_to
+from speech_commands_kws.sweeps.comparison import short_names
+from speech_commands_kws.tracking import experiments
+from speech_commands_kws.tracking.experiments import Standing
+from speech_commands_kws.tracking.mlflow_store import readable_uri
 
 FORMATS = ("table", "json", "csv")
 SHORT = 8  # characters of a fingerprint or a commit
@@ -34,14 +33,14 @@ def run(cfg: DictConfig) -> float:
     """Write the runs to standard output, the best first; return how many there are."""
     check_settings(cfg)
     uri = readable_uri(cfg.tracking_uri, cfg.local_store, cfg.probe_seconds)
-    known = standings.read_standings(uri, cfg.experiment_name)
-    standings.require_metric(known, cfg.metric)
+    known = experiments.read_standings(uri, cfg.experiment_name)
+    experiments.require_metric(known, cfg.metric)
     kept = filtered(known, cfg.where)
-    ranked = standings.rank(kept, cfg.metric, cfg.descending)
+    ranked = experiments.rank(kept, cfg.metric, cfg.descending)
     columns = OmegaConf.to_object(cfg.columns) if cfg.columns is not None else None
     if columns is None:
-        columns = standings.varied_settings(ranked, cfg.ignored)
-    standings.require(known, columns, "columns")
+        columns = experiments.varied_settings(ranked, cfg.ignored)
+    experiments.require(known, columns, "columns")
     shown = ranked[: cfg.top]
     title = f"{len(shown)} of {len(known)} runs of {cfg.experiment_name} by {cfg.metric}, in {uri}"
     rows = [row(place, standing, cfg.metric, columns) for place, standing in enumerate(shown, 1)]
@@ -67,8 +66,8 @@ def check_settings(cfg: DictConfig) -> None:
 
 def filtered(known: list[Standing], where: str | None) -> list[Standing]:
     """The runs that meet all conditions; raises KwsError where a name is unknown, or none does."""
-    conditions = standings.parse_conditions(str(where)) if where is not None else []
-    standings.require(known, [condition.name for condition in conditions], "where")
+    conditions = experiments.parse_conditions(str(where)) if where is not None else []
+    experiments.require(known, [condition.name for condition in conditions], "where")
     kept = [each for each in known if all(condition.holds(each) for condition in conditions)]
     if not kept:
         raise KwsError(f"none of the {len(known)} runs meets where={where!r}: ask for less")
@@ -159,14 +158,14 @@ def readable(facts: dict[str, Any], metric: str, omitted: list[str]) -> dict[str
 
 def rounded(value: Any) -> str:
     """Numbers with a fraction, which settings have as text, to four digits; anything else as it is."""
-    number = standings.as_number(value)
+    number = experiments.as_number(value)
     is_fraction = number is not None and not number.is_integer()
     return f"{number:.4g}" if is_fraction else "" if value is None else str(value)
 
 
 def draw(ranked: list[Standing], about: str, cfg: DictConfig) -> None:
     # Here and not above: a table needs no matplotlib.
-    from speech_commands_kws.standings_picture import plot_standings
+    from speech_commands_kws.figures.experiments import plot_standings
 
     path = Path(str(cfg.picture)).expanduser()
     with written_to(path):

@@ -6,10 +6,10 @@ import hydra
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
+from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
 from speech_commands_kws.data.datamodule import KeywordDataModule
-from speech_commands_kws.data.tree import SPLITS
-from speech_commands_kws.output import write_json_file
+from speech_commands_kws.data.speech_tree import SPLITS
+from speech_commands_kws.files.atomic import write_json_file
 
 
 def run(cfg: DictConfig) -> float:

@@ -10,12 +10,12 @@ import hydra
 import numpy as np
 from omegaconf import DictConfig
 
-from speech_commands_kws.audio import display_name, resample
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
+from speech_commands_kws.audio.microphone import SoundDevice
+from speech_commands_kws.audio.reading import resample
+from speech_commands_kws.audio.takes import Demands, check_speaker, fault, keep, recorded, trim
+from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.data.words import check_words
-from speech_commands_kws.errors import KwsError
-from speech_commands_kws.microphone import SoundDevice
-from speech_commands_kws.recording import Demands, check_speaker, fault, keep, recorded, trim
+from speech_commands_kws.errors import KwsError, display_name
 
 REPEAT = "r"
 WHOLE_NUMBERS = {"count": 1, "countdown": 0, "attempts": 1, "sample_rate": 1}

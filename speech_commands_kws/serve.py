@@ -10,10 +10,10 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.artefact import locate_model
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
+from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.packaging.triton import MODEL_FILES, versions_of
+from speech_commands_kws.inference.locate import locate_model
+from speech_commands_kws.packaging.triton_repository import MODEL_FILES, versions_of
 from speech_commands_kws.serving.container import Container
 
 EMBEDDED, CONTAINER = "embedded", "container"

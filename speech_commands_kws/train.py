@@ -16,35 +16,37 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from speech_commands_kws import augmentation_picture, data_parallel, plots, runs, tracking
-from speech_commands_kws.artefact import ArtefactInfo
-from speech_commands_kws.checkpoint import FACTS_KEY, read_checkpoint
-from speech_commands_kws.complexity import complexity
-from speech_commands_kws.composition import (
+from speech_commands_kws.audio.noise_recordings import heard_parts, read_noises
+from speech_commands_kws.cli.launch import (
     CONFIG_DIR,
     EXECUTION_WHITELIST,
     build,
     one_line,
     run_command,
 )
+from speech_commands_kws.cli.overrides import resume_command
 from speech_commands_kws.data.datamodule import KeywordDataModule
-from speech_commands_kws.data.noise_recordings import heard_parts, read_noises
-from speech_commands_kws.data.tree import TRAIN
+from speech_commands_kws.data.speech_tree import TRAIN
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.further_processes import is_first_process
+from speech_commands_kws.figures import augmentation, curves_and_classes
+from speech_commands_kws.files.atomic import written_to
+from speech_commands_kws.inference.model_info import ArtefactInfo
 from speech_commands_kws.labels import SILENCE
-from speech_commands_kws.lit_module import KeywordModule
-from speech_commands_kws.objectives import (
+from speech_commands_kws.models.checkpoint import FACTS_KEY, module_facts, read_checkpoint
+from speech_commands_kws.models.complexity import complexity
+from speech_commands_kws.models.spotter_module import SpotterModule
+from speech_commands_kws.packaging.latency import onnx_latency_ms
+from speech_commands_kws.tracking import recording, runs
+from speech_commands_kws.training import data_parallel
+from speech_commands_kws.training.further_processes import is_first_process
+from speech_commands_kws.training.module import KeywordModule
+from speech_commands_kws.training.objectives import (
     ACCURACY,
     LATENCY,
     MULTIPLY_ADDS,
     PARAMETERS,
     check_objectives,
 )
-from speech_commands_kws.output import written_to
-from speech_commands_kws.overrides import resume_command
-from speech_commands_kws.packaging.latency import onnx_latency_ms
-from speech_commands_kws.spotter_module import SpotterModule
 
 LOG = logging.getLogger(__name__)
 # What the end of a training reads.
@@ -77,8 +79,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
     module = build_module(cfg, datamodule)
     records = cfg.logger and is_first_process()
     logger = build(cfg.logger, run_folder=folder) if records else None
-    with tracking.recorded(logger):
-        tracking.log_start(logger, OmegaConf.to_container(cfg, resolve=True), module.facts)
+    with recording.recorded(logger):
+        recording.log_start(logger, OmegaConf.to_container(cfg, resolve=True), module.facts)
         accuracy = fit(cfg, folder, module, datamodule, logger)
     LOG.info("best validation accuracy %.4f; run: %s", accuracy, folder)
     facts = module.facts
@@ -120,7 +122,7 @@ def fit(
     LOG.info("run: %s; after an interruption: %s", folder, resume_command(folder))
     if trainer.is_global_zero and not (cfg.resume or is_multirun()):
         picture = draw_augmentations(cfg, module, datamodule, folder)
-        tracking.log_artifacts(logger, [picture], "plots")
+        recording.log_artifacts(logger, [picture], "plots")
     try:
         trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:  # what Lightning makes of Ctrl-C
@@ -136,8 +138,8 @@ def fit(
     if trainer.is_global_zero:
         rows = callbacks["history"].rows
         (folder / runs.HISTORY_FILE).write_text(json.dumps(rows, indent=2))
-        pictures = plots.plot_curves(rows, folder / "plots")
-        tracking.log_artifacts(logger, pictures, "plots")
+        pictures = curves_and_classes.plot_curves(rows, folder / "plots")
+        recording.log_artifacts(logger, pictures, "plots")
     return float(callbacks["best"].best_model_score)
 
 
@@ -164,7 +166,7 @@ def draw_augmentations(
     rows = np.flatnonzero(datamodule.splits == TRAIN)[[0, -1]]
     pair = torch.from_numpy(datamodule.packed.waveforms(rows))
     clip, other = pair[pair.square().sum(1).argsort(descending=True)]
-    clips = augmentation_picture.examples(module, clip, other)
+    clips = augmentation.examples(module, clip, other)
     about = (
         f"augment={HydraConfig.get().runtime.choices.augment}, "
         if HydraConfig.initialized()
@@ -172,7 +174,7 @@ def draw_augmentations(
     )
     about += f"{cfg.data.name}: {datamodule.packed.paths[rows[0]]}"
     path = folder / "plots" / "augmentations.png"
-    return augmentation_picture.plot_augmentations(clips, cfg.frontend, about, path)
+    return augmentation.plot_augmentations(clips, cfg.frontend, about, path)
 
 
 def is_multirun() -> bool:
@@ -259,11 +261,11 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
         "labels": datamodule.labels,
         "sample_rate": datamodule.sample_rate,
         "clip_samples": datamodule.clip_samples,
-        "frontend": OmegaConf.to_container(cfg.frontend, resolve=True),
-        "backbone": {**OmegaConf.to_container(cfg.backbone, resolve=True), **sizes},
+        "frontend": _module_facts(cfg.frontend),
+        "backbone": _module_facts(cfg.backbone, **sizes),
         "data": cfg.data.name,
         "data_fingerprint": datamodule.fingerprint,
-        "git_commit": tracking.git_commit(tracking.CODE_FOLDER)[0],
+        "git_commit": recording.git_commit(recording.CODE_FOLDER)[0],
         "seed": cfg.seed,
         "noise_held_out": cfg.augment.get("noise_held_out", 0.0),
         **cost,
@@ -282,6 +284,13 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
         facts=facts,
         mixup=build(mixup, n_classes=n_classes) if mixup else None,
     )
+
+
+def _module_facts(node: DictConfig, **given: Any) -> dict[str, Any]:
+    """What a checkpoint says about the front-end or the backbone."""
+    arguments = OmegaConf.to_container(node, resolve=True)
+    arguments.pop("_convert_", None)
+    return module_facts(arguments.pop("_target_"), **arguments, **given)
 
 
 def steps_of_an_epoch(datamodule: KeywordDataModule) -> int:

@@ -166,8 +166,8 @@ def module_command(*arguments: str) -> list[str]:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new MLflow store, to be copied: MLflow needs seconds for making one."""
-    from speech_commands_kws.mlflow_run import client_of
-    from speech_commands_kws.mlflow_store import sqlite_uri
+    from speech_commands_kws.tracking.mlflow_run import client_of
+    from speech_commands_kws.tracking.mlflow_store import sqlite_uri
 
     path = tmp_path_factory.mktemp("empty") / "mlflow.db"
     client_of(sqlite_uri(path)).search_experiments()

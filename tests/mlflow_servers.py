@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from speech_commands_kws.mlflow_store import server_command, sqlite_uri
+from speech_commands_kws.tracking.mlflow_store import server_command, sqlite_uri
 
 START_SECONDS = 180
 

@@ -8,9 +8,9 @@ import numpy as np
 from conftest import burst
 from mlflow.tracking import MlflowClient
 
-from speech_commands_kws.backends.onnx import OnnxBackend
-from speech_commands_kws.mlflow_store import sqlite_uri
-from speech_commands_kws.packaging.registry import (
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.tracking.mlflow_store import sqlite_uri
+from speech_commands_kws.tracking.registry import (
     ACCURACY,
     EVALUATED_ON,
     LATENCY,

@@ -14,8 +14,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from speech_commands_kws import commands
+from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.commands import COMMANDS, quoted, split_arguments, to_overrides
-from speech_commands_kws.composition import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -13,8 +13,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from speech_commands_kws.composition import CONFIG_DIR, EXECUTION_WHITELIST
-from speech_commands_kws.settings import check_settings
+from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST
+from speech_commands_kws.cli.settings import check_settings
 
 CONFIGS = Path(CONFIG_DIR)
 MISSING = "???"

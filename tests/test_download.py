@@ -8,9 +8,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws import download, pack, runs
-from speech_commands_kws.composition import CONFIG_DIR
+from speech_commands_kws import download, pack
+from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.tracking import runs
 
 SPEAKERS = [f"speaker{i}" for i in range(30)]
 

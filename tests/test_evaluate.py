@@ -14,15 +14,15 @@ from conftest import FRONTEND, REPOSITORY, SAMPLE_RATE, TINY_LABELS, TINY_METADA
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from speech_commands_kws import evaluation
-from speech_commands_kws.artefact import ArtefactInfo
-from speech_commands_kws.composition import CONFIG_DIR
+from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluate import run
-from speech_commands_kws.frontend import LogMel
+from speech_commands_kws.evaluation import scoring
+from speech_commands_kws.inference.model_info import ArtefactInfo
 from speech_commands_kws.models.bc_resnet import BCResNet
+from speech_commands_kws.models.frontend import LogMel
+from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.onnx_export import write_onnx
-from speech_commands_kws.spotter_module import SpotterModule
 
 METADATA = TINY_METADATA | {"frontend": json.dumps(FRONTEND)}
 OPSET = 18
@@ -234,7 +234,7 @@ def test_two_answers_to_what_to_score_are_one_clear_error(evaluate, model, tree)
 def test_an_unwritable_folder_is_met_before_the_scoring(
     evaluate, model, tree, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(evaluation, "score", None)
+    monkeypatch.setattr(scoring, "score", None)
     (tmp_path / "file").touch()
     with pytest.raises(KwsError, match="cannot write .*file/pictures .Not a directory"):
         evaluate(f"model={model}", f"input={tree}", f"folder={tmp_path}/file/pictures")
@@ -256,8 +256,8 @@ def save_checkpoint(folder):
         "labels": TINY_LABELS,
         "sample_rate": SAMPLE_RATE,
         "clip_samples": SAMPLE_RATE,
-        "frontend": {"_target_": "speech_commands_kws.frontend.LogMel", **FRONTEND},
-        "backbone": {"_target_": "speech_commands_kws.models.bc_resnet.BCResNet", **sizes},
+        "frontend": {"name": "LogMel", **FRONTEND},
+        "backbone": {"name": "BCResNet", **sizes},
     }
     weights = {f"spotter.{name}": value for name, value in spotter.state_dict().items()}
     (folder / "checkpoints").mkdir()

@@ -15,14 +15,14 @@ from omegaconf import OmegaConf
 from tones import make_tree
 
 from speech_commands_kws import evaluate, export, train
-from speech_commands_kws.backends.onnx import OnnxBackend
-from speech_commands_kws.composition import CONFIG_DIR
+from speech_commands_kws.assembly.registration import check_words
+from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.mlflow_run import read_record
-from speech_commands_kws.mlflow_store import sqlite_uri
-from speech_commands_kws.packaging.registered import find_version
-from speech_commands_kws.packaging.registry import ACCURACY, EVALUATED_ON, LATENCY
-from speech_commands_kws.registration import check_words
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.tracking.mlflow_run import read_record
+from speech_commands_kws.tracking.mlflow_store import sqlite_uri
+from speech_commands_kws.tracking.registry import ACCURACY, EVALUATED_ON, LATENCY
+from speech_commands_kws.tracking.registry_fetch import find_version
 
 NAME = "tones"
 CHAMPION = f"models:/{NAME}@champion"

@@ -19,7 +19,7 @@ from house_rules import (
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "speech_commands_kws"
 # The commands' shared way out is the one place, beside each `main`, that ends the process.
-WAY_OUT = "composition.py"
+WAY_OUT = "launch.py"
 RULES_FOR_ALL = [
     single_letter_names,
     module_level_code,

@@ -13,9 +13,9 @@ from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 from mlflow_servers import Server, free_address
 
-from speech_commands_kws import standings
 from speech_commands_kws.commands import main
-from speech_commands_kws.mlflow_store import sqlite_uri
+from speech_commands_kws.tracking import experiments
+from speech_commands_kws.tracking.mlflow_store import sqlite_uri
 
 ACCURACY = "best_validation_accuracy"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -185,7 +185,7 @@ def test_what_cannot_be_answered_is_one_line(ask: Ask, arguments, reason) -> Non
 
 
 def test_runs_come_in_pages(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(standings, "RUNS_A_PAGE", 2)
+    monkeypatch.setattr(experiments, "RUNS_A_PAGE", 2)
     _, output, _ = ask("format=json")
     assert len(json.loads(output)) == 4
 

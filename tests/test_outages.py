@@ -18,14 +18,14 @@ from mlflow.tracking import MlflowClient
 from mlflow_servers import Server
 from tones import make_tree
 
-from speech_commands_kws.composition import CONFIG_DIR
-from speech_commands_kws.history import EpochHistory
-from speech_commands_kws.mlflow_run import begin_run, client_of, read_record, write_record
-from speech_commands_kws.mlflow_store import sqlite_uri
-from speech_commands_kws.outbox import Journal
-from speech_commands_kws.steady_logger import OUTBOX_NAME
-from speech_commands_kws.tracking import mlflow_logger
+from speech_commands_kws.cli.launch import CONFIG_DIR
+from speech_commands_kws.tracking.mlflow_run import begin_run, client_of, read_record, write_record
+from speech_commands_kws.tracking.mlflow_store import sqlite_uri
+from speech_commands_kws.tracking.outbox import Journal
+from speech_commands_kws.tracking.recording import mlflow_logger
+from speech_commands_kws.tracking.steady_logger import OUTBOX_NAME
 from speech_commands_kws.train import run
+from speech_commands_kws.training.history import EpochHistory
 
 pytestmark = pytest.mark.integration
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -231,7 +231,7 @@ def test_a_server_that_stays_away_leaves_a_whole_record_in_the_local_store(
 
 def test_what_a_killed_process_could_not_deliver_is_delivered_by_the_next(server, tmp_path) -> None:
     code = (
-        "import sys; from speech_commands_kws.tracking import mlflow_logger;"
+        "import sys; from speech_commands_kws.tracking.recording import mlflow_logger;"
         "logger = mlflow_logger(sys.argv[1], 'kws-test', sys.argv[2], sys.argv[3]);"
         "logger.log_metrics({'loss': 0.0}, 0); print('begun', flush=True); input();"
         "[logger.log_metrics({'loss': i}, i) for i in range(1, 10)]; print('logged', flush=True); input()"

@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from speech_commands_kws.composition import checked
+from speech_commands_kws.cli.launch import checked
 from speech_commands_kws.errors import KwsError
 
 COUNT, NATURAL = "a whole number of 1 or more", "a whole number of 0 or more"

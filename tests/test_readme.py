@@ -17,8 +17,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.commands import COMMANDS, module_of, to_overrides
-from speech_commands_kws.composition import CONFIG_DIR
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -25,10 +25,10 @@ from conftest import TINY_LABELS, burst
 from hydra import compose, initialize_config_dir
 
 from speech_commands_kws import KeywordSpotter, serve
-from speech_commands_kws.backends.onnx import OnnxBackend
-from speech_commands_kws.backends.triton import TritonBackend, TritonClient
-from speech_commands_kws.composition import CONFIG_DIR, build
+from speech_commands_kws.cli.launch import CONFIG_DIR, build
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.backends.triton import TritonBackend, TritonClient
 from speech_commands_kws.serving.environment import ServerEnvironment, is_ready
 from speech_commands_kws.serving.server import SHARED_MEMORY, TritonServer, check_port
 

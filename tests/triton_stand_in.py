@@ -9,7 +9,7 @@ from threading import Thread
 
 import numpy as np
 
-from speech_commands_kws.artefact import ArtefactInfo
+from speech_commands_kws.inference.model_info import ArtefactInfo
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 LABELS = ("yes", "no", "_unknown_")

@@ -6,7 +6,7 @@ Legend: B batch, T samples.
 import torch
 from torch import Generator, Tensor, nn
 
-from speech_commands_kws.augment.rows import change_rows, random_rows, uniform
+from speech_commands_kws.augment.subset import change_rows, random_rows, uniform
 
 MU = 255  # of ITU-T G.711
 

@@ -13,7 +13,7 @@ from speech_commands_kws.augment.recipe import (
     random_shifts,
     shift,
 )
-from speech_commands_kws.augment.rows import random_rows, uniform
+from speech_commands_kws.augment.subset import random_rows, uniform
 
 AMPLITUDE_DECIBEL = 10**0.05  # ratio of amplitudes
 

@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from speech_commands_kws.augment.recipe import by_width
-from speech_commands_kws.augment.rows import random_rows, uniform
+from speech_commands_kws.augment.subset import random_rows, uniform
 
 
 class Mixup(nn.Module):

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from speech_commands_kws.audio.room_acoustics import room_responses
 from speech_commands_kws.augment.recipe import random_integers
-from speech_commands_kws.augment.rows import change_rows, random_rows
-from speech_commands_kws.rooms import room_responses
+from speech_commands_kws.augment.subset import change_rows, random_rows
 
 
 class Reverberation(nn.Module):

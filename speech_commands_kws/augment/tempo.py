@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from speech_commands_kws.augment.rows import change_groups, random_rows
+from speech_commands_kws.augment.subset import change_groups, random_rows
 from speech_commands_kws.errors import KwsError
 
 TINY = 1e-12

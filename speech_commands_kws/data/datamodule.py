@@ -16,16 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from speech_commands_kws.data.packed import INT16_SCALE, PackedClips, pack_folder
 from speech_commands_kws.data.sampler import EpochBatches, ResumableLoader, Shard
-from speech_commands_kws.data.task import Task
-from speech_commands_kws.data.training_clips import (
-    SILENT_ROW,
-    ResidentClips,
-    TrainingClips,
-    TrainingRows,
-    as_waveforms,
-    fits,
-)
-from speech_commands_kws.data.tree import (
+from speech_commands_kws.data.speech_tree import (
     SPEECH_COMMANDS_PATTERN,
     SPLITS,
     TEST,
@@ -35,6 +26,15 @@ from speech_commands_kws.data.tree import (
     SpeechTree,
     assign_splits,
     words_and_speakers,
+)
+from speech_commands_kws.data.task import Task
+from speech_commands_kws.data.training_batches import (
+    SILENT_ROW,
+    ResidentClips,
+    TrainingClips,
+    TrainingRows,
+    as_waveforms,
+    fits,
 )
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.labels import SILENCE, UNKNOWN

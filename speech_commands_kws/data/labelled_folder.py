@@ -10,9 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from speech_commands_kws.audio import AudioError, fit_length, read_audio
-from speech_commands_kws.data.noise_recordings import read_noises
-from speech_commands_kws.data.tree import SPEECH_COMMANDS_PATTERN, audio_paths, words_and_speakers
+from speech_commands_kws.audio.noise_recordings import read_noises
+from speech_commands_kws.audio.reading import AudioError, fit_length, read_audio
+from speech_commands_kws.data.speech_tree import (
+    SPEECH_COMMANDS_PATTERN,
+    audio_paths,
+    words_and_speakers,
+)
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.labels import BACKGROUND_NOISE, UNKNOWN
 

@@ -17,10 +17,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from speech_commands_kws.audio import display_name, fit_length, read_audio
-from speech_commands_kws.data.tree import audio_paths
-from speech_commands_kws.data.whole_folder import make_whole
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.audio.reading import fit_length, read_audio
+from speech_commands_kws.data.speech_tree import audio_paths
+from speech_commands_kws.errors import KwsError, display_name
+from speech_commands_kws.files.whole_folder import make_whole
 from speech_commands_kws.labels import SILENCE
 
 FORMAT_VERSION = "2"

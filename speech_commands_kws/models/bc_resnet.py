@@ -6,7 +6,7 @@ Legend: B batch, C channels, M mel bins (frequency), F frames (time), K keywords
 from torch import Tensor, nn
 from torch.nn import functional
 
-from speech_commands_kws.models.workspace import Workspace
+from speech_commands_kws.models.cpu_training.workspace import Workspace
 
 BASE_CHANNELS = 8  # of width 1
 # Table 1 of the paper: channels as multiples of the base, blocks, frequency stride, temporal dilation of each stage.
@@ -173,7 +173,7 @@ class BCResNet(nn.Module):
     def forward(self, log_mel: Tensor) -> Tensor:
         if self.training and self.fast_training and log_mel.device.type == "cpu":
             # Here and not above: only training on a CPU needs a compiler, and it loads slowly.
-            from speech_commands_kws.models.fast_bc_resnet import training_forward
+            from speech_commands_kws.models.cpu_training.forward import training_forward
 
             return training_forward(self, log_mel)
         return self.head(self.blocks(self.stem(log_mel))).flatten(1)

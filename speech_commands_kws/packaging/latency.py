@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from speech_commands_kws.artefact import MODEL_FILE, ArtefactInfo
-from speech_commands_kws.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.locate import MODEL_FILE
+from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.onnx_export import write_onnx
-from speech_commands_kws.spotter_module import SpotterModule
 
 MS_PER_SECOND = 1000
 

@@ -8,8 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from speech_commands_kws.artefact import ArtefactInfo
-from speech_commands_kws.onnx_operators import operator_counts
+from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.onnx_operators import operator_counts
 
 # Facts of the training that a reader asks for, with their names in words.
 TRAINING_FACTS = {

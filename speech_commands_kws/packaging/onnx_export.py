@@ -12,11 +12,11 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from speech_commands_kws.artefact import INPUT, LOGITS, PROBABILITIES, ArtefactInfo
-from speech_commands_kws.backends.onnx import OnnxBackend
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.packaging.inference_graph import inference_graph
-from speech_commands_kws.spotter_module import SpotterModule
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ArtefactInfo
+from speech_commands_kws.models.spotter_module import SpotterModule
+from speech_commands_kws.packaging.graph import inference_graph
 
 REAL = "real clips"
 # It warns at every export that torchvision, of which nothing here has use, is not installed.

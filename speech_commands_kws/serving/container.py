@@ -9,8 +9,8 @@ from speech_commands_kws.errors import KwsError
 from speech_commands_kws.serving.server import ADDRESS, KEY_BYTES, KEY_HEADER, RESTRICTED
 
 MODELS = "/models"
-PROBE = Path(__file__).with_name("probe.py")
-PROBE_INSIDE = "/probe.py"
+PROBE = Path(__file__).with_name("health.py")
+PROBE_INSIDE = "/health.py"
 HTTP, GRPC, METRICS = 8000, 8001, 8002
 ACTIONS = ("print", "run")
 

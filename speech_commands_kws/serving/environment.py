@@ -14,8 +14,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.file_lock import locked
-from speech_commands_kws.output import write_whole, written_to
+from speech_commands_kws.files.atomic import write_whole, written_to
+from speech_commands_kws.files.lock import locked
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 BACKEND = Path(__file__).with_name("onnxruntime_backend.py")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.output import written_to
+from speech_commands_kws.files.atomic import written_to
 from speech_commands_kws.serving.environment import ServerEnvironment, prepared
 
 # Never another: the python backend of this release has holes that let a caller run code.

@@ -11,7 +11,7 @@ from speech_commands_kws.augment.level import BackgroundNoise, Gain, Polarity, S
 from speech_commands_kws.augment.mixup import Mixup
 from speech_commands_kws.augment.recipe import SpecAugment
 from speech_commands_kws.augment.reverberation import Reverberation, convolve
-from speech_commands_kws.augment.rows import random_rows
+from speech_commands_kws.augment.subset import random_rows
 from speech_commands_kws.augment.tempo import (
     Pitch,
     Speed,

@@ -6,10 +6,10 @@ from tones import SAMPLE_RATE, make_tree, tone
 
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.sampler import Shard
-from speech_commands_kws.data.sources import FolderSource
+from speech_commands_kws.data.sources.folder import FolderSource
+from speech_commands_kws.data.speech_tree import SPEECH_COMMANDS_PATTERN
 from speech_commands_kws.data.task import Task
-from speech_commands_kws.data.training_clips import as_waveforms
-from speech_commands_kws.data.tree import SPEECH_COMMANDS_PATTERN
+from speech_commands_kws.data.training_batches import as_waveforms
 from speech_commands_kws.errors import KwsError
 
 KEYWORDS = Task(["yes", "no"], unknown=True, silence=True)

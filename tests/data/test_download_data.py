@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from web_server import Site, served
 
-from speech_commands_kws.data import download
-from speech_commands_kws.data.download import download_data
+from speech_commands_kws.data.fetch import archives
+from speech_commands_kws.data.fetch.archives import download_data
 from speech_commands_kws.errors import KwsError
 
 NAME = "speech_commands_v0.02"
@@ -132,7 +132,7 @@ def test_what_has_come_already_needs_no_more_room(
     serve: Callable[..., Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needs: list[float] = []
-    monkeypatch.setattr(download, "check_space", lambda _, needed: needs.append(needed))
+    monkeypatch.setattr(archives, "check_space", lambda _, needed: needs.append(needed))
     (tmp_path / f".{ARCHIVE}.part").write_bytes(CONTENT[:1000])
     download_data(tmp_path / NAME, **settings(serve()))
     assert needs == [2.5 * len(CONTENT) - 1000]
@@ -140,7 +140,7 @@ def test_what_has_come_already_needs_no_more_room(
 
 PROGRAM = (
     "import json, sys; from pathlib import Path\n"
-    "from speech_commands_kws.data.download import download_data\n"
+    "from speech_commands_kws.data.fetch.archives import download_data\n"
     "download_data(Path(sys.argv[1]), **json.loads(sys.argv[2]))"
 )
 

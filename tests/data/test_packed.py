@@ -8,7 +8,7 @@ from tones import SAMPLE_RATE, make_tree, tone
 
 from speech_commands_kws.data import packed as packed_module
 from speech_commands_kws.data.packed import pack_folder
-from speech_commands_kws.data.tree import SPEECH_COMMANDS_PATTERN
+from speech_commands_kws.data.speech_tree import SPEECH_COMMANDS_PATTERN
 from speech_commands_kws.errors import KwsError
 
 

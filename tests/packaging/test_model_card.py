@@ -1,7 +1,7 @@
 from hashlib import sha256
 from pathlib import Path
 
-from speech_commands_kws.artefact import ArtefactInfo
+from speech_commands_kws.inference.model_info import ArtefactInfo
 from speech_commands_kws.packaging.model_card import model_card, table
 
 SCORES = {

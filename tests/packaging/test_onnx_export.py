@@ -8,14 +8,14 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from tensorrt_support import complaints
 from tones import tone
 
-from speech_commands_kws.artefact import ArtefactInfo
-from speech_commands_kws.backends.onnx import OnnxBackend
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.frontend import LogMel
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.model_info import ArtefactInfo
 from speech_commands_kws.models.bc_resnet import BCResNet
 from speech_commands_kws.models.ds_cnn import DSCNN
+from speech_commands_kws.models.frontend import LogMel
+from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.onnx_export import check_parity, trial_waveforms, write_onnx
-from speech_commands_kws.spotter_module import SpotterModule
 
 SAMPLE_RATE = 16000
 OPSET = 18

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from speech_commands_kws.composition import CONFIG_DIR, build
+from speech_commands_kws.cli.launch import CONFIG_DIR, build
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.serving.container import Container, health_command, server_command
 
@@ -29,7 +29,7 @@ def test_the_command_gives_away_as_little_as_it_can() -> None:
         "--user=1000:1000",
         "--publish=127.0.0.1:8000:8000",
         "--volume=/repository/kws_onnx:/models/kws_onnx:ro",
-        "--health-cmd=python3 /probe.py 127.0.0.1:8000 kws_onnx",
+        "--health-cmd=python3 /health.py 127.0.0.1:8000 kws_onnx",
     ):
         assert option in options
     shared = [option for option in options if option.startswith(("--publish", "--volume"))]

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from speech_commands_kws.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.serving.onnxruntime_backend import TritonPythonModel, groups_of_one_shape
 
 

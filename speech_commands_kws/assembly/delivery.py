@@ -1,0 +1,200 @@
+"""Makes what a delivery contains: the model file, its variant in fewer bits, and the card that tells about both."""
+
+import logging
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from speech_commands_kws.assembly.registration import recorded_split, spread_clips
+from speech_commands_kws.data.datamodule import Clips
+from speech_commands_kws.data.speech_tree import TRAIN
+from speech_commands_kws.evaluation import scoring
+from speech_commands_kws.evaluation.metrics import operating_point
+from speech_commands_kws.evaluation.scoring import Scores
+from speech_commands_kws.figures.evaluation import draw
+from speech_commands_kws.files.atomic import replacing, write_whole
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.labels import SILENCE, UNKNOWN
+from speech_commands_kws.models.spotter_module import SpotterModule
+from speech_commands_kws.packaging.latency import median_latency_ms
+from speech_commands_kws.packaging.model_card import model_card
+from speech_commands_kws.packaging.onnx_export import (
+    REAL,
+    check_parity,
+    trial_waveforms,
+    write_metadata,
+    write_onnx,
+)
+from speech_commands_kws.packaging.quantize import VALIDATION, Fp16, Int8, trial_agreement
+
+LOG = logging.getLogger(__name__)
+TRIAL_SHARE = (
+    8  # of the clips for calibration there are so many times fewer of each other kind of sound
+)
+DIGITS = 6
+PERCENT = 100
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A model file and what was measured of it.
+
+    Attributes:
+        path: the file.
+        info: what it says about itself.
+        scores: its answers to the validation clips.
+        clips: (n, T) some of them.
+        difference: largest difference from the trained module.
+        latency_ms: for one clip on one thread.
+    """
+
+    path: Path
+    info: ArtefactInfo
+    scores: Scores
+    clips: np.ndarray
+    difference: float
+    latency_ms: float
+
+
+def deliver(
+    cfg: DictConfig, spotter: SpotterModule, info: ArtefactInfo, split: Clips, output: Path
+) -> Delivery:
+    """Write the model file, which says how accurate it is on the validation split and how to decide with it.
+
+    Raises:
+        KwsError: it answers otherwise than the trained module; nothing is written.
+    """
+    clips = spread_clips(split, cfg.parity.clips)
+    with replacing(output) as partial:
+        write_onnx(spotter, info, cfg.opset, partial)
+        scores = score(partial, split, cfg.batch_size)
+        info = replace(
+            info,
+            training=info.training | {"precision": "fp32", **accuracy_facts(scores)},
+            detection=detection_facts(scores, **cfg.detection),
+        )
+        write_metadata(info, partial)
+        difference = check_parity(
+            spotter,
+            partial,
+            trial_waveforms(clips, cfg.seed),
+            cfg.parity.batch_sizes,
+            cfg.parity.tolerance,
+        )
+    latency = median_latency_ms(OnnxBackend(output), clips[:1], **cfg.latency)
+    LOG.info(
+        "%s: %d bytes, accuracy %.4f on %d validation clips, differs from torch by at most %.1e, takes %.2f ms a clip "
+        "on one thread",
+        *(output, output.stat().st_size, scores.accuracy, len(scores.targets), difference, latency),
+    )
+    return Delivery(output, info, scores, clips, difference, latency)
+
+
+def deliver_variant(
+    cfg: DictConfig, variant: Int8 | Fp16, model: Delivery, split: Clips, saved: DictConfig
+) -> Path:
+    """Write the variant beside the model.
+
+    Args:
+        saved: the configuration of the run, which tells the training split for calibration.
+
+    Raises:
+        KwsError: it does not pass its gate; nothing is written.
+    """
+    output = model.path.with_suffix(f".{variant.name}{model.path.suffix}")
+    trials = trial_waveforms(model.clips, cfg.seed)
+    with replacing(output) as partial:
+        variant.convert(model.path, partial, calibration_waveforms(cfg, variant, model, saved))
+        scores = score(partial, split, cfg.batch_size)
+        agreement = {VALIDATION: float(np.mean(scores.answers == model.scores.answers))}
+        agreement |= trial_agreement(model.path, partial, trials)
+        loss = model.scores.accuracy - scores.accuracy
+        variant.gate.check(variant.name, loss, agreement)
+        latency = median_latency_ms(OnnxBackend(partial), model.clips[:1], **cfg.latency)
+        facts = {
+            "of": sha256(model.path.read_bytes()).hexdigest(),
+            "accuracy_loss": round(loss, DIGITS),
+            "agreement": agreement[VALIDATION],
+            "latency_ms": latency,
+        }
+        changed = {"precision": variant.name, "variant": facts} | accuracy_facts(scores)
+        detection = detection_facts(scores, **cfg.detection)
+        info = replace(model.info, training=model.info.training | changed, detection=detection)
+        write_metadata(info, partial)
+    LOG.info(
+        "%s: %d bytes, accuracy %.4f (%+.4f), the same answer to %.2f%% of the validation clips, takes %.2f ms a clip, "
+        "%.2f times as long",
+        *(output, output.stat().st_size, scores.accuracy, -loss),
+        *(PERCENT * agreement[VALIDATION], latency, latency / model.latency_ms),
+    )
+    return output
+
+
+def calibration_waveforms(
+    cfg: DictConfig, variant: Int8 | Fp16, model: Delivery, saved: DictConfig
+) -> np.ndarray:
+    """(n, T) clips of the training split, with silence, clipping and noise among them."""
+    if not variant.calibration_clips:
+        return model.clips[:0]
+    clips = spread_clips(recorded_split(saved, model.info, TRAIN), variant.calibration_clips)
+    others = trial_waveforms(clips[::TRIAL_SHARE], cfg.seed)
+    return np.concatenate([clips, *(sounds for kind, sounds in others.items() if kind != REAL)])
+
+
+def score(path: Path, split: Clips, batch_size: int) -> Scores:
+    backend = OnnxBackend(path)
+    return scoring.score(
+        lambda waveforms: backend(waveforms)[0], split, backend.info.labels, batch_size
+    )
+
+
+def accuracy_facts(scores: Scores) -> dict[str, Any]:
+    return {
+        "accuracy": scores.accuracy,
+        "accuracy_split": "validation",
+        "accuracy_clips": len(scores.targets),
+    }
+
+
+def detection_facts(
+    scores: Scores, hop_seconds: float, false_alarm_rate: float
+) -> dict[str, float]:
+    """What the file says about deciding with it; no threshold where all validation clips are keywords."""
+    keywords = np.array([label not in (SILENCE, UNKNOWN) for label in scores.labels])
+    point = operating_point(scores.probabilities, scores.targets, keywords, false_alarm_rate)
+    facts = {"hop_seconds": hop_seconds} | (point._asdict() if point else {})
+    return {name: round(value, DIGITS) for name, value in facts.items()}
+
+
+def write_card(cfg: DictConfig, model: Delivery, split: Clips) -> Path:
+    """Write the card beside the model, with the pictures of its evaluation in a folder of the same name."""
+    folder = model.path.with_suffix("")
+    facts = scoring.summary(model.scores, cfg.card.bins, cfg.card.worst)
+    worst = scoring.worst_clips(model.scores, split, cfg.card.worst, cfg.batch_size)
+    title = f"validation clips: {scoring.headline(facts)}\n{model.info.training['run']}"
+    pictures = draw(model.scores, worst, model.info.frontend, title, cfg.card.bins, folder)
+    pictures += sorted((model.path.parent / "plots").glob("*.png"))
+    figures = {
+        "largest difference from torch": f"{model.difference:.1e}",
+        "time for one clip, one thread, median": f"{model.latency_ms:.2f} ms",
+    }
+    card = model.path.with_suffix(".md")
+    text = model_card(model.path, model.info, facts, figures, variants_of(model.path), pictures)
+    write_whole(card, text)
+    return card
+
+
+def variants_of(model: Path) -> list[tuple[Path, ArtefactInfo]]:
+    """The variants of this very file that lie beside it."""
+    own = sha256(model.read_bytes()).hexdigest()
+    found = []
+    for path in sorted(model.parent.glob(f"{model.stem}.*{model.suffix}")):
+        info = OnnxBackend(path).info
+        if info.training.get("variant", {}).get("of") == own:
+            found.append((path, info))
+    return found

@@ -1,0 +1,129 @@
+"""Registers an export with what choosing a model needs: its accuracy, on which clips, and the champion's on these."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+
+from speech_commands_kws.cli.launch import build
+from speech_commands_kws.data.datamodule import Clips
+from speech_commands_kws.data.labelled_split import labelled_split
+from speech_commands_kws.data.speech_tree import VALIDATION
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.evaluation import scoring
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.spotter import Backend
+from speech_commands_kws.tracking import registry
+from speech_commands_kws.tracking.mlflow_run import RECORD_NAME, MlflowRun, read_record
+from speech_commands_kws.tracking.mlflow_store import store_fault
+from speech_commands_kws.tracking.recording import PROBE_SECONDS
+
+SIZES = ("parameters", "multiply_adds")
+FACTS = ("run", "data", "data_fingerprint", "git_commit")
+
+
+def required_record(folder: Path) -> MlflowRun:
+    """The MLflow run to register an export of this run with; asked before anything is written.
+
+    Raises:
+        KwsError: the run has none, or its store does not answer.
+    """
+    record = read_record(folder)
+    if record is None:
+        raise KwsError(
+            f"expected a run that MLflow knows, {folder} has no {RECORD_NAME}: "
+            "train with logger=mlflow, or export without register=true"
+        )
+    fault = store_fault(record.tracking_uri, PROBE_SECONDS)
+    if fault:
+        raise KwsError(
+            f"expected the run's MLflow store at {record.tracking_uri}, it does not answer ({fault}): "
+            "start it, or export without register=true"
+        )
+    return record
+
+
+def validation_split(saved: DictConfig, info: ArtefactInfo) -> Clips:
+    """The validation clips of the data that a run, with this configuration, was trained on."""
+    return recorded_split(saved, info, VALIDATION)
+
+
+def recorded_split(saved: DictConfig, info: ArtefactInfo, split: str) -> Clips:
+    """A split of the data that a run, with this configuration, was trained on."""
+    drawing = {key: saved.loader[key] for key in ("silence_volume", "cache", "seed")}
+    source = build(saved.data.source)
+    shape = info.labels, info.sample_rate, info.clip_samples
+    try:
+        return labelled_split(source, split, *shape, **drawing)
+    except KwsError as error:
+        raise KwsError(
+            f"the data that the run was trained on cannot be used: {error}; if they have moved, put them back, or "
+            "correct their place in the run's config.yaml"
+        ) from error
+
+
+def spread_clips(split: Clips, count: int) -> np.ndarray:
+    """(count, T) clips, spread over the classes."""
+    chosen = np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)
+    return np.concatenate([split.waveforms(slice(i, i + 1)) for i in chosen])
+
+
+def register(
+    cfg: DictConfig, uri: str, export: registry.Export, split: Clips, saved: DictConfig
+) -> str:
+    """Register an export, which was scored on its validation split; returns the number of the version.
+
+    Args:
+        cfg: of the command `export`.
+        uri: the store that holds the run.
+        export: with the figures that need no clips.
+        saved: the configuration of the run.
+    """
+    settings = cfg.registration
+
+    def champion_accuracy(champion: Path) -> float:
+        backend = OnnxBackend(champion)
+        check_words(backend.info.labels, export.info.labels)
+        return accuracy(backend, validation_split(saved, backend.info), cfg.batch_size)
+
+    return registry.register(
+        uri,
+        settings.name,
+        complete(export, split),
+        build(settings.gate),
+        champion_accuracy,
+        cfg.registry.cache,
+    )
+
+
+def check_words(labels: Sequence[str], expected: Sequence[str]) -> None:
+    """Raises KwsError where a champion knows other words, whatever their order."""
+    if set(labels) != set(expected):
+        raise KwsError(f"it knows other words: {', '.join(labels)}")
+
+
+def complete(export: registry.Export, split: Clips) -> registry.Export:
+    """The same with its accuracy, its size and what tells where both come from."""
+    training = export.info.training
+    figures = {registry.ACCURACY: training["accuracy"]} | {key: training[key] for key in SIZES}
+    facts = {key: str(training[key]) for key in FACTS}
+    facts[registry.EVALUATED_ON] = clips_fingerprint(split, export.info.labels)
+    return replace(export, figures={**export.figures, **figures}, facts=facts)
+
+
+def accuracy(backend: Backend, split: Clips, batch_size: int) -> float:
+    scores = scoring.score(
+        lambda waveforms: backend(waveforms)[0], split, backend.info.labels, batch_size
+    )
+    return scores.accuracy
+
+
+def clips_fingerprint(clips: Clips, labels: tuple[str, ...]) -> str:
+    """SHA-256 of the recordings, of which clips of them, and of their classes in words."""
+    words = [labels[target] for target in clips.targets]
+    return sha256(json.dumps([clips.fingerprint, list(clips.names), words]).encode()).hexdigest()

@@ -1,0 +1,67 @@
+"""Background noise by name: read from a folder, and divided into what training hears and what it never hears."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from speech_commands_kws.audio.reading import AudioError, read_audio
+from speech_commands_kws.errors import KwsError
+
+NO_RECORDINGS = (".md", ".txt", ".csv", ".json")
+
+
+def read_noises(
+    folder: str | Path, sample_rate: int, seconds: float | None
+) -> dict[str, np.ndarray]:
+    """The recordings of a folder and of those below it, float32, by their paths; what is no sound is passed over.
+
+    Args:
+        sample_rate: of what is returned (Hz).
+        seconds: at most so much in all, the same from the beginning of each recording; None: all of it.
+
+    Raises:
+        KwsError: there is no folder, or nothing in it that can be read.
+    """
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise KwsError(f"expected a folder of noise recordings at {folder}, found none")
+    paths = sorted(path for path in folder.rglob("*") if _may_be_sound(path))
+    each = round(seconds * sample_rate / max(len(paths), 1)) if seconds else None
+    recordings = {}
+    for path in paths:
+        try:
+            noise = read_audio(path, sample_rate)[:each].copy()
+        except AudioError:
+            continue
+        recordings[path.relative_to(folder).as_posix()] = noise
+    if not recordings:
+        raise KwsError(f"expected noise recordings below {folder}, found none that can be read")
+    return recordings
+
+
+def heard_parts(
+    noises: Iterable[np.ndarray], held_out: float, clip_samples: int
+) -> list[np.ndarray]:
+    """The beginnings of recordings, which training hears.
+
+    Args:
+        held_out: share of each recording that it does not hear; a clip's length at least, unless it is zero.
+    """
+    if not held_out:
+        return list(noises)
+    return [noise[: _border(len(noise), held_out, clip_samples)] for noise in noises]
+
+
+def held_out_part(noise: np.ndarray, held_out: float, clip_samples: int) -> np.ndarray:
+    """The end of a recording, which training with that share does not hear."""
+    return noise[_border(len(noise), held_out, clip_samples) :]
+
+
+def _border(samples: int, held_out: float, clip_samples: int) -> int:
+    return max(samples - max(round(held_out * samples), clip_samples), 0)
+
+
+def _may_be_sound(path: Path) -> bool:
+    hidden = path.name.startswith(".") or path.suffix.lower() in NO_RECORDINGS
+    return path.is_file() and not hidden

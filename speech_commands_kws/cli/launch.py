@@ -1,0 +1,100 @@
+"""What every command shares: where the configs lie, what they may instantiate, how a mistake ends the process."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import MissingMandatoryValue
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+
+from speech_commands_kws.cli.settings import check_settings
+from speech_commands_kws.cli.terminal import refusals_reported, require_output
+from speech_commands_kws.errors import KwsError, ReportedError, missing_package
+
+INTERRUPTED = 130  # the status of a shell's command that Ctrl-C has ended
+PACKAGE_DIR = Path(__file__).resolve().parent.parent
+REPOSITORY_CONFIGS = PACKAGE_DIR.parent / "configs"
+# A wheel carries the configs inside the package; a checkout has them beside it.
+CONFIG_DIR = str(
+    PACKAGE_DIR / "configs" if (PACKAGE_DIR / "configs").is_dir() else REPOSITORY_CONFIGS
+)
+EXECUTION_WHITELIST = [
+    "speech_commands_kws.*",
+    "torch.optim.*",
+    "lightning.pytorch.*",
+    "optuna.pruners.*",
+]
+
+
+def build(node: Any, **arguments: Any) -> Any:
+    """Instantiate a node of the configuration; a target that is not on the list is refused.
+
+    Raises:
+        KwsError: its settings are not what it takes.
+    """
+    try:
+        return instantiate(node, _execution_whitelist_=EXECUTION_WHITELIST, **arguments)
+    except OmegaConfBaseException:
+        raise
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise KwsError(
+            f"{node.get('_target_')} cannot be made of its settings: {one_line(error)}"
+        ) from error
+
+
+def run_command(run: Callable[[Any], Any], cfg: Any) -> Any:
+    """Run a command; a mistake of the user ends it with one line on standard error and status 1.
+
+    In a multirun the error is raised instead, because leaving the process would end the other jobs too.
+    """
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        return checked(run, cfg)
+    with mistakes_end_the_process():
+        return checked(run, cfg)
+
+
+def run_answering(run: Callable[[Any], Any], cfg: Any) -> Any:
+    """`run_command` for commands whose answer goes to standard output."""
+    with mistakes_end_the_process():
+        require_output()
+    return run_command(run, cfg)
+
+
+@contextmanager
+def mistakes_end_the_process() -> Iterator[None]:
+    try:
+        yield
+    except KwsError as error:
+        if not isinstance(error, ReportedError):
+            print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+
+
+def checked(run: Callable[[Any], Any], cfg: Any) -> Any:
+    """Run a command; a setting or a package that is missing, or a disk that is full, is a mistake of the user."""
+    try:
+        check_settings(cfg)
+        with refusals_reported():
+            return run(cfg)
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        key = str(error).splitlines()[0].rpartition(": ")[2]
+        raise KwsError(f"expected a value for {key}, got none: add {key}=...") from None
+    except (OmegaConfBaseException, HydraException) as error:
+        raise KwsError(f"the settings do not fit: {one_line(error)}") from error
+    except MemoryError as error:
+        raise KwsError(f"the memory of this machine is too small: {one_line(error)}") from error
+    except ModuleNotFoundError as error:
+        raise missing_package(error) from None
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

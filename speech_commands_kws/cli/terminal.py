@@ -1,0 +1,62 @@
+import errno
+import os
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from speech_commands_kws.errors import KwsError, display_name
+
+# Reasons of the machine, not of the program.
+REFUSALS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+)
+
+
+@contextmanager
+def refusals_reported() -> Iterator[None]:
+    """What cannot be written ends with one line; a pipe whose reader, `head` perhaps, has seen enough ends quietly.
+
+    Raises:
+        KwsError: the disk is full, or a file may not be written or read.
+    """
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        reader_is_gone = isinstance(error, BrokenPipeError) and _reader_is_gone()
+        if not reader_is_gone and error.errno not in REFUSALS:
+            raise
+        if error.filename is None and sys.stdout is not None:
+            # Python flushes once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if reader_is_gone:
+            return
+        raise KwsError(
+            f"cannot use {_name_of(error)} ({error.strerror}): make room or give access, or choose another place"
+        ) from error
+
+
+def _name_of(error: OSError) -> str:
+    # A copy names what it read first.
+    name = error.filename2 or error.filename
+    return display_name(os.fsdecode(name)) if name else "the disk or standard output"
+
+
+def _reader_is_gone() -> bool:
+    """A failed write leaves nothing behind that flushing would meet."""
+    try:
+        watched = select.poll()
+        watched.register(sys.stdout, 0)
+    except (AttributeError, OSError, ValueError):  # closed, or no file
+        return False
+    return any(event & select.POLLERR for _, event in watched.poll(0))
+
+
+def require_output() -> None:
+    """Raises KwsError where standard output is closed; a name that its encoding lacks must not stop the answers."""
+    if sys.stdout is None:
+        raise KwsError("expected an open standard output for the answers, it is closed: open it")
+    sys.stdout.reconfigure(errors="backslashreplace")

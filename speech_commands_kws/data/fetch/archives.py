@@ -1,0 +1,92 @@
+"""Recordings from where they are published: downloaded, checked, unpacked, there as a whole or not at all."""
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from speech_commands_kws.data.fetch.http_file import (
+    Patience,
+    RemoteFile,
+    download_file,
+    file_fault,
+    length_of,
+    part_of,
+)
+from speech_commands_kws.data.fetch.unpacking import unpack
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.files.lock import locked
+
+SUFFIX = ".tar.gz"
+GIGABYTE = 10**9
+
+LOG = logging.getLogger(__name__)
+
+
+def download_data(
+    folder: Path,
+    address: str,
+    archives: Sequence[Mapping[str, Any]],
+    attempts: int,
+    backoff_seconds: float,
+    timeout_seconds: float,
+    space_factor: float,
+) -> None:
+    """Bring the data set that a folder is named after, unless the folder is there.
+
+    An archive that lies beside the folder is checked and unpacked; one that is missing is downloaded for that, and
+    removed afterwards. Several processes may do this at once: one works, the others wait.
+
+    Args:
+        folder: ends in the name of one of the archives.
+        address: of the folder on a web server that holds `<name>.tar.gz`.
+        archives: `name`, `size` (bytes) and `sha256` of each; None where nobody has published them.
+        attempts, backoff_seconds, timeout_seconds: see `Patience`.
+        space_factor: room for an archive and what it unpacks to, in sizes of the archive.
+
+    Raises:
+        KwsError: the folder has no such name, or the archive is not to be had, not the published one, or too large.
+    """
+    folder = folder.absolute()
+    known = {archive["name"]: archive for archive in archives}
+    if folder.name not in known:
+        raise KwsError(
+            f"expected recordings at {folder}, found none, and no data set of that name is known "
+            f"({', '.join(known)}): give the folder where they lie, or one of these names"
+        )
+    facts = known[folder.name]
+    remote = RemoteFile(
+        f"{address.rstrip('/')}/{folder.name}{SUFFIX}", facts["size"], facts["sha256"]
+    )
+    with locked(folder.with_name(f".{folder.name}.lock"), f"fetching {folder.name}"):
+        if folder.is_dir():
+            return
+        archive = folder.with_name(f"{folder.name}{SUFFIX}")
+        have = length_of(archive) + length_of(part_of(archive))
+        check_space(folder, (remote.size or 0) * space_factor - have)
+        if archive.is_file():
+            check_archive(archive, remote)
+            unpack(archive, folder)
+        else:
+            LOG.info("%s: downloading %s", folder, remote.url)
+            download_file(remote, archive, Patience(attempts, backoff_seconds, timeout_seconds))
+            unpack(archive, folder)
+            archive.unlink()
+    LOG.info("%s is there", folder)
+
+
+def check_archive(archive: Path, remote: RemoteFile) -> None:
+    fault = file_fault(archive, remote)
+    if fault:
+        raise KwsError(f"{archive} is not the published file: {fault}; remove it and start again")
+
+
+def check_space(folder: Path, needed: float) -> None:
+    """Raises KwsError where so many bytes have no room beside a folder."""
+    free = shutil.disk_usage(folder.parent).free
+    if free < needed:
+        raise KwsError(
+            f"expected {needed / GIGABYTE:.1f} GB free at {folder.parent} for {folder.name}, found "
+            f"{free / GIGABYTE:.1f} GB: make room, or set paths.data to a folder elsewhere"
+        )

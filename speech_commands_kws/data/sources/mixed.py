@@ -1,0 +1,176 @@
+"""A few recordings of people among synthetic speech, as one tree of links to both.
+
+Recorded and synthetic speakers never meet: each has one split, the recorded ones by the rules of the
+recordings (named by hand, the lists, or the published rule).
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from speech_commands_kws.data.sources.folder import FolderSource
+from speech_commands_kws.data.sources.synthetic import SyntheticSource
+from speech_commands_kws.data.speech_tree import (
+    TEST,
+    TESTING_LIST,
+    TRAIN,
+    VALIDATION,
+    VALIDATION_LIST,
+    SpeechTree,
+    assign_splits,
+    audio_paths,
+    words_and_speakers,
+)
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.files.whole_folder import make_whole
+from speech_commands_kws.labels import BACKGROUND_NOISE
+
+# What the names of recorded speakers begin with; synthetic ones are hexadecimal.
+RECORDED = "recorded-"
+HASH_DIGITS = 8
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recording and its place: `file` is absolute, `path` the link's, below the root of the tree."""
+
+    file: Path
+    path: str
+    word: str
+    split: str
+
+
+@dataclass(frozen=True)
+class MixedSource:
+    """Recordings among synthetic speech.
+
+    Args:
+        recorded: the recordings; words that are no keywords count as `_unknown_`.
+        synthetic: the synthetic speech, whose words are the keywords.
+        parent: where the folder of links goes.
+        recorded_share: of a word's clips in an epoch of training, by repeating the recordings; 0 does not repeat.
+        most_repeats: times that a recording may be repeated for that.
+        enough_recordings: a word that has so many in validation or in testing is scored on people alone there;
+            with fewer the synthetic clips stay beside them.
+    """
+
+    recorded: FolderSource
+    synthetic: SyntheticSource
+    parent: str
+    recorded_share: float
+    most_repeats: int
+    enough_recordings: int
+
+    def prepare(self) -> SpeechTree:
+        """Make the tree of links `<parent>/mixed-<hash of its files>` unless it is there.
+
+        Raises KwsError for settings that make no tree, and for recordings of none of the keywords.
+        """
+        self._check()
+        recorded_tree = self.recorded.prepare()
+        recorded = clips_of(recorded_tree, RECORDED)
+        check_recorded_words({clip.word for clip in recorded}, self.synthetic.words)
+        synthetic_tree = self.synthetic.prepare()
+        synthetic = without_replaced(clips_of(synthetic_tree), recorded, self.enough_recordings)
+        clips = recorded + synthetic
+        noises = noises_of(recorded_tree, RECORDED) | noises_of(synthetic_tree)
+        root = Path(self.parent).absolute() / f"mixed-{links_hash(clips, noises)}"
+        if not root.is_dir():
+            make_whole(root, lambda part: write_links(clips, noises, part))
+        return SpeechTree(root, repetitions=self._repetitions(recorded, synthetic))
+
+    def _check(self) -> None:
+        if not 0 <= self.recorded_share < 1:
+            raise KwsError(
+                f"recorded_share: expected 0 or more and less than 1, got {self.recorded_share}"
+            )
+        for name in ("most_repeats", "enough_recordings"):
+            if getattr(self, name) < 1:
+                raise KwsError(f"{name}: expected at least 1, got {getattr(self, name)}: raise it")
+
+    def _repetitions(
+        self, recorded: Sequence[Clip], synthetic: Sequence[Clip]
+    ) -> tuple[tuple[str, int], ...]:
+        """How often each recording of the training split comes in an epoch."""
+        people, machines = (
+            Counter(clip.word for clip in clips if clip.split == TRAIN)
+            for clips in (recorded, synthetic)
+        )
+        odds = self.recorded_share / (1 - self.recorded_share)
+        times = {
+            word: min(max(round(odds * machines[word] / count), 1), self.most_repeats)
+            for word, count in people.items()
+        }
+        return tuple((clip.path, times[clip.word]) for clip in recorded if clip.split == TRAIN)
+
+
+def clips_of(tree: SpeechTree, prefix: str = "") -> list[Clip]:
+    """The clips of a tree, each with the name of its link: `<word>/<prefix><speaker>_nohash_<k>.<format>`."""
+    paths, _ = audio_paths(tree.root, tree.pattern)
+    words, speakers = words_and_speakers(paths, tree.pattern)
+    splits = assign_splits(tree, paths, speakers)
+    said: Counter[tuple[str, str]] = Counter()
+    clips = []
+    for path, word, speaker, split in zip(paths, words, speakers, splits, strict=True):
+        name = speaker.replace("/", "_")
+        number, said[word, name] = said[word, name], said[word, name] + 1
+        link = f"{word}/{prefix}{name}_nohash_{number}{Path(path).suffix}"
+        clips.append(Clip((tree.root / path).absolute(), link, word, str(split)))
+    return clips
+
+
+def noises_of(tree: SpeechTree, prefix: str = "") -> dict[str, Path]:
+    """The background noise of a tree: links and files."""
+    _, noises = audio_paths(tree.root, tree.pattern)
+    names = {path: path.partition("/")[2].replace("/", "_") for path in noises}
+    return {
+        f"{BACKGROUND_NOISE}/{prefix}{name}": (tree.root / path).absolute()
+        for path, name in names.items()
+    }
+
+
+def without_replaced(
+    synthetic: Sequence[Clip], recorded: Sequence[Clip], enough: int
+) -> list[Clip]:
+    """The synthetic clips but those of words that people said often enough where scores are taken."""
+    said = Counter((clip.word, clip.split) for clip in recorded)
+    return [
+        clip for clip in synthetic if clip.split == TRAIN or said[clip.word, clip.split] < enough
+    ]
+
+
+def check_recorded_words(recorded: set[str], keywords: Sequence[str]) -> None:
+    """Raise KwsError where no keyword was recorded, or one under another spelling."""
+    spelled = {word.casefold(): word for word in keywords}
+    for word in sorted(recorded - set(keywords)):
+        if word.casefold() in spelled:
+            raise KwsError(
+                f"expected recordings of {spelled[word.casefold()]!r}, found a folder {word!r}: spell both alike"
+            )
+    if not recorded & set(keywords):
+        raise KwsError(
+            f"expected recordings of the keywords ({', '.join(keywords)}), found {', '.join(sorted(recorded))}; "
+            f"change data.words or data.root, or leave the recordings out (data=synthetic)"
+        )
+
+
+def links_hash(clips: Sequence[Clip], noises: dict[str, Path]) -> str:
+    """Names the tree: equal for equal files in equal splits. What is in them, the packed form looks at."""
+    lines = [f"{clip.path}\0{clip.file}\0{clip.split}\n" for clip in clips]
+    lines += [f"{link}\0{file}\n" for link, file in noises.items()]
+    text = "".join(lines).encode(errors="surrogateescape")
+    return hashlib.sha1(text).hexdigest()[:HASH_DIGITS]
+
+
+def write_links(clips: Sequence[Clip], noises: dict[str, Path], root: Path) -> None:
+    """Fill the empty folder `root` with links and split lists."""
+    links = {clip.path: clip.file for clip in clips} | noises
+    for folder in {Path(link).parent for link in links}:
+        (root / folder).mkdir(parents=True)
+    for link, file in links.items():
+        (root / link).symlink_to(file)
+    for split, name in ((VALIDATION, VALIDATION_LIST), (TEST, TESTING_LIST)):
+        lines = [f"{clip.path}\n" for clip in clips if clip.split == split]
+        (root / name).write_text("".join(lines), encoding="utf-8")

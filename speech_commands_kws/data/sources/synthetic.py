@@ -1,0 +1,280 @@
+"""The embedded data: a Speech Commands tree of synthetic speech, spoken by espeak-ng here and now.
+
+A speaker is one fixed combination of timbre, accent, pitch, pitch range, rate, level and noise
+floor. Equal settings give equal trees, byte for byte, as long as the libraries are the same.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speech_commands_kws.data.speech_tree import (
+    SPEECH_COMMANDS_PATTERN,
+    TEST,
+    TESTING_LIST,
+    TRAIN,
+    VALIDATION,
+    VALIDATION_LIST,
+    SpeechTree,
+    assign_splits,
+    audio_paths,
+    words_and_speakers,
+)
+from speech_commands_kws.data.synthesis.clips import Babble, Chunk, Take, run_chunks, write_wav
+from speech_commands_kws.data.synthesis.espeak import require_espeak
+from speech_commands_kws.data.synthesis.near_misses import OtherWords, choose_others, english_words
+from speech_commands_kws.data.synthesis.noise import coloured_noise, mains_hum, set_level
+from speech_commands_kws.data.synthesis.speakers import (
+    VOICES_PER_ROW,
+    cast_speaker,
+    jittered,
+    voice_split,
+)
+from speech_commands_kws.data.words import check_words
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.files.whole_folder import make_whole
+from speech_commands_kws.labels import BACKGROUND_NOISE
+
+# Raise it when equal settings give another tree than before.
+GENERATOR = 2
+FACTS_FILE = "synthetic.json"
+HASH_DIGITS = 8
+SEEDS = 2**32
+# Streams of random numbers, independent of that of the speakers' voices.
+TAKES_STREAM, NOISE_STREAM = 1, 2
+
+
+@dataclass(frozen=True)
+class SyntheticSource:
+    """What is spoken, by whom and how.
+
+    Pairs are the lowest and highest of a uniform draw for each speaker. The `*_jitter` are how far
+    a take may be from its speaker's pitch, rate (as a factor) and level. `voices` are espeak-ng's
+    voice variants, in rows of ten: every speaker with the ninth voice of a row gets a name that the
+    published rule puts into validation, the tenth into testing. So no voice that is scored is
+    trained on.
+
+    `near_misses` words that sound like it are spoken for each keyword, those of `near_miss_candidates`
+    (None: common English words) within `near_miss_distance`; 0 speaks none.
+    """
+
+    parent: str
+    words: Sequence[str]
+    unknown_words: Sequence[str]
+    speakers: int
+    takes_per_word: int
+    unknown_per_speaker: int
+    voices: Sequence[str]
+    accents: Sequence[str]
+    pitch: Sequence[int]
+    pitch_range: Sequence[int]
+    rate: Sequence[int]
+    level_db: Sequence[float]
+    floor_db: Sequence[float]
+    floor_colour: Sequence[float]
+    position: Sequence[float]
+    pitch_jitter: int
+    rate_jitter: float
+    level_jitter_db: float
+    sample_rate: int
+    clip_seconds: float
+    noise_seconds: float
+    noise_colours: dict[str, float]
+    noise_level_db: float
+    hum_hz: Sequence[float]
+    hum_level_db: float
+    babbles: int
+    babble_voices: int
+    babble_level_db: float
+    babble_text: str
+    speakers_per_chunk: int
+    seed: int
+    # Runs from before there were any have no settings for them.
+    near_misses: int = 0
+    near_misses_per_speaker: int = 0
+    near_miss_distance: float = 0.0
+    near_miss_candidates: Sequence[str] | None = None
+
+    def prepare(self) -> SpeechTree:
+        """Make the tree `<parent>/synthetic-<hash of the settings>` unless it is there.
+
+        Raises KwsError for settings that make no tree, and where espeakng-loader is missing.
+        """
+        check_settings(self)
+        root = Path(self.parent).absolute() / f"synthetic-{settings_hash(self)}"
+        if not root.is_dir():
+            require_espeak()
+            make_whole(root, lambda part: write_tree(self, part))
+        return SpeechTree(root)
+
+
+def settings_hash(source: SyntheticSource) -> str:
+    """Names the tree: equal for equal settings, wherever the tree lies."""
+    return hashlib.sha1(json.dumps(settings(source)).encode()).hexdigest()[:HASH_DIGITS]
+
+
+def settings(source: SyntheticSource) -> dict[str, Any]:
+    """All that decides about the content of the tree, as plain data."""
+    candidates = source.near_miss_candidates
+    if candidates is None:
+        candidates = hashlib.sha1(" ".join(english_words()).encode()).hexdigest()
+    facts = {"parent": None, "generator": GENERATOR, "near_miss_candidates": candidates}
+    return {**asdict(source), **facts}
+
+
+def check_settings(source: SyntheticSource) -> None:
+    """Raise KwsError where no sensible tree can come of it."""
+    check_words(source.words, "words")
+    check_words(source.unknown_words, "unknown_words")
+    check_words(source.near_miss_candidates or [], "near_miss_candidates")
+    if not source.words:
+        raise KwsError("words: expected at least one word to spot, got none")
+    # With fewer than a row of voices a split would be empty.
+    least = {
+        "speakers": (source.speakers, VOICES_PER_ROW),
+        "voices": (len(source.voices), VOICES_PER_ROW),
+        "takes_per_word": (source.takes_per_word, 1),
+        "speakers_per_chunk": (source.speakers_per_chunk, 1),
+        "near_misses": (source.near_misses, 0),
+        "near_misses_per_speaker": (source.near_misses_per_speaker, 0),
+    }
+    for name, (amount, lowest) in least.items():
+        if amount < lowest:
+            raise KwsError(f"{name}: expected at least {lowest}, got {amount}: raise it")
+
+
+def words_to_say(source: SyntheticSource, number: int, others: OtherWords) -> list[str]:
+    """Every keyword `takes_per_word` times, then the speaker's shares of the other words.
+
+    These go round, so that each is said about as often.
+    """
+    return [
+        *(word for word in source.words for _ in range(source.takes_per_word)),
+        *share(others.unknown, number, source.unknown_per_speaker),
+        *share(others.near_in_turn, number, source.near_misses_per_speaker),
+    ]
+
+
+def share(words: Sequence[str], number: int, count: int) -> list[str]:
+    """The speaker's `count` words of a list that goes round."""
+    first = number * count
+    return [words[(first + i) % len(words)] for i in range(count if words else 0)]
+
+
+def plan_takes(source: SyntheticSource, number: int, others: OtherWords) -> list[Take]:
+    """All clips of one speaker, in the order in which they are spoken."""
+    speaker = cast_speaker(source, number)
+    generator = np.random.default_rng([source.seed, number, TAKES_STREAM])
+    spoken: Counter[str] = Counter()
+    takes = []
+    for word in words_to_say(source, number, others):
+        takes.append(
+            Take(
+                path=f"{word}/{speaker.name}_nohash_{spoken[word]}.wav",
+                word=word,
+                voice=jittered(speaker.voice, source, generator),
+                position=generator.uniform(*source.position),
+                level_db=speaker.level_db + source.level_jitter_db * generator.uniform(-1, 1),
+                floor_db=speaker.floor_db,
+                floor_colour=speaker.floor_colour,
+                noise_seed=int(generator.integers(SEEDS)),
+            )
+        )
+        spoken[word] += 1
+    return takes
+
+
+def plan_babbles(source: SyntheticSource) -> list[Babble]:
+    """Background recordings of training voices that talk at once."""
+    trained = [
+        number
+        for number in range(source.speakers)
+        if voice_split(number % len(source.voices)) == TRAIN
+    ]
+    generator = np.random.default_rng([source.seed, NOISE_STREAM])
+    return [
+        Babble(
+            path=f"{BACKGROUND_NOISE}/babble_{i}.wav",
+            text=source.babble_text,
+            voices=[
+                cast_speaker(source, number).voice
+                for number in generator.choice(trained, source.babble_voices).tolist()
+            ],
+            seconds=source.noise_seconds,
+            level_db=source.babble_level_db,
+            seed=int(generator.integers(SEEDS)),
+        )
+        for i in range(source.babbles)
+    ]
+
+
+def plan_chunks(source: SyntheticSource, root: Path, others: OtherWords) -> list[Chunk]:
+    """Work for one process each; the same chunks however many processes there are."""
+    clip_samples = round(source.clip_seconds * source.sample_rate)
+    numbers = range(source.speakers)
+    groups = [
+        numbers[i : i + source.speakers_per_chunk] for i in numbers[:: source.speakers_per_chunk]
+    ]
+    work = [
+        ([take for number in group for take in plan_takes(source, number, others)], [])
+        for group in groups
+    ]
+    work += [([], [babble]) for babble in plan_babbles(source)]
+    return [
+        Chunk(str(root), source.sample_rate, clip_samples, takes, babbles)
+        for takes, babbles in work
+    ]
+
+
+def write_tree(source: SyntheticSource, root: Path) -> None:
+    """Fill the empty folder `root`, with a progress bar."""
+    write_noise(source, root)
+    others = choose_others(
+        words=source.words,
+        unknown_words=source.unknown_words,
+        candidates=source.near_miss_candidates,
+        accents=source.accents,
+        count=source.near_misses,
+        farthest=source.near_miss_distance,
+    )
+    facts = {
+        "description": "Synthetic speech made by espeak-ng, not recordings of people.",
+        "settings": settings(source),
+        "near_misses": others.near,
+        "speakers": [asdict(cast_speaker(source, number)) for number in range(source.speakers)],
+    }
+    (root / FACTS_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    run_chunks(plan_chunks(source, root, others))
+    write_lists(root)
+
+
+def write_lists(root: Path) -> None:
+    """The split lists, in the published form; they say what the rule says."""
+    paths, _ = audio_paths(root, SPEECH_COMMANDS_PATTERN)
+    _, speakers = words_and_speakers(paths, SPEECH_COMMANDS_PATTERN)
+    splits = assign_splits(SpeechTree(root), paths, speakers)
+    for split, name in ((VALIDATION, VALIDATION_LIST), (TEST, TESTING_LIST)):
+        lines = [path for path, own in zip(paths, splits, strict=True) if own == split]
+        (root / name).write_text("".join(f"{line}\n" for line in lines))
+
+
+def write_noise(source: SyntheticSource, root: Path) -> None:
+    """Coloured noise and mains hum; the babble is spoken with the clips."""
+    samples = round(source.noise_seconds * source.sample_rate)
+    generator = np.random.default_rng([source.seed, NOISE_STREAM])
+    folder = root / BACKGROUND_NOISE
+    for name, colour in source.noise_colours.items():
+        noise = coloured_noise(samples, colour, source.sample_rate, generator)
+        write_wav(
+            folder / f"{name}.wav", set_level(noise, source.noise_level_db), source.sample_rate
+        )
+    for mains_hz in source.hum_hz:
+        hum = mains_hum(samples, mains_hz, source.sample_rate, generator)
+        path = folder / f"mains_hum_{mains_hz:g}_hz.wav"
+        write_wav(path, set_level(hum, source.hum_level_db), source.sample_rate)

@@ -1,0 +1,224 @@
+"""Synthetic clips: a word spoken by espeak-ng in a clip of fixed length over a faint noise floor.
+
+Run as a program it makes one chunk of the embedded data: a `Chunk` as JSON on standard input, WAV
+files out. A process a chunk, because what espeak-ng says depends on what the process said before.
+Levels are dBFS of the root mean square.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import wave
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from speech_commands_kws.audio.reading import resample
+from speech_commands_kws.data.synthesis.espeak import Espeak, Voice
+from speech_commands_kws.data.synthesis.noise import amplitude, coloured_noise, set_level
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.files.atomic import written_to
+
+PROGRAM = "speech_commands_kws.data.synthesis.clips"
+IMPORT_ROOT = Path(__file__).resolve().parents[3]
+# espeak-ng at its own volume peaks near 0.1; a word below this was not spoken.
+AUDIBLE_PEAK = 1e-3
+# What lies 60 dB below the peak at either end is not the word.
+TRIM_BELOW_PEAK = 1e-3
+# A word that is too long is spoken again, faster than the ratio asks for by this factor.
+HURRY = 1.1
+HURRIES = 6
+# Words per minute that a person could still follow; espeak-ng itself goes on to 450.
+FASTEST_RATE = 300
+
+
+@dataclass(frozen=True)
+class Take:
+    """One clip to speak.
+
+    `path` is relative to the tree; `position` places the word in the room the clip leaves it, 0
+    first to 1 last; `floor_colour` as in `coloured_noise`.
+    """
+
+    path: str
+    word: str
+    voice: Voice
+    position: float
+    level_db: float
+    floor_db: float
+    floor_colour: float
+    noise_seed: int
+
+
+@dataclass(frozen=True)
+class Babble:
+    """A background recording: all `voices` say `text` at once, again and again for `seconds`."""
+
+    path: str
+    text: str
+    voices: list[Voice]
+    seconds: float
+    level_db: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What one process makes below the folder `root`, in this order."""
+
+    root: str
+    sample_rate: int
+    clip_samples: int
+    takes: list[Take]
+    babbles: list[Babble]
+
+
+def speak_clip(engine: Espeak, take: Take, sample_rate: int, clip_samples: int) -> np.ndarray:
+    """Speak one take; shape float32 (clip_samples,), peak below 1.
+
+    Raises KwsError where espeak-ng says nothing, or the word fills more than the clip even when
+    spoken fast.
+    """
+    speech = set_level(speak_word(engine, take, sample_rate, clip_samples), take.level_db)
+    generator = np.random.default_rng(take.noise_seed)
+    floor = coloured_noise(clip_samples, take.floor_colour, sample_rate, generator)
+    clip = amplitude(take.floor_db) * floor
+    start = round(take.position * (clip_samples - len(speech)))
+    clip[start : start + len(speech)] += speech
+    return np.clip(clip, -1, 1)
+
+
+def speak_word(engine: Espeak, take: Take, sample_rate: int, max_samples: int) -> np.ndarray:
+    """The word without the silence around it, float32 (T,) of at most `max_samples`."""
+    voice = take.voice
+    for _ in range(HURRIES):
+        speech = trim(engine.say(take.word, voice))
+        if not len(speech):
+            raise KwsError(
+                f"espeak-ng says nothing for the word {take.word!r}: spell it in English letters"
+            )
+        speech = resample(speech, engine.sample_rate, sample_rate)
+        excess = len(speech) / max_samples
+        if excess <= 1:
+            return speech
+        voice = replace(voice, rate=min(FASTEST_RATE, round(voice.rate * excess * HURRY)))
+    raise KwsError(
+        f"the word {take.word!r} is longer than a clip of {max_samples / sample_rate:g} s even "
+        "when spoken fast: choose a shorter word or a longer clip"
+    )
+
+
+def trim(waveform: np.ndarray) -> np.ndarray:
+    """Cut what is nearly silent at either end; all of it where nothing is audible. Shape: (T,)."""
+    magnitude = np.abs(waveform)
+    peak = magnitude.max(initial=0)
+    if peak < AUDIBLE_PEAK:
+        return waveform[:0]
+    loud = np.flatnonzero(magnitude > TRIM_BELOW_PEAK * peak)
+    return waveform[loud[0] : loud[-1] + 1]
+
+
+def speak_babble(engine: Espeak, babble: Babble, sample_rate: int) -> np.ndarray:
+    """Mix the voices, each started somewhere in its text. Shape: float32 (T,)."""
+    samples = round(babble.seconds * sample_rate)
+    generator = np.random.default_rng(babble.seed)
+    mixed = np.zeros(samples, np.float32)
+    for voice in babble.voices:
+        speech = resample(engine.say(babble.text, voice), engine.sample_rate, sample_rate)
+        # Rolled by a random amount and repeated to the length asked for.
+        start = generator.integers(len(speech))
+        mixed += set_level(np.resize(np.roll(speech, start), samples), babble.level_db)
+    return set_level(mixed, babble.level_db)
+
+
+def write_chunk(chunk: Chunk) -> None:
+    """Speak and write everything in the chunk as 16-bit WAV files."""
+    engine = Espeak()
+    for take in chunk.takes:
+        clip = speak_clip(engine, take, chunk.sample_rate, chunk.clip_samples)
+        write_wav(Path(chunk.root) / take.path, clip, chunk.sample_rate)
+    for babble in chunk.babbles:
+        waveform = speak_babble(engine, babble, chunk.sample_rate)
+        write_wav(Path(chunk.root) / babble.path, waveform, chunk.sample_rate)
+
+
+def write_wav(path: Path, waveform: np.ndarray, sample_rate: int) -> None:
+    """Write float (T,) in -1 to 1 as a 16-bit WAV file, making its folder.
+
+    By the standard library, because soundfile waits for the disk after each file, which doubles
+    the time of a tree.
+    """
+    samples = np.round(waveform * np.iinfo(np.int16).max).astype("<i2")
+    with written_to(path), _new_wav(path) as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(samples.itemsize)
+        sound.setframerate(sample_rate)
+        sound.writeframes(samples.tobytes())
+
+
+def _new_wav(path: Path) -> wave.Wave_write:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return wave.open(str(path), "wb")
+
+
+def run_chunks(chunks: Sequence[Chunk]) -> None:
+    """Make the chunks, as many at a time as there are processors; the first failure ends it."""
+    executor = ThreadPoolExecutor(max_workers=os.cpu_count())
+    try:
+        runs = [executor.submit(run_chunk, chunk) for chunk in chunks]
+        console = Console(stderr=True)
+        for run in track(
+            as_completed(runs), "Speaking the embedded data", len(runs), console=console
+        ):
+            run.result()
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def run_chunk(chunk: Chunk) -> None:
+    """Make the chunk in a fresh process."""
+    import_path = os.pathsep.join(filter(None, [str(IMPORT_ROOT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-m", PROGRAM],
+        input=json.dumps(asdict(chunk)),
+        text=True,
+        encoding="utf-8",
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": import_path, "PYTHONUTF8": "1"},
+    )
+    if done.returncode != 0:
+        last_lines = done.stderr.strip().splitlines()[-1:]
+        raise KwsError(
+            last_lines[0] if last_lines else f"espeak-ng died with status {done.returncode}"
+        )
+
+
+def chunk_from_json(text: str) -> Chunk:
+    """The chunk whose `dataclasses.asdict` was written as JSON."""
+    values: dict[str, Any] = json.loads(text)
+    takes = [Take(**{**take, "voice": Voice(**take["voice"])}) for take in values["takes"]]
+    babbles = [
+        Babble(**{**babble, "voices": [Voice(**voice) for voice in babble["voices"]]})
+        for babble in values["babbles"]
+    ]
+    return Chunk(**{**values, "takes": takes, "babbles": babbles})
+
+
+def main() -> None:
+    """Make the chunk on standard input; a mistake is one line on standard error and status 1."""
+    try:
+        write_chunk(chunk_from_json(sys.stdin.read()))
+    except KwsError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""How a model's accuracy falls in noise and in rooms. Everything is drawn from a seed, with numpy alone.
+
+Legend: N clips, B batch, T samples, S signal-to-noise ratios.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+from zlib import crc32
+
+import numpy as np
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from speech_commands_kws.audio.noise_recordings import held_out_part, read_noises
+from speech_commands_kws.audio.room_acoustics import room_responses
+from speech_commands_kws.errors import display_name
+from speech_commands_kws.evaluation.metrics import percent, wilson_interval
+from speech_commands_kws.evaluation.scoring import LabelledClips, Predict, Scores, pick
+from speech_commands_kws.labels import SILENCE
+
+DECIBEL = 10**0.1  # ratio of powers
+HEARD_MARK = "*"
+# Ends the seed of rooms: a training's seed is one number, and never gives the same rooms.
+UNLIKE_TRAINING = 1
+WHITE, BABBLE = "white, made here", "babble, made here"
+
+
+class Trial(NamedTuple):
+    """Waveforms (n, T) in some noise or room, with their targets (n,)."""
+
+    waveforms: np.ndarray
+    targets: np.ndarray
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """What is tried. Words alone are: no signal-to-noise ratio says how loud silence is.
+
+    Each kind of noise and of room gets clips of its own, so that means over the kinds rest on many more clips than a
+    single figure does.
+
+    Attributes:
+        clips: so many for each kind of noise or room; 0 takes all.
+        snr_db: ratios of the mean powers of clip and noise (decibel).
+        held_out: share of each noise recording, at its end, that is used: what `augment.noise_held_out` keeps from
+            training.
+        noise_folder: recordings that are tried beside the data's own; each folder in it counts as one kind of noise.
+        babble_voices: number of clips that are played backwards at once, for babble without words.
+        rt60_seconds: reverberation times of the rooms that are tried.
+        rooms: further arguments of `rooms.room_responses`, for each of these times.
+        seed: of all drawing.
+    """
+
+    clips: int
+    snr_db: Sequence[float]
+    held_out: float
+    noise_folder: str | None
+    babble_voices: int
+    rt60_seconds: Sequence[float]
+    rooms: Mapping[str, Any]
+    seed: int
+
+    def measure(
+        self,
+        predict: Predict,
+        clips: LabelledClips,
+        scores: Scores,
+        sample_rate: int,
+        batch_size: int,
+        heard: bool,
+        watch: Callable[[Iterable, int], Iterable],
+    ) -> dict[str, Any] | None:
+        """Accuracies as JSON-able values, or None where there is no clip of a word.
+
+        Args:
+            predict: waveforms (B, T) to probabilities (B, K).
+            scores: of the same clips without noise.
+            heard: the model was trained on all of the data's own noise.
+            watch: may wrap the trials, of which it is told the number, to show progress.
+        """
+        silence = scores.labels.index(SILENCE) if SILENCE in scores.labels else -1
+        words = np.flatnonzero(scores.targets != silence)
+        if not len(words):
+            return None
+        kinds = self.kinds(clips, sample_rate)
+        chosen = {
+            name: self.choose(name, words) for name in (*kinds, *map(room_name, self.rt60_seconds))
+        }
+        n_trials = len(kinds) * len(self.snr_db) + len(self.rt60_seconds)
+        trials = watch(self.trials(kinds, chosen, clips, sample_rate, batch_size), n_trials)
+        cells = iter([trial_cell(predict, trial, batch_size) for trial in trials])
+        noises = {name: [next(cells) for _ in self.snr_db] for name in kinds}
+        n_distinct = len(np.unique(np.concatenate([chosen[name] for name in kinds])))
+        own = own_noises(clips)
+        return {
+            "clips_of_each": max(map(len, chosen.values())),
+            "seed": self.seed,
+            "snr_db": list(self.snr_db),
+            "clean": cell(int(np.sum(scores.answers[words] == scores.targets[words])), len(words)),
+            "noises": {
+                name: {"heard_in_training": heard and name in own, "by_snr": row}
+                for name, row in noises.items()
+            },
+            "mean_by_snr": [
+                mean(column, n_distinct) for column in zip(*noises.values(), strict=True)
+            ],
+            "rooms": [{"rt60_seconds": time} | next(cells) for time in self.rt60_seconds],
+        }
+
+    def generator(self, name: str) -> np.random.Generator:
+        """One for each kind of noise or room: what is drawn for one does not depend on the others."""
+        return np.random.default_rng([self.seed, crc32(name.encode())])
+
+    def choose(self, name: str, words: np.ndarray) -> np.ndarray:
+        """Indices of the clips that one kind of noise or room gets."""
+        return np.sort(self.generator(name).permutation(words)[: self.clips or None])
+
+    def kinds(self, clips: LabelledClips, sample_rate: int) -> dict[str, np.ndarray]:
+        """Recordings (samples,) of each kind of noise; none for what is made here."""
+        recordings = {
+            name: held_out_part(noise, self.held_out, sample_rate)
+            for name, noise in own_noises(clips).items()
+        }
+        if self.noise_folder:
+            for path, noise in read_noises(self.noise_folder, sample_rate, None).items():
+                name = path.partition("/")[0] if "/" in path else Path(path).stem
+                part = held_out_part(noise, self.held_out, sample_rate)
+                recordings[name] = np.concatenate([recordings.get(name, part[:0]), part])
+        return recordings | {WHITE: np.zeros(0), BABBLE: np.zeros(0)}
+
+    def trials(
+        self,
+        kinds: Mapping[str, np.ndarray],
+        chosen: Mapping[str, np.ndarray],
+        clips: LabelledClips,
+        sample_rate: int,
+        batch_size: int,
+    ) -> Iterator[Trial]:
+        """The chosen clips in each noise at each ratio, and in each kind of room."""
+        found = pick(clips, np.unique(np.concatenate(list(chosen.values()))), batch_size)
+        words = {name: np.stack([found[i] for i in rows]) for name, rows in chosen.items()}
+        for name, recording in kinds.items():
+            noise = self.noise(name, recording, words[name])
+            for snr_db in self.snr_db:
+                yield Trial(mix(words[name], noise, snr_db), clips.targets[chosen[name]])
+        for i, rt60 in enumerate(self.rt60_seconds):
+            seed, times = [self.seed, i, UNLIKE_TRAINING], (rt60, rt60)
+            responses = room_responses(
+                **self.rooms, rt60_seconds=times, sample_rate=sample_rate, seed=seed
+            )
+            name = room_name(rt60)
+            yield Trial(reverberate(words[name], responses), clips.targets[chosen[name]])
+
+    def noise(self, name: str, recording: np.ndarray, words: np.ndarray) -> np.ndarray:
+        """Noise (n, T) for the clips (n, T)."""
+        if name == WHITE:
+            return self.generator(name).standard_normal(words.shape, dtype=np.float32)
+        if name == BABBLE:
+            return babble(words, self.babble_voices, self.generator(name))
+        return excerpts(recording, *words.shape, self.generator(name))
+
+
+def room_name(rt60_seconds: float) -> str:
+    return f"{rt60_seconds:g} s"
+
+
+def own_noises(clips: LabelledClips) -> dict[str, np.ndarray]:
+    """The data's background noise by the names of the files."""
+    return {Path(path).stem: noise for path, noise in clips.noises.items()}
+
+
+def trial_cell(predict: Predict, trial: Trial, batch_size: int) -> dict[str, Any]:
+    starts = range(0, len(trial.targets), batch_size)
+    parts = [trial.waveforms[start : start + batch_size] for start in starts]
+    answers = np.concatenate([predict(part).argmax(axis=1) for part in parts])
+    return cell(int(np.sum(answers == trial.targets)), len(answers))
+
+
+def cell(right: int, n_clips: int) -> dict[str, Any]:
+    """Share of right answers with its 95 % interval."""
+    return {"accuracy": right / n_clips, "interval_95": list(wilson_interval(right, n_clips))}
+
+
+def mean(column: Sequence[Mapping[str, Any]], n_clips: int) -> dict[str, Any]:
+    """The mean of accuracies that rest on so many different clips in all."""
+    share = float(np.mean([noise["accuracy"] for noise in column]))
+    return {
+        "accuracy": share,
+        "interval_95": list(wilson_interval(round(share * n_clips), n_clips)),
+    }
+
+
+def mix(waveforms: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
+    """(N, T) clips with (N, T) noise at a ratio of mean powers (decibel); a sum above full scale is turned down."""
+    powers = [np.mean(np.square(part), axis=1, keepdims=True) for part in (waveforms, noise)]
+    silent = powers[1] == 0
+    ratio = powers[0] / np.where(silent, 1, powers[1]) * ~silent
+    mixed = waveforms + noise * np.sqrt(ratio * DECIBEL**-snr_db).astype(np.float32)
+    return within_range(mixed)
+
+
+def within_range(waveforms: np.ndarray) -> np.ndarray:
+    return waveforms / np.maximum(np.abs(waveforms).max(axis=1, keepdims=True), 1)
+
+
+def excerpts(
+    noise: np.ndarray, count: int, samples: int, generator: np.random.Generator
+) -> np.ndarray:
+    """(count, samples) excerpts of a recording; one that is shorter is repeated."""
+    noise = np.resize(noise, max(len(noise), samples))
+    starts = generator.integers(0, len(noise) - samples + 1, count)
+    return np.stack([noise[start : start + samples] for start in starts])
+
+
+def babble(waveforms: np.ndarray, voices: int, generator: np.random.Generator) -> np.ndarray:
+    """Many voices at once for each of (N, T): clips drawn from all, equally loud, turned around and played backwards.
+
+    Backwards, speech keeps its spectrum and its syllables and says no word.
+    """
+    n_clips, samples = waveforms.shape
+    power = np.mean(np.square(waveforms), axis=1, keepdims=True)
+    backwards = (waveforms / np.sqrt(np.maximum(power, np.finfo(np.float32).tiny)))[:, ::-1]
+    total = np.zeros_like(waveforms)
+    for _ in range(voices):
+        chosen = backwards[generator.integers(0, n_clips, n_clips)]
+        total += np.roll(chosen, generator.integers(0, samples), axis=1)
+    return total
+
+
+def reverberate(waveforms: np.ndarray, responses: np.ndarray) -> np.ndarray:
+    """(N, T) clips in (n, R) rooms, taken in turns."""
+    samples = waveforms.shape[1]
+    length = samples + responses.shape[1]
+    spectra = np.fft.rfft(responses, n=length)[np.arange(len(waveforms)) % len(responses)]
+    wet = np.fft.irfft(np.fft.rfft(waveforms, n=length) * spectra, n=length)[:, :samples]
+    return within_range(wet.astype(np.float32))
+
+
+def write_table(facts: Mapping[str, Any], stream: TextIO) -> None:
+    """Write what `Robustness.measure` found for reading."""
+    console = Console(file=stream, markup=False, emoji=False, highlight=False)
+    noises = Table("accuracy in noise", "clean", box=SIMPLE)
+    rooms = Table("accuracy in rooms, by RT60", "clean", box=SIMPLE)
+    for snr_db in facts["snr_db"]:
+        noises.add_column(f"{snr_db:g} dB")
+    for name, noise in facts["noises"].items():
+        mark = HEARD_MARK if noise["heard_in_training"] else ""
+        noises.add_row(display_name(name) + mark, "", *map(shown, noise["by_snr"]))
+    for room in facts["rooms"]:
+        rooms.add_column(f"{room['rt60_seconds']:g} s")
+    in_noise, in_rooms = ((facts["clean"], *facts[kind]) for kind in ("mean_by_snr", "rooms"))
+    for table, name, cells in ((noises, "mean", in_noise), (rooms, "rooms", in_rooms)):
+        table.add_row(name, *map(shown, cells))
+        table.add_row("95% interval", *map(half_interval, cells))
+        for column in table.columns[1:]:
+            column.justify, column.no_wrap = "right", True
+        table.columns[0].overflow = "fold"
+        console.print(table)
+    note = f"{facts['clips_of_each']} clips of words in each noise and room, all of them in clean"
+    if any(noise["heard_in_training"] for noise in facts["noises"].values()):
+        note += f"; {HEARD_MARK} training heard this recording (augment.noise_held_out)"
+    console.print(note, soft_wrap=True)
+
+
+def shown(figure: Mapping[str, Any]) -> str:
+    return percent(figure["accuracy"])
+
+
+def half_interval(figure: Mapping[str, Any]) -> str:
+    low, high = figure["interval_95"]
+    return f"±{percent((high - low) / 2)}"

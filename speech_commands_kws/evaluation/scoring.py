@@ -1,0 +1,203 @@
+"""A model's answers to labelled clips: asked for, summed up, written as a table, drawn.
+
+Legend: N clips, B batch, T samples, K keywords.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, TextIO
+
+import numpy as np
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from speech_commands_kws.errors import KwsError, display_name
+from speech_commands_kws.evaluation import metrics
+from speech_commands_kws.evaluation.metrics import percent
+
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+class LabelledClips(Protocol):
+    """Clips of one length with their true classes, in a fixed order.
+
+    Attributes:
+        names: (N,) where each clip lies.
+        targets: (N,) the index of its label.
+        fingerprint: of the recordings that they are taken from.
+        noises: recordings of background noise that come with them, float32, by their paths.
+    """
+
+    names: Sequence[str]
+    targets: np.ndarray
+    fingerprint: str
+    noises: Mapping[str, np.ndarray]
+
+    def batches(self, batch_size: int) -> Iterator[np.ndarray]:
+        """Waveforms, float32 (B, T); all together they are the N clips in order."""
+
+
+class Clip(NamedTuple):
+    """A clip to show, waveform (T,): its true word, the answer, and the probabilities of both."""
+
+    waveform: np.ndarray
+    name: str
+    truth: str
+    answer: str
+    truth_probability: float
+    answer_probability: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Probabilities (N, K) of clips with known classes, and what follows from them."""
+
+    labels: Sequence[str]
+    names: Sequence[str]
+    targets: np.ndarray
+    probabilities: np.ndarray
+
+    @cached_property
+    def answers(self) -> np.ndarray:
+        return self.probabilities.argmax(axis=1)
+
+    @cached_property
+    def confusion(self) -> np.ndarray:
+        return metrics.confusion_matrix(self.targets, self.answers, len(self.labels))
+
+    @property
+    def accuracy(self) -> float:
+        return float(np.mean(self.answers == self.targets))
+
+    @property
+    def accuracy_interval(self) -> tuple[float, float]:
+        return metrics.wilson_interval(int(np.trace(self.confusion)), len(self.targets))
+
+    def worst(self, count: int) -> np.ndarray:
+        """Indices of the clips with the greatest loss."""
+        return metrics.worst_first(self.probabilities, self.targets)[:count]
+
+
+def score(
+    predict: Predict,
+    clips: LabelledClips,
+    labels: Sequence[str],
+    batch_size: int,
+    watch: Callable[[Iterable], Iterable] = iter,
+) -> Scores:
+    """Ask a model about every clip.
+
+    Args:
+        predict: waveforms (B, T) to probabilities (B, K).
+        labels: the K keywords, in the order of the model's outputs and of the targets.
+        watch: may wrap the batches, to show progress.
+
+    Raises:
+        KwsError: there are no clips, or the model answers something that is no number.
+    """
+    if not len(clips.targets):
+        raise KwsError(
+            "expected clips to score, got none: choose another split or folder, or hold speakers out for it when you "
+            "train (data.test_speakers)"
+        )
+    probabilities = np.concatenate([predict(batch) for batch in watch(clips.batches(batch_size))])
+    expected = (len(clips.targets), len(labels))
+    assert probabilities.shape == expected, (probabilities.shape, expected)
+    undefined = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+    if undefined.size:
+        raise KwsError(
+            f"the model answers no number to {undefined.size} of {len(clips.targets)} clips, "
+            f"{display_name(clips.names[undefined[0]])} the first: train or export it again"
+        )
+    return Scores(labels, clips.names, clips.targets, probabilities)
+
+
+def summary(scores: Scores, bins: int, worst: int) -> dict[str, Any]:
+    """All figures as JSON-able values; what is undefined, such as the recall of no clips, is None.
+
+    Args:
+        bins: of confidence, for the expected calibration error.
+        worst: how many of the worst clips to name.
+    """
+    curve = metrics.reliability(scores.probabilities, scores.targets, bins)
+    columns = metrics.class_scores(scores.confusion)._asdict()
+    return {
+        "clips": len(scores.targets),
+        "accuracy": scores.accuracy,
+        "accuracy_interval_95": list(scores.accuracy_interval),
+        "log_loss": metrics.log_loss(scores.probabilities, scores.targets),
+        "expected_calibration_error": metrics.expected_calibration_error(curve),
+        "classes": {
+            label: {name: _plain(column[k]) for name, column in columns.items()}
+            for k, label in enumerate(scores.labels)
+        },
+        "confusion": {"labels": list(scores.labels), "counts": scores.confusion.tolist()},
+        "worst_clips": [_clip_facts(scores, i) for i in scores.worst(worst)],
+    }
+
+
+def _clip_facts(scores: Scores, index: int) -> dict[str, Any]:
+    truth, answer = scores.targets[index], scores.answers[index]
+    return {
+        "name": scores.names[index],
+        "truth": scores.labels[truth],
+        "answer": scores.labels[answer],
+        "truth_probability": float(scores.probabilities[index, truth]),
+        "answer_probability": float(scores.probabilities[index, answer]),
+    }
+
+
+def _plain(value: np.number) -> float | int | None:
+    return None if np.isnan(value) else value.item()
+
+
+def headline(facts: Mapping[str, Any]) -> str:
+    """Number of clips and accuracy of a `summary`, in words."""
+    low, high = map(percent, facts["accuracy_interval_95"])
+    accuracy = percent(facts["accuracy"])
+    return f"{facts['clips']:,} clips, accuracy {accuracy} (95% interval {low} to {high})"
+
+
+def write_table(title: str, facts: Mapping[str, Any], stream: TextIO) -> None:
+    """Write a `summary` for reading: the headline, the classes and the worst clips."""
+    console = Console(file=stream, markup=False, emoji=False, highlight=False)
+    for line in (*title.splitlines(), facts.get("description")):
+        if line:
+            console.print(display_name(line), soft_wrap=True)
+    error, loss = percent(facts["expected_calibration_error"]), facts["log_loss"]
+    console.print(f"expected calibration error {error}, log loss {loss:.3f}")
+    classes = Table("class", "recall", "precision", "F1", "clips", box=SIMPLE)
+    for label, row in facts["classes"].items():
+        figures = [percent(row[name]) for name in ("recall", "precision", "f1")]
+        classes.add_row(display_name(label), *figures, str(row["support"]))
+    worst = Table("worst clips", "true word", "answer", box=SIMPLE)
+    worst.columns[0].overflow = "fold"
+    for clip in facts["worst_clips"]:
+        truth = f"{display_name(clip['truth'])} {percent(clip['truth_probability'])}"
+        answer = f"{display_name(clip['answer'])} {percent(clip['answer_probability'])}"
+        worst.add_row(display_name(clip["name"]), truth, answer)
+    for column in [*classes.columns[1:], *worst.columns[1:]]:
+        column.justify, column.no_wrap = "right", True
+    console.print(classes)
+    console.print(worst)
+
+
+def worst_clips(scores: Scores, clips: LabelledClips, count: int, batch_size: int) -> list[Clip]:
+    """The clips with the greatest loss, with their waveforms."""
+    worst = scores.worst(count)
+    waveforms = pick(clips, worst, batch_size)
+    return [Clip(waveforms[i], **_clip_facts(scores, i)) for i in worst]
+
+
+def pick(clips: LabelledClips, indices: np.ndarray, batch_size: int) -> dict[int, np.ndarray]:
+    """The waveforms (T,) of some clips by index, from a second pass: no split is held in memory."""
+    wanted, found, start = set(indices.tolist()), {}, 0
+    for batch in clips.batches(batch_size):
+        inside = wanted & set(range(start, start + len(batch)))
+        found |= {i: batch[i - start].copy() for i in inside}
+        start += len(batch)
+        if len(found) == len(wanted):
+            break
+    return found

@@ -1,0 +1,111 @@
+"""Clips as mel pictures. Apart from the graphs, because librosa takes seconds to load.
+
+Legend: T samples, M mel bins, F frames.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import librosa
+import librosa.display
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from speech_commands_kws.evaluation.metrics import percent
+from speech_commands_kws.evaluation.scoring import Clip
+from speech_commands_kws.figures.style import STYLE, save
+
+MILLISECONDS = 1000
+PANEL_WIDTH_INCHES, PANEL_HEIGHT_INCHES, MARGIN_INCHES = 3.1, 2.4, 0.9
+PANEL_COLUMNS, TIME_TICKS = 4, 4
+PANEL_TITLE_POINTS, NAME_CHARACTERS = 9, 40
+DYNAMIC_RANGE_DB = 80
+KILOHERTZ_OF_TICKS = {250: "¼", 500: "½", 1000: "1", 2000: "2", 4000: "4", 8000: "8"}
+
+
+@matplotlib.rc_context(STYLE | {"axes.grid": False})
+def plot_worst_clips(
+    clips: Sequence[Clip], frontend: Mapping[str, float], about: str, path: Path
+) -> Path:
+    """Draw clips as the front-end of the model sees them, each scaled to its own peak.
+
+    Args:
+        frontend: the model's `sample_rate`, `window_ms`, `hop_ms`, `n_fft`, `n_mels`, `f_min` and
+            `f_max`.
+    """
+    rows = -(-len(clips) // PANEL_COLUMNS)
+    size = (PANEL_COLUMNS * PANEL_WIDTH_INCHES, rows * PANEL_HEIGHT_INCHES + MARGIN_INCHES)
+    figure = Figure(figsize=size)
+    panels = figure.subplots(rows, PANEL_COLUMNS, squeeze=False).ravel()
+    for axes, clip in zip(panels, clips, strict=False):
+        draw_mel(axes, mel_decibels(clip.waveform, **frontend), frontend)
+        truth, answer = percent(clip.truth_probability), percent(clip.answer_probability)
+        verdict = f"{clip.truth} {truth}, heard {clip.answer} {answer}"
+        axes.set_title(f"{verdict}\n{shorten(clip.name)}", fontsize=PANEL_TITLE_POINTS, loc="left")
+    for axes in panels[1:]:
+        axes.set(xlabel=None, ylabel=None)
+    for axes in panels[len(clips) :]:
+        axes.set_axis_off()
+    title = "Worst clips: the true word and its probability, the word heard and its probability"
+    return save(figure, path, title, about)
+
+
+def mel_decibels(
+    waveform: np.ndarray,
+    sample_rate: int,
+    window_ms: float,
+    hop_ms: float,
+    n_fft: int,
+    n_mels: int,
+    f_min: float,
+    f_max: float,
+    **_: float,
+) -> np.ndarray:
+    """Mel energies (M, F) of a waveform (T,) in dB below their peak; HTK scale, equal heights."""
+    power = librosa.feature.melspectrogram(
+        y=waveform,
+        sr=sample_rate,
+        n_fft=n_fft,
+        hop_length=round(sample_rate * hop_ms / MILLISECONDS),
+        win_length=round(sample_rate * window_ms / MILLISECONDS),
+        n_mels=n_mels,
+        fmin=f_min,
+        fmax=f_max,
+        htk=True,
+        norm=None,
+    )
+    return librosa.power_to_db(power, ref=np.max, top_db=DYNAMIC_RANGE_DB)
+
+
+def draw_mel(axes: Axes, decibels: np.ndarray, frontend: Mapping[str, float]) -> None:
+    """Draw mel energies (M, F) by time (s) and frequency (kHz)."""
+    librosa.display.specshow(
+        decibels,
+        sr=frontend["sample_rate"],
+        hop_length=round(frontend["sample_rate"] * frontend["hop_ms"] / MILLISECONDS),
+        x_axis="time",
+        y_axis="mel",
+        fmin=frontend["f_min"],
+        fmax=frontend["f_max"],
+        htk=True,
+        cmap="magma",
+        ax=axes,
+    )
+    axes.set(xlabel="s", ylabel="kHz")
+    axes.xaxis.set_major_locator(MaxNLocator(TIME_TICKS))
+    ticks = {
+        hertz: name for hertz, name in KILOHERTZ_OF_TICKS.items() if hertz <= frontend["f_max"]
+    }
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    axes.set_yticks([], minor=True)
+
+
+def shorten(name: str) -> str:
+    """Keep both ends of a long name: its folder, and what tells it from its neighbours."""
+    if len(name) <= NAME_CHARACTERS:
+        return name
+    half = NAME_CHARACTERS // 2
+    return f"{name[:half]}…{name[1 - half:]}"

@@ -1,0 +1,37 @@
+"""The pictures of an evaluation."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from speech_commands_kws.evaluation import metrics
+from speech_commands_kws.evaluation.scoring import Clip, Scores
+from speech_commands_kws.figures.clips import plot_worst_clips
+from speech_commands_kws.figures.curves_and_classes import (
+    plot_class_scores,
+    plot_confusion,
+    plot_reliability,
+)
+
+
+def draw(
+    scores: Scores,
+    worst_clips: Sequence[Clip],
+    frontend: Mapping[str, float],
+    title: str,
+    bins: int,
+    folder: Path,
+) -> list[Path]:
+    """Draw the pictures of an evaluation into a folder.
+
+    Args:
+        frontend: the parameters of the model's signal path.
+        bins: of confidence.
+    """
+    curve = metrics.reliability(scores.probabilities, scores.targets, bins)
+    error = metrics.expected_calibration_error(curve)
+    return [
+        plot_confusion(scores.confusion, scores.labels, title, folder / "confusion.png"),
+        plot_class_scores(scores.confusion, scores.labels, title, folder / "classes.png"),
+        plot_reliability(curve, error, title, folder / "calibration.png"),
+        plot_worst_clips(worst_clips, frontend, title, folder / "worst_clips.png"),
+    ]

@@ -1,0 +1,46 @@
+import textwrap
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from speech_commands_kws.files.atomic import written_to
+
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+
+GREY, PALE, INK = "#767676", "#E8E8E8", "#222222"
+
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": GREY,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.constrained_layout.h_pad": 0.1,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.1,
+    "figure.titlesize": 12,
+    "font.size": 10,
+    "grid.color": PALE,
+    "legend.frameon": False,
+    "savefig.dpi": 120,
+    "text.color": INK,
+    "text.parse_math": False,  # the name of a clip may hold dollar signs
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+TITLE_LEFT_INCHES, TITLE_CHARACTERS_PER_INCH = 0.12, 10
+
+
+def save(figure: Figure, path: Path, title: str, about: str) -> Path:
+    """Write a figure under its title; the folder is made where missing."""
+    width = figure.get_size_inches()[0]
+    letters = int(width * TITLE_CHARACTERS_PER_INCH)
+    texts = (title, *about.splitlines())
+    lines = [line for text in texts for line in textwrap.wrap(text, letters)]
+    figure.suptitle("\n".join(lines), x=TITLE_LEFT_INCHES / width, ha="left")
+    with written_to(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+    return path

@@ -1,0 +1,54 @@
+"""Standard output and the disk refuse to be written to: a reader that has gone is no error, the others are one line."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from speech_commands_kws.errors import KwsError, display_name
+
+
+@contextmanager
+def written_to(name: Path | str) -> Iterator[None]:
+    """Raises KwsError, with the reason, where the file system does not take a file that the user has named."""
+    try:
+        yield
+    except OSError as error:
+        raise KwsError(
+            f"cannot write {display_name(str(name))} ({error.strerror}): choose another place"
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path, name: str | None = None) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes its place when all went well; its folder is made.
+
+    Raises:
+        KwsError: the file system does not take the file, which the message calls `name`.
+    """
+    if not path.name:
+        raise KwsError(f"cannot write {name or path}, which names no file: give the name of one")
+    partial = path.with_name(f".{path.name}.partial")
+    with written_to(name or path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+    try:
+        yield partial
+        with written_to(name or path):
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str, name: str | None = None) -> None:
+    """Write a file that is there as a whole or, where the disk is full, as it was; see `replacing`."""
+    with replacing(path, name) as partial, written_to(name or path):
+        partial.write_text(text)
+
+
+def write_json_file(json_file: str | None, facts: dict[str, Any]) -> None:
+    """Write facts to the file that the setting `json_file` names, if it names one."""
+    if json_file is not None:
+        path = Path(str(json_file)).expanduser()
+        write_whole(path, json.dumps(facts, indent=2) + "\n", f"json_file={path}")

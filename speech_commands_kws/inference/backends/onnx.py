@@ -1,0 +1,115 @@
+"""A model file run by onnxruntime."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.inference.locate import MODEL_FILE
+from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ArtefactInfo
+
+# At batch 1 a second thread only costs.
+INTRA_THREADS = 1
+MOST_THREADS = 256  # onnxruntime takes a minute to start some thousands
+PROVIDERS = ("CPUExecutionProvider",)
+ERRORS_ONLY = 3
+FLOAT = "tensor(float)"
+
+
+class OnnxBackend:
+    """An exported keyword spotter in an onnxruntime session.
+
+    Args:
+        model: the ONNX file.
+        intra_threads: threads inside one operator; 0 lets onnxruntime choose.
+        providers: onnxruntime's execution providers, the preferred one first.
+
+    Attributes:
+        info: what the model says about itself.
+        session: the `onnxruntime.InferenceSession`.
+
+    Raises:
+        KwsError: the file cannot be read, is not ONNX, or is not one of our exports.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        intra_threads: int = INTRA_THREADS,
+        providers: Sequence[str] = PROVIDERS,
+    ) -> None:
+        if isinstance(providers, str):
+            raise KwsError(f"providers must be a list such as [{PROVIDERS[0]}], got {providers!r}")
+        self.session = _open_session(Path(model), intra_threads, list(providers))
+        self.info = ArtefactInfo.from_metadata(
+            self.session.get_modelmeta().custom_metadata_map, model
+        )
+        _check_graph(self.session, self.info, model)
+
+    def __call__(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Score clips.
+
+        Shape:
+            - waveforms: float32 `(B, T)` with `T = info.clip_samples`
+            - probabilities, logits: float32 `(B, K)`
+        """
+        return tuple(self.session.run([PROBABILITIES, LOGITS], {INPUT: waveforms}))
+
+
+def _open_session(model: Path, intra_threads: int, providers: list[str]) -> Any:
+    # Here and not above: a process that uses another engine need not have this one.
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as engine
+
+    if type(intra_threads) is not int or not 0 <= intra_threads <= MOST_THREADS:
+        raise KwsError(
+            f"intra_threads must be a whole number of 0 to {MOST_THREADS}, got {intra_threads!r}"
+        )
+    available = onnxruntime.get_available_providers()
+    if not set(providers) <= set(available):
+        raise KwsError(
+            f"onnxruntime here has no {', '.join(providers)}: choose from {', '.join(available)}"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = intra_threads
+    options.log_severity_level = ERRORS_ONLY
+    refusals = (
+        engine.EPFail,
+        engine.Fail,
+        engine.InvalidArgument,
+        engine.InvalidGraph,
+        engine.InvalidProtobuf,
+        engine.NotImplemented,
+        engine.RuntimeException,
+    )
+    try:
+        # The bytes rather than the name: Python's own errors are clearer, and any file name works.
+        return onnxruntime.InferenceSession(model.read_bytes(), options, providers=providers)
+    except OSError as error:
+        raise KwsError(f"{model} cannot be opened: {error.strerror}") from None
+    except refusals as error:
+        reason = " ".join(str(error).split())
+        raise KwsError(
+            f"{model} is not an ONNX model that onnxruntime can run ({reason}): "
+            f"give a {MODEL_FILE} made by `kws export`"
+        ) from None
+
+
+def _check_graph(session: Any, info: ArtefactInfo, model: str | Path) -> None:
+    """The graph must take and give what the metadata says."""
+    inputs = {node.name: (node.type, node.shape[1:]) for node in session.get_inputs()}
+    outputs = {node.name: (node.type, node.shape[1:]) for node in session.get_outputs()}
+    scores = (FLOAT, [len(info.labels)])
+    expected_inputs = {INPUT: (FLOAT, [info.clip_samples])}
+    expected_outputs = {PROBABILITIES: scores, LOGITS: scores}
+    if inputs != expected_inputs or not expected_outputs.items() <= outputs.items():
+        raise KwsError(
+            f"{model} maps {inputs} to {outputs}, its metadata says {expected_inputs} to "
+            f"{expected_outputs}: "
+            "export it again"
+        )
+    batch = session.get_inputs()[0].shape[0]
+    if isinstance(batch, int):
+        raise KwsError(f"{model} takes batches of {batch} only, not of any size: export it again")

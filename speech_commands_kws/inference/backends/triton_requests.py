@@ -1,0 +1,177 @@
+"""What every client of a Triton server shares: which request may be sent, which failure is worth another try.
+
+Legend: B batch, T samples, K keywords.
+"""
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.inference.model_info import ArtefactInfo
+
+HTTP = "http"
+GRPC = "grpc"
+DEFAULT_URLS = {HTTP: "127.0.0.1:8000", GRPC: "127.0.0.1:8001"}
+# What Triton says when its queue is full, or a request has waited too long in it; gRPC says the same of a lost
+# connection.
+OVERLOADED = ("503", "StatusCode.UNAVAILABLE")
+NO_SERVER = ("failed to connect", "errors resolving")  # in the words of gRPC
+HIGHEST_PORT = 65_535
+TOO_LATE = ("499", "StatusCode.DEADLINE_EXCEEDED")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a client waits, and how often it asks again.
+
+    Attributes:
+        timeout_seconds: for one answer.
+        retries: further tries after a 503 or a lost connection, and after nothing else.
+        wait_seconds: before the first of them; doubled for each further one, and shortened at random by up to a half,
+            so that clients that failed together do not come back together.
+    """
+
+    timeout_seconds: float
+    retries: int
+    wait_seconds: float
+
+    def __post_init__(self) -> None:
+        if not is_seconds(self.timeout_seconds) or self.timeout_seconds == 0:
+            raise KwsError(
+                f"timeout_seconds must be a number above 0, got {self.timeout_seconds!r}"
+            )
+        if not is_seconds(self.wait_seconds):
+            raise KwsError(f"wait_seconds must be a number of 0 or more, got {self.wait_seconds!r}")
+        if type(self.retries) is not int or self.retries < 0:
+            raise KwsError(f"retries must be a whole number of 0 or more, got {self.retries!r}")
+
+    def waits(self) -> Iterator[float]:
+        """Seconds to wait before each further try."""
+        for i in range(self.retries):
+            yield self.wait_seconds * 2**i * random.uniform(0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """What a server says about a model.
+
+    Attributes:
+        info: labels, sample rate and clip length, as the exported file has them.
+        max_batch_size: most clips in one request.
+    """
+
+    info: ArtefactInfo
+    max_batch_size: int
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], source: str) -> "ServedModel":
+        """Read Triton's configuration of a model.
+
+        Raises:
+            KwsError: the model is not one of our exports, or this is no configuration of a model.
+        """
+        try:
+            parameters = {
+                key: value.get("string_value", "")
+                for key, value in config.get("parameters", {}).items()
+            }
+            most_clips = int(config.get("max_batch_size", 0))
+        except (AttributeError, TypeError, ValueError):
+            raise KwsError(
+                f"expected Triton's configuration of {source}, got something else: "
+                "give url=HOST:PORT of a Triton server"
+            ) from None
+        return cls(ArtefactInfo.from_metadata(parameters, source), most_clips)
+
+    def check(self, waveforms: np.ndarray) -> None:
+        """Refuse what the server would refuse, and what it would answer with nonsense.
+
+        Raises:
+            KwsError: not float32 `(B, T)`, too many clips, no clip, or samples that are not finite.
+        """
+        clip_samples = self.info.clip_samples
+        is_sound = isinstance(waveforms, np.ndarray) and waveforms.dtype == np.float32
+        if not is_sound or waveforms.ndim != 2 or waveforms.shape[1] != clip_samples:
+            came = (
+                f"{waveforms.dtype} {waveforms.shape}"
+                if isinstance(waveforms, np.ndarray)
+                else type(waveforms).__name__
+            )
+            raise KwsError(f"the model takes float32 clips (B, {clip_samples}), got {came}")
+        if not 0 < len(waveforms) <= self.max_batch_size:
+            raise KwsError(
+                f"one request takes 1 to {self.max_batch_size} clips, got {len(waveforms)}: "
+                "send them in several"
+            )
+        if not np.isfinite(waveforms).all():
+            raise KwsError("the sound has samples that are NaN or infinite: nothing was sent")
+
+
+def checked_protocol(protocol: str) -> str:
+    if protocol not in DEFAULT_URLS:
+        raise KwsError(f"protocol must be one of {', '.join(DEFAULT_URLS)}, got {protocol}")
+    return protocol
+
+
+def checked_url(url: str | None, protocol: str) -> str:
+    """`host:port`, of this machine where none is given.
+
+    Raises:
+        KwsError: it is not of this form.
+    """
+    url = DEFAULT_URLS[protocol] if url is None else str(url)
+    host, _, port = url.rpartition(":")
+    if not host or "/" in url or not port.isdecimal() or not 0 < int(port) <= HIGHEST_PORT:
+        raise KwsError(f"url must be host:port, such as {DEFAULT_URLS[protocol]}, got {url}")
+    return url
+
+
+def is_seconds(value: Any) -> bool:
+    return type(value) in (int, float) and isfinite(value) and value >= 0
+
+
+def is_worth_another_try(error: Exception) -> bool:
+    """Whether one of `failures` is a 503, or a connection that was refused or lost; what has timed out is not."""
+    is_answer = is_late(error) or isinstance(error, ValueError)
+    return not is_answer and _status(error) in (None, *OVERLOADED)
+
+
+def is_late(error: Exception) -> bool:
+    return isinstance(error, TimeoutError) or _status(error) in TOO_LATE
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """By what a request fails: an answer that is an error or none of Triton's, or a connection that is none."""
+    from tritonclient.utils import InferenceServerException
+
+    return InferenceServerException, OSError, HTTPException, ValueError
+
+
+def explained(error: Exception, url: str, name: str, patience: Patience) -> KwsError:
+    """A failed request as one line."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if is_late(error):
+        return KwsError(
+            f"no answer from {url} within {patience.timeout_seconds:g} s: ask for more with timeout_seconds="
+        )
+    if isinstance(error, ValueError):
+        return KwsError(
+            f"what answers at {url} is no Triton server ({reason}): give url=HOST:PORT of one"
+        )
+    if _status(error) is None or any(words in reason for words in NO_SERVER):
+        return KwsError(
+            f"no Triton server answers at {url} ({reason}): start one with `kws serve`, or give url=HOST:PORT"
+        )
+    return KwsError(f"the server at {url} did not answer for the model {name}: {reason}")
+
+
+def _status(error: Exception) -> str | None:
+    """The status of an answer of the server; None where there was no answer."""
+    status = getattr(error, "status", None)
+    return status() if callable(status) else None

@@ -1,0 +1,49 @@
+from collections.abc import Callable
+from pathlib import Path
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.files.tracked import ensure_present
+
+MODEL_FILE = "model.onnx"
+
+REGISTERED = "models:"  # what the addresses of MLflow's registry begin with
+
+
+def newest_export(runs: str | Path) -> Path:
+    """The model exported last by any run below the folder `runs`, the jobs of a sweep too.
+
+    Raises:
+        KwsError: no run has an export.
+    """
+    exports = [path for path in Path(runs).rglob(MODEL_FILE) if path.is_file()]
+    if not exports:
+        raise KwsError(
+            f"no exported model under {runs}: train and export first (`kws train`, `kws export`), "
+            "or give model=PATH"
+        )
+    return max(exports, key=lambda path: (path.stat().st_mtime_ns, str(path)))
+
+
+def locate_model(
+    model: str | Path | None,
+    runs: str | Path,
+    fetch: Callable[[str], Path] | None = None,
+) -> Path:
+    """The model file asked for, or the newest export where none is.
+
+    Args:
+        fetch: brings the file of an address such as `models:/<name>@<alias>`.
+
+    Raises:
+        KwsError: it does not exist, or is no file.
+    """
+    if model is None:
+        return newest_export(runs)
+    if fetch is not None and str(model).startswith(REGISTERED):
+        return fetch(str(model))
+    path = ensure_present(Path(str(model)).expanduser())
+    if not path.is_file():
+        raise KwsError(
+            f"{path} is not a file: model= takes an exported model such as {path / MODEL_FILE}"
+        )
+    return path

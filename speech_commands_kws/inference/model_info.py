@@ -1,0 +1,104 @@
+"""What an exported keyword spotter says about itself, and where exports lie.
+
+The metadata of the file is the only place where a program that runs a model learns its labels and
+signal path.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from speech_commands_kws.errors import KwsError
+
+INPUT = "waveform"
+PROBABILITIES = "probabilities"
+LOGITS = "logits"
+
+
+@dataclass(frozen=True)
+class ArtefactInfo:
+    """The metadata of a model file.
+
+    Attributes:
+        labels: the keywords, in the order of the model's outputs.
+        sample_rate: of the waveform it takes, Hz.
+        clip_samples: length of that waveform.
+        frontend: parameters of the signal path inside the model.
+        training: facts about how it was made: run, data fingerprint, commit, accuracy, size, precision.
+        detection: how to decide with it: step between windows, and the probability from which on a keyword counts,
+            with the rates of false alarms and of keywords found that it was measured to have.
+    """
+
+    labels: tuple[str, ...]
+    sample_rate: int
+    clip_samples: int
+    frontend: dict[str, Any]
+    training: dict[str, Any]
+    detection: dict[str, Any] = field(default_factory=dict)
+
+    def to_metadata(self) -> dict[str, str]:
+        """One JSON text a field, the form that ONNX metadata takes; no detection settings, no field."""
+        values = asdict(self)
+        if not self.detection:
+            del values["detection"]
+        return {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], source: str | Path) -> "ArtefactInfo":
+        """Read the metadata back.
+
+        Raises:
+            KwsError: `source` carries no such metadata, so that it is not one of our exports, or it
+                is malformed.
+        """
+        present = [entry.name for entry in fields(cls) if entry.name in metadata]
+        required = [entry.name for entry in fields(cls) if entry.default_factory is MISSING]
+        missing = [name for name in required if name not in present]
+        if missing:
+            raise KwsError(
+                f"{source} is not a keyword spotter exported by this program (no "
+                f"{', '.join(missing)} in its metadata)"
+                ": export one first"
+            )
+        try:
+            values = {name: json.loads(metadata[name]) for name in present}
+        except (ValueError, RecursionError) as error:  # a number may be too long for Python too
+            raise KwsError(f"{source} has malformed metadata ({error}): export it again") from None
+        _check(values, source)
+        return cls(**values | {"labels": tuple(values["labels"])})
+
+
+def _check(values: Mapping[str, Any], source: str | Path) -> None:
+    expectations = {
+        "labels": _is_list_of_names,
+        "sample_rate": _is_positive_integer,
+        "clip_samples": _is_positive_integer,
+        "frontend": _is_mapping,
+        "training": _is_mapping,
+        "detection": _is_mapping,
+    }
+    for key, is_valid in expectations.items():
+        if key in values and not is_valid(values[key]):
+            raise KwsError(
+                f"{source} has malformed metadata, {key}={values[key]!r}: export it again"
+            )
+
+
+def _is_list_of_names(value: Any) -> bool:
+    """Distinct ones: of two outputs with one name nobody could tell which one is meant."""
+    is_list = isinstance(value, list) and len(value) > 0
+    return (
+        is_list
+        and all(isinstance(name, str) and name for name in value)
+        and len(set(value)) == len(value)
+    )
+
+
+def _is_positive_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, dict)

@@ -1,0 +1,196 @@
+"""The public way to use a trained model: a model file and some sound in, keywords out.
+
+    from speech_commands_kws import KeywordSpotter
+    spotter = KeywordSpotter("model.onnx")
+    print(spotter("clip.wav"))
+
+Shapes: `B` batch, `T` samples, `K` keywords, `C` channels.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+
+from speech_commands_kws.audio.reading import (
+    cut_windows,
+    mono_waveform,
+    resample,
+    stream_windows,
+)
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.model_info import ArtefactInfo
+
+HOP_SECONDS = 0.25
+TOP_K = 3
+BATCH_SIZE = 32
+
+
+class Backend(Protocol):
+    """An engine that runs one model file."""
+
+    info: ArtefactInfo
+
+    def __call__(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities and logits, both `(B, K)`, of float32 waveforms `(B, T)`."""
+
+
+@dataclass(frozen=True)
+class Keyword:
+    """A keyword and how probable the model finds it, 0 to 1."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model hears in one window of sound.
+
+    Attributes:
+        start_seconds: where the window begins in the recording.
+        end_seconds: where it ends (in a short recording, which is padded, after the end of the
+            sound).
+        keywords: the most probable ones, the best first.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    keywords: tuple[Keyword, ...]
+
+    @property
+    def label(self) -> str:
+        return self.keywords[0].label
+
+    @property
+    def probability(self) -> float:
+        return self.keywords[0].probability
+
+
+class KeywordSpotter:
+    """Names the keywords in sound with a trained model.
+
+    Args:
+        model: the exported model file.
+        backend: makes the engine that runs the file; onnxruntime on the CPU by default.
+        hop_seconds: step between the windows of a recording longer than the model's clip.
+        top_k: how many keywords a prediction names.
+        batch_size: windows scored at once.
+
+    Attributes:
+        labels: every keyword the model knows.
+        sample_rate: Hz, of the waveforms the model takes; any other rate is converted.
+        clip_samples: their length.
+
+    Raises:
+        KwsError: the file is not a keyword spotter, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        backend: Callable[[str | Path], Backend] = OnnxBackend,
+        hop_seconds: float = HOP_SECONDS,
+        top_k: int = TOP_K,
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
+        for name, value in (("top_k", top_k), ("batch_size", batch_size)):
+            if type(value) is not int or value < 1:
+                raise KwsError(f"{name} must be a whole number of 1 or more, got {value!r}")
+        self.model = Path(model)
+        self.backend = backend(model)
+        self.labels = self.backend.info.labels
+        self.sample_rate = self.backend.info.sample_rate
+        self.clip_samples = self.backend.info.clip_samples
+        self.hop_seconds = hop_seconds
+        self.hop_samples = self._hop_samples()
+        self.top_k = min(top_k, len(self.labels))
+        self.batch_size = batch_size
+
+    def __call__(
+        self, audio: str | Path | BinaryIO | np.ndarray, sample_rate: int | None = None
+    ) -> list[Prediction]:
+        """Answer for a whole recording: one prediction for a short one, one a window for a longer
+        one.
+
+        Args:
+            audio: a file name, an open binary file, or samples `(T,)` or `(T, C)`: floats within ±1
+                or integers (int16, int32, uint8).
+            sample_rate: of samples in memory, Hz; the model's own rate if left out. Files carry
+                theirs.
+
+        Raises:
+            AudioError: the sound cannot be used, with the reason.
+        """
+        return list(self.stream(audio, sample_rate))
+
+    def stream(
+        self, audio: str | Path | BinaryIO | np.ndarray, sample_rate: int | None = None
+    ) -> Iterator[Prediction]:
+        """The same, one prediction after the other, in flat memory."""
+        for windows in batched(self.windows(audio, sample_rate), self.batch_size):
+            yield from self.predict(windows)
+
+    def windows(
+        self, audio: str | Path | BinaryIO | np.ndarray, sample_rate: int | None = None
+    ) -> Iterator[tuple[float, np.ndarray]]:
+        """What the model takes of a recording: `(start in seconds, waveform (T,))`."""
+        if isinstance(audio, (str, Path)) or hasattr(audio, "read"):
+            if sample_rate is not None:
+                raise KwsError(
+                    "sample_rate is for samples in memory, a file carries its own: leave it out"
+                )
+            yield from stream_windows(audio, self.sample_rate, self.clip_samples, self.hop_samples)
+            return
+        rate = self.sample_rate if sample_rate is None else sample_rate
+        waveform = resample(mono_waveform(np.asarray(audio), rate), rate, self.sample_rate)
+        for start, window in cut_windows([waveform], self.clip_samples, self.hop_samples):
+            yield start / self.sample_rate, window
+
+    def predict(self, windows: Sequence[tuple[float, np.ndarray]]) -> list[Prediction]:
+        """Score windows made by `windows`, of one recording or several, as one batch."""
+        clip_seconds = self.clip_samples / self.sample_rate
+        waveforms = np.stack([waveform for _, waveform in windows])
+        return [
+            Prediction(start, start + clip_seconds, self._best(probabilities))
+            for (start, _), probabilities in zip(windows, self.score(waveforms))
+        ]
+
+    def score(self, waveforms: np.ndarray) -> np.ndarray:
+        """Probabilities `(B, K)` of float32 waveforms `(B, T)`, columns in the order of `labels`.
+
+        Raises:
+            KwsError: the model gives no finite numbers.
+        """
+        probabilities, _ = self.backend(waveforms)
+        if not np.isfinite(probabilities).all():
+            raise KwsError(
+                f"{self.model} gives NaN for a sound whose samples are finite: train and export it "
+                "again"
+            )
+        return probabilities
+
+    def _hop_samples(self) -> int:
+        clip_seconds = self.clip_samples / self.sample_rate
+        is_number = type(self.hop_seconds) in (int, float)
+        if not is_number or not 1 / self.sample_rate <= self.hop_seconds <= clip_seconds:
+            raise KwsError(
+                f"hop_seconds must lie above 0 and within the model's clip of {clip_seconds:g} s, "
+                f"got {self.hop_seconds!r}"
+            )
+        return round(self.hop_seconds * self.sample_rate)
+
+    def _best(self, probabilities: np.ndarray) -> tuple[Keyword, ...]:
+        order = np.argsort(-probabilities, kind="stable")[: self.top_k]
+        return tuple(Keyword(self.labels[index], float(probabilities[index])) for index in order)
+
+
+def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Consecutive lists of `size` items, the last one shorter."""
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch

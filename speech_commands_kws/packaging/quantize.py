@@ -1,0 +1,231 @@
+"""Variants of an exported model in fewer bits, and the gate that they have to pass.
+
+The front-end stays in 32 bits: the dynamic range of power spectra exceeds 16 bits, and all that follows rests on them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.model_info import INPUT, LOGITS
+
+# The last step of the front-end.
+LOGARITHM = "Log"
+SOFTMAX = "Softmax"
+HALF = "_half"  # what names of tensors in half precision end with
+CALIBRATION_BATCH = 32
+# The kind of sound that a model was chosen by.
+VALIDATION = "validation clips"
+
+
+@dataclass(frozen=True)
+class VariantGate:
+    """What a variant must hold against the model in 32 bits, or it is not written.
+
+    Attributes:
+        accuracy_loss: most accuracy that it may lose on the validation clips.
+        agreement: least share of the validation clips with the same answer.
+        trial_agreement: the same of each kind of trial sound, such as silence, clipping and noise.
+    """
+
+    accuracy_loss: float
+    agreement: float
+    trial_agreement: float
+
+    def check(self, name: str, accuracy_loss: float, agreement: Mapping[str, float]) -> None:
+        """Args: agreement: by kind of sound, the validation clips among them.
+
+        Raises:
+            KwsError: a figure is out of bounds.
+        """
+        objections = []
+        if not accuracy_loss <= self.accuracy_loss:
+            objections.append(
+                f"it loses {accuracy_loss:.2%} of accuracy, {self.accuracy_loss:.2%} are allowed"
+            )
+        for kind, share in agreement.items():
+            least = self.agreement if kind == VALIDATION else self.trial_agreement
+            if not share >= least:
+                objections.append(f"it agrees on {share:.1%} of {kind}, {least:.1%} are expected")
+        if objections:
+            raise KwsError(
+                f"the {name} variant is not written: {'; '.join(objections)}; "
+                "export without quantize=, or with wider bounds (quantize.gate)"
+            )
+
+
+@dataclass(frozen=True)
+class Int8:
+    """Weights and activations in 8 bits, by static quantisation (QDQ), weights of each output channel by themselves.
+
+    Attributes:
+        gate: of the result.
+        calibration_clips: how many clips of the training split show the ranges of activations, besides some silence,
+            clipping and noise.
+        symmetric: zero points of 0 and biases in single precision, which TensorRT asks for and ONNX Runtime computes
+            more slowly.
+        operators: which operators of the network are quantised.
+        grouped: grouped convolutions too, the depthwise ones among them.
+    """
+
+    gate: VariantGate
+    calibration_clips: int
+    symmetric: bool
+    operators: Sequence[str]
+    grouped: bool
+    name: ClassVar[str] = "int8"
+
+    def convert(self, source: Path, target: Path, waveforms: np.ndarray) -> None:
+        """Write the variant of `source`, calibrated on waveforms (n, T)."""
+        from onnxruntime.quantization import (
+            CalibrationDataReader,
+            QuantFormat,
+            QuantType,
+            quantize_static,
+        )
+
+        class Batches(CalibrationDataReader):
+            def __init__(self) -> None:
+                self.batches = batches_of(waveforms)
+
+            def get_next(self) -> dict[str, np.ndarray] | None:
+                return next(self.batches, None)
+
+        model = onnx.load(source)
+        left_out = front_end_nodes(model)
+        if not self.grouped:
+            left_out += grouped_convolutions(model)
+        # It need not be prepared with onnxruntime's tool, as a warning would ask: the exporter has folded constants.
+        model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
+        quantize_static(
+            model,
+            target,
+            Batches(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(self.operators),
+            per_channel=True,
+            activation_type=QuantType.QInt8 if self.symmetric else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=left_out,
+            extra_options={
+                "ActivationSymmetric": self.symmetric,
+                "QuantizeBias": not self.symmetric,
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Fp16:
+    """Weights and activations of the network in half precision; waveform and scores stay in single precision."""
+
+    gate: VariantGate
+    name: ClassVar[str] = "fp16"
+    calibration_clips: ClassVar[int] = 0
+
+    def convert(self, source: Path, target: Path, waveforms: np.ndarray) -> None:
+        """Write the variant of `source`; needs no waveforms."""
+        model = onnx.load(source)
+        front_end = set(front_end_nodes(model))
+        network = [
+            node
+            for node in model.graph.node
+            if node.name not in front_end and node.op_type != SOFTMAX
+        ]
+        halve_constants(model, network)
+        insert_casts(model, network)
+        onnx.checker.check_model(model, full_check=True)
+        onnx.save(model, target)
+
+
+def halve_constants(model: onnx.ModelProto, network: Sequence[onnx.NodeProto]) -> None:
+    """Give these nodes weights in half precision; those of other nodes stay as they are."""
+    single = {
+        tensor.name: tensor
+        for tensor in model.graph.initializer
+        if tensor.data_type == TensorProto.FLOAT
+    }
+    halved = sorted({name for node in network for name in node.input if name in single})
+    for name in halved:
+        values = onnx.numpy_helper.to_array(single[name]).astype(np.float16)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, f"{name}{HALF}"))
+    for node in network:
+        node.input[:] = [f"{name}{HALF}" if name in halved else name for name in node.input]
+    used = {name for node in model.graph.node for name in node.input}
+    for name in halved:
+        if name not in used:
+            model.graph.initializer.remove(single[name])
+
+
+def insert_casts(model: onnx.ModelProto, network: Sequence[onnx.NodeProto]) -> None:
+    """Cast the features that go into these nodes to half precision, and the logits that come out of them back."""
+    outside = [node for node in model.graph.node if all(node is not inner for inner in network)]
+    features = {
+        name for node in outside for name in node.output for inner in network if name in inner.input
+    }
+    nodes = [node for node in outside if node.op_type != SOFTMAX]
+    nodes += [cast(name, f"{name}{HALF}", TensorProto.FLOAT16) for name in sorted(features)]
+    for node in network:
+        node.input[:] = [f"{name}{HALF}" if name in features else name for name in node.input]
+        node.output[:] = [f"{name}{HALF}" if name == LOGITS else name for name in node.output]
+    nodes += [*network, cast(f"{LOGITS}{HALF}", LOGITS, TensorProto.FLOAT)]
+    nodes += [node for node in outside if node.op_type == SOFTMAX]
+    ordered = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(ordered)
+    del model.graph.value_info[:]
+
+
+def cast(source: str, target: str, element_type: int) -> onnx.NodeProto:
+    return onnx.helper.make_node("Cast", [source], [target], name=f"cast_{source}", to=element_type)
+
+
+def batches_of(waveforms: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+    for start in range(0, len(waveforms), CALIBRATION_BATCH):
+        yield {INPUT: waveforms[start : start + CALIBRATION_BATCH]}
+
+
+def front_end_nodes(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that the logarithm of the mel energies follows from, and its own."""
+    producers = {output: node for node in model.graph.node for output in node.output}
+    waiting = [node for node in model.graph.node if node.op_type == LOGARITHM]
+    names: dict[str, None] = {}
+    while waiting:
+        node = waiting.pop()
+        if node.name not in names:
+            names[node.name] = None
+            waiting += [producers[name] for name in node.input if name in producers]
+    return list(names)
+
+
+def grouped_convolutions(model: onnx.ModelProto) -> list[str]:
+    """Names of the convolutions of which an output channel does not see every channel."""
+    return [
+        node.name
+        for node in model.graph.node
+        if any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
+    ]
+
+
+def trial_agreement(
+    model: Path, variant: Path, waveforms: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    """Share of the waveforms (n, T) of each kind that a variant gives the same answer to as the model."""
+    backends = OnnxBackend(model), OnnxBackend(variant)
+    shares = {}
+    for kind, samples in waveforms.items():
+        first, second = (answers(backend, samples) for backend in backends)
+        shares[kind] = float(np.mean(first == second))
+    return shares
+
+
+def answers(backend: Any, waveforms: np.ndarray) -> np.ndarray:
+    """(n,) the most probable class; -1 where an answer is not finite."""
+    probabilities, _ = backend(waveforms)
+    return np.where(np.isfinite(probabilities).all(axis=1), probabilities.argmax(axis=1), -1)

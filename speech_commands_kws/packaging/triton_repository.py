@@ -1,0 +1,185 @@
+"""A model repository that Triton serves: for each model its file by version, config.pbtxt and labels.txt.
+
+Both texts are written from the artefact, so that nothing about a model is said twice; the metadata of the artefact
+becomes parameters of the configuration, from which a client learns labels, sample rate and clip length.
+"""
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from filecmp import cmp
+from pathlib import Path
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.files.atomic import replacing, write_whole, written_to
+from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ArtefactInfo
+
+CONFIG_FILE = "config.pbtxt"
+LABELS_FILE = "labels.txt"
+MODEL_FILES = {"onnxruntime": "model.onnx", "tensorrt": "model.plan"}
+INTRA_THREADS = "intra_op_thread_count"
+REJECT = "REJECT"
+KINDS = ("KIND_CPU", "KIND_GPU")
+NAME_FORM = re.compile(r"\w[\w.-]*", re.ASCII)  # of a folder, and in the address of an inference
+
+
+@dataclass(frozen=True)
+class TritonModel:
+    """A model of a repository, and how Triton runs it.
+
+    Attributes:
+        repository: the folder of the repository.
+        name: of the model, by which clients ask for it.
+        backend: onnxruntime or tensorrt.
+        kind: KIND_CPU or KIND_GPU.
+        instances: copies that run side by side.
+        intra_threads: threads inside one operator of onnxruntime.
+        max_batch_size: most clips scored at once; a request with more is refused.
+        queue_delay_us: how long a request waits for others to share a batch with, microseconds.
+        queue_size: requests that may wait; one more is answered 503.
+        queue_timeout_us: a request that has waited longer is answered 503, microseconds.
+        versions_kept: how many of the newest versions stay on disk; the newest is served.
+    """
+
+    repository: str | Path
+    name: str
+    backend: str
+    kind: str
+    instances: int
+    intra_threads: int
+    max_batch_size: int
+    queue_delay_us: int
+    queue_size: int
+    queue_timeout_us: int
+    versions_kept: int
+
+    def __post_init__(self) -> None:
+        if self.backend not in MODEL_FILES:
+            raise KwsError(
+                f"triton.backend must be one of {', '.join(MODEL_FILES)}, got {self.backend}"
+            )
+        if self.kind not in KINDS:
+            raise KwsError(f"triton.kind must be one of {', '.join(KINDS)}, got {self.kind}")
+        if not NAME_FORM.fullmatch(str(self.name)):
+            raise KwsError(
+                f"triton.name must be of letters, digits and . _ - within, got {self.name!r}"
+            )
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.repository).expanduser() / self.name
+
+    def fill(self, model: Path, info: ArtefactInfo) -> Path:
+        """Put a model file into the repository as its newest version; returns where it lies.
+
+        A file that is the newest version already gets no new one. The texts are written before the version appears, so
+        that a server which looks meanwhile finds them fitting it.
+
+        Raises:
+            KwsError: a label cannot be written, or the folder cannot be written to.
+        """
+        labels, config = labels_text(info), self.config_text(info)
+        versions = versions_of(self.folder)
+        file = MODEL_FILES[self.backend]
+        newest = self.folder / str(max(versions, default=1)) / file
+        if newest.is_file() and not cmp(newest, model, shallow=False):
+            newest = self.folder / str(max(versions) + 1) / file
+        write_whole(self.folder / LABELS_FILE, labels)
+        write_whole(self.folder / CONFIG_FILE, config)
+        if not newest.is_file():
+            with replacing(newest) as partial, written_to(newest):
+                shutil.copyfile(model, partial)
+        for version in versions_of(self.folder)[: -self.versions_kept]:
+            shutil.rmtree(self.folder / str(version))
+        return newest
+
+    def config_text(self, info: ArtefactInfo) -> str:
+        """The model's config.pbtxt."""
+        tensors = {PROBABILITIES: f' label_filename: "{LABELS_FILE}"', LOGITS: ""}
+        outputs = [
+            f'  {{ name: "{name}" data_type: TYPE_FP32 dims: [ {len(info.labels)} ]{more} }}'
+            for name, more in tensors.items()
+        ]
+        sizes = dict.fromkeys((1, self.max_batch_size))
+        warm_up = [_warm_up(size, info.clip_samples) for size in sizes]
+        parameters = info.to_metadata()
+        if self.backend == "onnxruntime":
+            parameters[INTRA_THREADS] = str(self.intra_threads)
+        return "\n".join(
+            [
+                "# Written from the exported model by `kws export triton=repository`; not to be edited.",
+                f'name: "{self.name}"',
+                f'backend: "{self.backend}"',
+                f"max_batch_size: {self.max_batch_size}",
+                "input [",
+                f'  {{ name: "{INPUT}" data_type: TYPE_FP32 dims: [ {info.clip_samples} ] }}',
+                "]",
+                "output [",
+                ",\n".join(outputs),
+                "]",
+                "version_policy { latest { num_versions: 1 } }",
+                f"instance_group [ {{ kind: {self.kind} count: {self.instances} }} ]",
+                "dynamic_batching {",
+                f"  preferred_batch_size: [ {', '.join(map(str, self._batch_sizes()))} ]",
+                f"  max_queue_delay_microseconds: {self.queue_delay_us}",
+                "  default_queue_policy {",
+                f"    timeout_action: {REJECT}",
+                f"    default_timeout_microseconds: {self.queue_timeout_us}",
+                f"    max_queue_size: {self.queue_size}",
+                "  }",
+                "}",
+                "model_warmup [",
+                ",\n".join(warm_up),
+                "]",
+                "parameters [",
+                ",\n".join(_parameter(key, value) for key, value in parameters.items()),
+                "]",
+                "",
+            ]
+        )
+
+    def _batch_sizes(self) -> list[int]:
+        """Powers of two up to the largest batch.
+
+        Without them Triton prefers the largest alone, and its batcher at times sleeps on for half a second while an
+        instance is free.
+        """
+        powers = [2**i for i in range(self.max_batch_size.bit_length())]
+        return sorted({*powers, self.max_batch_size})
+
+
+def versions_of(folder: Path) -> list[int]:
+    """The versions of a model, the oldest first."""
+    if not folder.is_dir():
+        return []
+    names = [path.name for path in folder.iterdir() if path.is_dir()]
+    return sorted(int(name) for name in names if name.isdecimal() and int(name) > 0)
+
+
+def labels_text(info: ArtefactInfo) -> str:
+    """The model's labels.txt, a line each.
+
+    Raises:
+        KwsError: a label does not fit into a line.
+    """
+    for label in info.labels:
+        if not label.isprintable() or label != label.strip() or not label:
+            raise KwsError(
+                f"Triton takes labels of one line, got {label!r}: train with other words"
+            )
+    return "\n".join((*info.labels, ""))
+
+
+def _warm_up(batch_size: int, clip_samples: int) -> str:
+    value = f"{{ data_type: TYPE_FP32 dims: [ {clip_samples} ] zero_data: true }}"
+    return (
+        f'  {{ name: "batch of {batch_size}" batch_size: {batch_size} '
+        f'inputs {{ key: "{INPUT}" value: {value} }} }}'
+    )
+
+
+def _parameter(key: str, value: str) -> str:
+    # The escapes of JSON are those of the format too, as long as letters stand as they are.
+    text = json.dumps(value, ensure_ascii=False)
+    return f'  {{ key: "{key}" value: {{ string_value: {text} }} }}'

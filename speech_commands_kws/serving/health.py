@@ -1,0 +1,89 @@
+"""Whether a Triton server answers: one inference by HTTP, with nothing but Python's own library.
+
+A server whose backend has died goes on to call itself ready, so that only an answer is a proof. In a container it is
+the health check: `python3 health.py 127.0.0.1:8000 kws_onnx`.
+"""
+
+import http.client
+import json
+import math
+import sys
+from array import array
+
+INPUT = "waveform"
+OUTPUT = "probabilities"
+TIMEOUT_SECONDS = 5.0
+HEADER_LENGTH = "Inference-Header-Content-Length"
+BYTES_OF_FLOAT = 4
+
+
+def ask(url: str, name: str, timeout_seconds: float) -> list[float]:
+    """Probabilities of one clip of silence.
+
+    Raises:
+        OSError, http.client.HTTPException: no answer.
+        ValueError: an answer that is none of a keyword spotter.
+    """
+    connection = http.client.HTTPConnection(url, timeout=timeout_seconds)
+    try:
+        model = json.loads(_answer(connection, "GET", f"/v2/models/{name}")[0])
+        clip_samples = next(
+            tensor["shape"][-1] for tensor in model["inputs"] if tensor["name"] == INPUT
+        )
+        clip = bytes(BYTES_OF_FLOAT * clip_samples)
+        waveform = {
+            "name": INPUT,
+            "datatype": "FP32",
+            "shape": [1, clip_samples],
+            "parameters": {"binary_data_size": len(clip)},
+        }
+        probabilities = {"name": OUTPUT, "parameters": {"binary_data": True}}
+        header = json.dumps({"inputs": [waveform], "outputs": [probabilities]}).encode()
+        body, length = _answer(
+            *(connection, "POST", f"/v2/models/{name}/infer", header + clip),
+            {HEADER_LENGTH: str(len(header))},
+        )
+        return list(array("f", body[length:]))
+    except (KeyError, StopIteration, TypeError) as error:
+        raise ValueError(f"{name} is no keyword spotter: {error!r}") from error
+    finally:
+        connection.close()
+
+
+def fault(url: str, name: str, timeout_seconds: float = TIMEOUT_SECONDS) -> str | None:
+    """Why the server cannot be relied on; None where it answers."""
+    try:
+        probabilities = ask(url, name, timeout_seconds)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return " ".join(str(error).split()) or type(error).__name__
+    if not probabilities or not all(map(math.isfinite, probabilities)):
+        return f"{name} answers {probabilities}"
+    return None
+
+
+def _answer(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+) -> tuple[bytes, int]:
+    """The body of an answer, and how long its JSON header is."""
+    connection.request(method, path, body, headers or {})
+    answer = connection.getresponse()
+    content = answer.read()
+    if answer.status != http.client.OK:
+        raise ValueError(f"{answer.status} {content.decode(errors='replace')}")
+    return content, int(answer.headers.get(HEADER_LENGTH, len(content)))
+
+
+def main() -> None:
+    """As a program: ends well where every model answers, and with an error otherwise."""
+    url, *names = sys.argv[1:]
+    faults = [reason for name in names if (reason := fault(url, name))]
+    if faults or not names:
+        raise RuntimeError("; ".join(faults) or "no model to ask for was named")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Keeps a server answering: asks it for an inference, starts it again where none comes, loads what has changed."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+from pathlib import Path
+from typing import Protocol
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.packaging.triton_repository import CONFIG_FILE, LABELS_FILE, versions_of
+from speech_commands_kws.serving.health import fault
+
+START_POLL_SECONDS = 0.2
+OVERLOADED = "503"  # what the fault of a server begins with that has more to do than it can
+
+
+class Server(Protocol):
+    """What is watched; see `TritonServer`."""
+
+    http_url: str
+
+    def start(self, repository: Path, names: Sequence[str]) -> None: ...
+    def has_ended(self) -> bool: ...
+    def has_lost(self) -> bool: ...
+    def answered(self) -> float: ...
+    def reload(self, name: str) -> str | None: ...
+    def stop(self) -> None: ...
+    def kill(self) -> None: ...
+    def last_words(self) -> str: ...
+
+
+@dataclass
+class Watch:
+    """Watches one server.
+
+    Attributes:
+        every_seconds: between two looks.
+        timeout_seconds: for the answer to one.
+        faults: so many among the last looks and the server is started again; one that has ended, or that has lost the
+            process of a backend, is at once.
+        looks: the number of these last looks. Instances answer in turn, so that of two, one of which is stuck, every
+            second look is a fault.
+        restarts: so many in a row without an answer between them and it is given up.
+        start_seconds: how long it may take to answer for the first time.
+        restarted: how often it was started again.
+    """
+
+    every_seconds: float
+    timeout_seconds: float
+    faults: int
+    looks: int
+    restarts: int
+    start_seconds: float
+    restarted: int = field(default=0, init=False)
+    answered: float = field(default=0, init=False)
+
+    def run(
+        self,
+        server: Server,
+        repository: Path,
+        names: Sequence[str],
+        say: Callable[[str], None],
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Start the server and watch it until a KeyboardInterrupt; it has ended when this returns.
+
+        Raises:
+            KwsError: it does not start, or does not stay up.
+        """
+        try:
+            self.begin(server, repository, names, wait)
+            say(f"serving {', '.join(names)} at http://{server.http_url}; Ctrl-C ends")
+            self._go_on(server, repository, names, say, wait)
+        except KeyboardInterrupt:
+            say("stopping")
+        finally:
+            server.stop()
+
+    def begin(
+        self,
+        server: Server,
+        repository: Path,
+        names: Sequence[str],
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Start the server; returns when every model answers."""
+        server.start(repository, names)
+        for _ in range(ceil(self.start_seconds / START_POLL_SECONDS)):
+            if server.has_ended():
+                raise KwsError(f"the server did not start: {server.last_words()}")
+            reason = self.fault(server, names)
+            if reason is None:
+                return
+            wait(START_POLL_SECONDS)
+        raise KwsError(f"the server gave no answer in {self.start_seconds:g} s: {reason}")
+
+    def fault(self, server: Server, names: Sequence[str]) -> str | None:
+        if server.has_ended():
+            return "it has ended"
+        if server.has_lost():  # others may ask so that every look meets an instance that is well
+            return "the process of a backend has ended"
+        found = (fault(server.http_url, name, self.timeout_seconds) for name in names)
+        reason = next(filter(None, found), None)
+        if reason is not None and reason.startswith(OVERLOADED):
+            before, self.answered = self.answered, server.answered()
+            return None if self.answered != before else reason  # it answers others
+        return reason
+
+    def _go_on(
+        self,
+        server: Server,
+        repository: Path,
+        names: Sequence[str],
+        say: Callable[[str], None],
+        wait: Callable[[float], None],
+    ) -> None:
+        restarts = 0
+        recent: deque[bool] = deque(maxlen=self.looks)
+        loaded = {name: state_of(repository / name) for name in names}
+        seen = dict(loaded)
+        while True:
+            wait(self.every_seconds)
+            reason = self.fault(server, names)
+            recent.append(reason is not None)
+            if reason is None:
+                restarts = 0
+                self._reload(server, repository, loaded, seen, say)
+                continue
+            has_died = server.has_ended() or server.has_lost()
+            if sum(recent) < self.faults and not has_died:
+                continue
+            if restarts == self.restarts:
+                raise KwsError(
+                    f"the server was started {restarts} times and gave no answer: {reason}"
+                )
+            say(f"no answer ({reason}): starting the server again")
+            restarts += 1
+            self.restarted += 1
+            server.kill()
+            self.begin(server, repository, names, wait)
+            loaded.update({name: state_of(repository / name) for name in names})
+            recent.clear()
+            say("the server answers again")
+
+    def _reload(
+        self,
+        server: Server,
+        repository: Path,
+        loaded: dict[str, tuple],
+        seen: dict[str, tuple],
+        say: Callable[[str], None],
+    ) -> None:
+        """Load the models that have changed and then stayed the same for two looks: what is being written waits."""
+        for name in loaded:
+            state = state_of(repository / name)
+            if state != loaded[name] and state == seen[name]:
+                reason = server.reload(name)
+                say(f"{name}: {'loaded what has changed' if reason is None else reason}")
+                loaded[name] = state
+            seen[name] = state
+
+
+def state_of(model: Path) -> tuple:
+    """What changes when a model of a repository does; versions may come and go meanwhile."""
+    files = [model / CONFIG_FILE, model / LABELS_FILE]
+    files += [file for version in versions_of(model) for file in model.glob(f"{version}/*")]
+    return tuple((str(file), *_stamp(file)) for file in sorted(files))
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    try:
+        stat = file.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return stat.st_mtime_ns, stat.st_size

@@ -1,0 +1,19 @@
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from speech_commands_kws.cli.launch import mistakes_end_the_process
+from speech_commands_kws.training.data_parallel import check_processes
+
+
+class OneProcessEach(Callback):
+    """A Hydra callback: a multirun whose trainings would each use several processes ends before its first job.
+
+    What differs between the jobs is not known then; each job looks at that itself.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        # An exception that does not end the process would become a warning of Hydra's.
+        with mistakes_end_the_process():
+            check_processes(config.trainer, is_multirun=True)

@@ -1,0 +1,340 @@
+"""Hydra's sweeper for searches that lose nothing, on top of hydra-optuna-sweeper.
+
+Hydra loads this module at the start of every command, so it imports nothing slow.
+"""
+
+import hashlib
+import json
+import math
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from speech_commands_kws.cli.launch import mistakes_end_the_process
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.sweeps.comparison import OK, PRUNED, read_result, shown, write_result
+from speech_commands_kws.sweeps.space import SearchSpace, grid, read_space
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial, Trial
+
+    from speech_commands_kws.sweeps.study import SharedStudy
+
+SEED_BYTES = 4
+RESULTS_FILE = "optimization_results.yaml"
+TRIAL_KEY = "sweep.trial"
+# What may differ between two starts of one study: how it is run, not what is searched.
+FREE_KEYS = ("hydra", "logger", "paths", "sweep", "trainer.accelerator", "trainer.devices")
+REQUIRED = ("name", "storage", "trials", "seed", "jobs", "attempts")
+PLAIN_KEY = re.compile(r"[\w.]+")
+GRID = "optuna.samplers.GridSampler"
+
+
+class StudySweeper(Sweeper):
+    """Trains the trials of a study until it has `trials` finished ones, whoever works on it beside this process.
+
+    Parameters and samplers are those of hydra-optuna-sweeper (`hydra/sweeper/sampler=tpe`, `interval(…)`, …). Each
+    trial samples with a seed of its own, from `seed` and its number, so that a sweep that was killed goes on with
+    the samples it would have drawn.
+
+    Args:
+        name: of the study; starting again with the same name goes on with it.
+        storage: its address, see `studies.open_storage`.
+        trials: how many finished trials there are in the end, all starts and processes together; a grid has one for
+            each point.
+        objectives: what train returns, in its order, and whether to maximize or minimize it.
+        sampler: node of an Optuna sampler.
+        seed: of the samples.
+        jobs: trials launched at once; 1 unless the launcher is a parallel one.
+        attempts: how often a trial is begun before the death of its processes counts as its failure.
+        lost_after_seconds: how long another process may be silent before its trials are taken over.
+        beat_seconds: how often this process shows that it lives.
+        prunes: whether trials may be stopped early.
+        params: what is searched, as hydra-optuna-sweeper writes it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        storage: str,
+        trials: int,
+        objectives: dict[str, str],
+        sampler: Any,
+        seed: int,
+        jobs: int,
+        attempts: int,
+        lost_after_seconds: float,
+        beat_seconds: float,
+        prunes: bool,
+        params: dict[str, str] | None,
+    ) -> None:
+        self.name, self.storage, self.trials = name, storage, trials
+        self.objectives, self.sampler, self.seed = dict(objectives), sampler, seed
+        self.jobs, self.attempts, self.prunes = jobs, attempts, prunes
+        self.lost_after_seconds, self.beat_seconds = lost_after_seconds, beat_seconds
+        self.params = params or {}
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        from hydra.core.plugins import Plugins
+
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            config=config, hydra_context=hydra_context, task_function=task_function
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        with mistakes_end_the_process():
+            try:
+                self._sweep(arguments)
+            except KeyboardInterrupt:
+                raise KwsError(
+                    f"interrupted; the same command goes on with the study {self.name}"
+                ) from None
+
+    def _sweep(self, arguments: list[str]) -> None:
+        study, space, points = self.open(arguments, self.config)
+        count = self.trials if points is None else len(points)
+        study.prepare(count)
+        begun = len(study.trials(count)) - len(finished(study, count))
+        say(f"study {self.name} in {self.storage}: {begun} of {count} trials to go")
+        overrides = [*(f"{key}={value}" for key, value in space.fixed.items()), *space.deleted]
+        while batch := self._next_batch(study, count, space.searched, points):
+            self._launch(study, batch, overrides)
+        self._report(study, count)
+
+    def open(
+        self, arguments: Sequence[str], config: DictConfig
+    ) -> tuple["SharedStudy", SearchSpace, list[dict[str, Any]] | None]:
+        """The study, what it searches, and the points of a grid; nothing is made where the settings do not fit.
+
+        Raises:
+            KwsError: they do not, or the study under this name searches something else.
+        """
+        for key in REQUIRED:
+            if getattr(self, key) is None:
+                raise KwsError(f"sweep.{key} must be given where a study is searched, got null")
+        if self.prunes and len(self.objectives) > 1:
+            raise KwsError(
+                "expected one objective where trials are pruned, got "
+                f"{', '.join(self.objectives)}; add sweep/pruner=none"
+            )
+        space = read_space([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
+        for key in space.searched:
+            if is_missing(key, config):
+                raise KwsError(f"there is no setting {key} to search; +{key}=… would add one")
+        if self._is_grid():
+            grid(space.searched)
+        self._build_sampler(self.seed)
+        study = self._open_study()
+        fixed = {key: value for key, value in space.fixed.items() if not is_free(key)}
+        ordered = study.check_space(space.searched, fixed)
+        return study, space, grid(ordered) if self._is_grid() else None
+
+    def _is_grid(self) -> bool:
+        return self.sampler.get("_target_") == GRID
+
+    def _open_study(self) -> "SharedStudy":
+        from speech_commands_kws.sweeps.study import SharedStudy
+
+        return SharedStudy(
+            self.name,
+            self.storage,
+            list(self.objectives.values()),
+            self.lost_after_seconds,
+            self.beat_seconds,
+            self.attempts,
+        )
+
+    def _next_batch(
+        self,
+        study: "SharedStudy",
+        count: int,
+        searched: Mapping[str, Any],
+        points: Sequence[Mapping[str, Any]] | None,
+    ) -> list["Trial"]:
+        """Up to `jobs` trials to train now; none once all are finished. Waits for those of other processes."""
+        batch: list[Trial] = []
+        has_waited = False
+        while len(finished(study, count)) + len(batch) < count:
+            trial_id = study.claim(count)
+            if trial_id is not None:
+                number = study.storage.get_trial(trial_id).number
+                if points is not None:
+                    study.fix(trial_id, points[number])
+                trial = study.sampled(trial_id, self._sampler(number), searched)
+                if twin := study.twin(trial, count):
+                    trial.set_user_attr("same_as", twin.number)
+                    study.study.tell(trial.number, twin.values)
+                else:
+                    batch.append(trial)
+                if len(batch) == self.jobs:
+                    break
+            elif batch:
+                break
+            else:
+                if not has_waited:
+                    say("waiting for the trials of other processes")
+                has_waited = True
+                time.sleep(1)
+        return batch
+
+    def _sampler(self, number: int) -> Any:
+        """A sampler with the trial's own seed."""
+        digest = hashlib.sha256(f"{self.seed} {number}".encode()).digest()
+        return self._build_sampler(int.from_bytes(digest[:SEED_BYTES], "big"))
+
+    def _build_sampler(self, seed: int) -> Any:
+        from hydra.utils import instantiate
+        from optuna.samplers import RandomSampler
+
+        if self._is_grid():
+            return RandomSampler(seed)  # not asked: the points are fixed
+        try:
+            return instantiate(
+                self.sampler,
+                seed=seed,
+                _execution_whitelist_=("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*"),
+            )
+        except (TypeError, ValueError, HydraException) as error:
+            reason = " ".join(str(error).split())
+            raise KwsError(f"the sampler cannot be made of its settings: {reason}") from error
+
+    def _launch(
+        self, study: "SharedStudy", batch: Sequence["Trial"], overrides: Sequence[str]
+    ) -> None:
+        jobs = []
+        for trial in batch:
+            chosen = [f"{key}={value}" for key, value in trial.params.items()]
+            say(f"trial {trial.number}: {' '.join(chosen)}")
+            jobs.append([*chosen, *overrides, f"{TRIAL_KEY}={trial.number}"])
+        trial_ids = [trial._trial_id for trial in batch]
+        try:
+            with study.kept_alive(trial_ids):
+                returns = self.launcher.launch(jobs, initial_job_idx=batch[0].number)
+                outcomes = [outcome_of(done, len(self.objectives)) for done in returns]
+        except (KeyboardInterrupt, HydraException) as error:
+            for trial_id in trial_ids:
+                study.release(trial_id)
+            if isinstance(error, HydraException):  # the jobs cannot be composed, now or ever
+                raise KwsError(str(error).replace("\n", " ")) from error
+            raise
+        except (RuntimeError, OSError, *ray_errors()) as error:  # a parallel launcher lost a worker
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            outcomes = [self._left_on_disk(trial) or reason for trial in batch]
+        for trial, job, outcome in zip(batch, jobs, outcomes, strict=True):
+            self._settle(study, trial, job, outcome)
+
+    def _left_on_disk(self, trial: "Trial") -> list[float] | None:
+        """The result of a job that ended well before its launcher failed."""
+        result = read_result(self._folder(trial))
+        return result["values"] if result and result["status"] == OK else None
+
+    def _folder(self, trial: "Trial") -> Path:
+        return Path(self.config.hydra.sweep.dir) / str(trial.number)
+
+    def _settle(
+        self, study: "SharedStudy", trial: "Trial", job: Sequence[str], outcome: list[float] | str
+    ) -> None:
+        """Tell the study what came of a trial, and its folder where only the study knows."""
+        from optuna.trial import TrialState
+
+        from speech_commands_kws.sweeps.study import PRUNED_AFTER
+
+        frozen = study.storage.get_trial(trial._trial_id)
+        if isinstance(outcome, str):
+            study.fail(trial, outcome)
+            status = outcome
+        elif frozen.user_attrs.get(PRUNED_AFTER) is not None:
+            study.study.tell(trial.number, state=TrialState.PRUNED)
+            status = PRUNED
+        else:
+            study.study.tell(trial.number, outcome)
+            status = OK
+        reached = "" if isinstance(outcome, str) else " ".join(map(shown, outcome))
+        say(f"trial {trial.number}: {status} {reached}")
+        if status != OK:
+            values = None if isinstance(outcome, str) else outcome
+            write_result(self._folder(trial), job, values, status)
+
+    def _report(self, study: "SharedStudy", count: int) -> None:
+        """The best trials in a file beside their folders, as the stock sweeper leaves them.
+
+        Raises:
+            KwsError: there is none.
+        """
+        from speech_commands_kws.sweeps.study import REASON
+
+        complete = [each for each in finished(study, count) if each.values]
+        best = study.study.best_trials if complete else []
+        results = {
+            "name": self.name,
+            "objectives": self.objectives,
+            "best": [
+                {"trial": each.number, "values": list(each.values), "params": each.params}
+                for each in best
+            ],
+        }
+        path = Path(self.config.hydra.sweep.dir) / RESULTS_FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(OmegaConf.create(json.loads(json.dumps(results))), path)
+        if not complete:
+            reasons = [each.user_attrs.get(REASON, "") for each in finished(study, count)]
+            raise KwsError(
+                f"none of the {count} trials of {self.name} has succeeded, the first: {reasons[0]}; with other "
+                "settings give the study another sweep.name, with these more sweep.trials"
+            )
+
+
+def finished(study: "SharedStudy", count: int) -> list["FrozenTrial"]:
+    return [each for each in study.trials(count) if each.state.is_finished()]
+
+
+def is_missing(key: str, config: DictConfig) -> bool:
+    """Whether a key changes a setting, and neither adds one nor chooses from a group, and there is none such."""
+    if not PLAIN_KEY.fullmatch(key):
+        return False
+    return OmegaConf.select(config, key, default=key) is key
+
+
+def is_free(key: str) -> bool:
+    key = key.lstrip("+~")
+    return any(key == free or key.startswith((f"{free}.", f"{free}/")) for free in FREE_KEYS)
+
+
+def outcome_of(done: JobReturn, objectives: int) -> list[float] | str:
+    """The values of a job, or why it has none."""
+    value = done._return_value  # the public property prints and raises for a failed job
+    if done.status != JobStatus.COMPLETED:
+        return f"{type(value).__name__}: {first_line(value)}"
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    if len(values) != objectives or not all(isinstance(each, (int, float)) for each in values):
+        return f"expected {objectives} numbers from the training, got {value}"
+    if not all(math.isfinite(each) for each in values):
+        return f"expected finite numbers from the training, got {value}"
+    return [float(each) for each in values]
+
+
+def ray_errors() -> list[type[Exception]]:
+    """Ray's errors have no base that other engines share; it is loaded where it is the launcher."""
+    loaded = sys.modules.get("ray.exceptions")
+    return [loaded.RayError] if loaded else []
+
+
+def first_line(error: Any) -> str:
+    return (str(error).splitlines() or [""])[0]
+
+
+def say(line: str) -> None:
+    """On standard error: the log is set up by the jobs, and theirs."""
+    print(line, file=sys.stderr, flush=True)

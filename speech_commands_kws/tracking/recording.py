@@ -1,0 +1,282 @@
+"""Records a training in MLflow.
+
+A run folder remembers its MLflow run (`mlflow.json`), so that a resumed training, an evaluation or an export in
+another process adds to the same one. MLflow and Lightning are imported where they are used: both take seconds.
+"""
+
+import logging
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.tracking.mlflow_run import (
+    RUNNING,
+    MlflowRun,
+    begin_run,
+    client_of,
+    read_record,
+    write_record,
+)
+from speech_commands_kws.tracking.mlflow_store import (
+    STORE_NAME,
+    first_line,
+    is_server,
+    outage_reported,
+    prepare_client,
+    sqlite_uri,
+    store_fault,
+    usable_uri,
+)
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+    from speech_commands_kws.tracking.steady_logger import SteadyMLFlowLogger
+
+LOG = logging.getLogger(__name__)
+CODE_FOLDER = Path(__file__).resolve().parent.parent
+PROBE_SECONDS = 3.0
+RETRY_SECONDS = 3.0
+CLOSE_SECONDS = 5.0
+SYSTEM_METRICS_SECONDS = 10.0
+PARENT_TAG = "mlflow.parentRunId"
+
+
+def mlflow_logger(
+    tracking_uri: str | None,
+    experiment_name: str,
+    run_folder: str | Path,
+    local_store: str | Path,
+    probe_seconds: float = PROBE_SECONDS,
+    retry_seconds: float = RETRY_SECONDS,
+    close_seconds: float = CLOSE_SECONDS,
+    system_metrics: bool = False,
+    system_metrics_seconds: float = SYSTEM_METRICS_SECONDS,
+) -> "SteadyMLFlowLogger":
+    """Lightning's logger for the MLflow run of `run_folder`: continued where it exists, otherwise begun.
+
+    Where no server answers at `tracking_uri` within `probe_seconds`, or none is named, the record goes to
+    `local_store/mlflow.db`. Any other kind of store (`sqlite:///…`, `databricks`, …) is used as given. Where the
+    folder above `run_folder` holds a record, as that of a sweep does, the run is its child: in the same store and
+    experiment.
+
+    Raises:
+        KwsError: the store refuses, or cannot be written.
+    """
+    prepare_client()
+    from speech_commands_kws.tracking.steady_logger import SteadyMLFlowLogger
+
+    run_folder = Path(run_folder).absolute()
+    parent = read_record(run_folder.parent)
+    if parent and store_fault(parent.tracking_uri, probe_seconds) is None:
+        tracking_uri = parent.tracking_uri
+        experiment_name = _experiment_of(parent) or experiment_name
+    begin = partial(
+        begin_run,
+        experiment_name=experiment_name,
+        name=run_name(run_folder),
+        tags={PARENT_TAG: parent.run_id} if parent else {},
+    )
+    earlier = _earlier_run(run_folder, tracking_uri, probe_seconds)
+    record = earlier or _begin(begin, tracking_uri, local_store, probe_seconds)
+    write_record(run_folder, record)
+    logger = SteadyMLFlowLogger(
+        record,
+        run_folder,
+        begin_locally=lambda began: begin(sqlite_uri(Path(local_store) / STORE_NAME), began=began),
+        probe_seconds=probe_seconds,
+        retry_seconds=retry_seconds,
+        close_seconds=close_seconds,
+        system_metrics_seconds=system_metrics_seconds if system_metrics else None,
+    )
+    if earlier:
+        logger.log_status(RUNNING)
+    return logger
+
+
+def _earlier_run(
+    run_folder: Path, tracking_uri: str | None, probe_seconds: float
+) -> MlflowRun | None:
+    """The run that the folder remembers, unless its store is gone; a server that is away now may come back."""
+    record = read_record(run_folder)
+    if record is None or store_fault(record.tracking_uri, probe_seconds) is None:
+        return record
+    is_awaited = is_server(record.tracking_uri) and record.tracking_uri == tracking_uri
+    return record if is_awaited else None
+
+
+def _experiment_of(parent: MlflowRun) -> str | None:
+    """The name of its experiment; None where the store no longer knows the run."""
+    client = client_of(parent.tracking_uri)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        experiment_id = client.get_run(parent.run_id).info.experiment_id
+        return client.get_experiment(experiment_id).name
+    except MlflowException as error:
+        LOG.warning("MLflow does not know the run of the sweep: %s", first_line(error))
+        return None
+
+
+def _begin(
+    begin: Callable[[str], MlflowRun],
+    tracking_uri: str | None,
+    local_store: str | Path,
+    probe_seconds: float,
+) -> MlflowRun:
+    from mlflow.exceptions import MlflowException
+
+    uri = usable_uri(tracking_uri, local_store, probe_seconds)
+    try:
+        return begin(uri)
+    except (MlflowException, sqlite3.Error, OSError) as error:
+        if is_server(uri) and store_fault(uri, probe_seconds):  # it has just gone away
+            return _begin(begin, tracking_uri, local_store, probe_seconds)
+        raise KwsError(
+            f"the MLflow store {uri} refused: {first_line(error)}; name another with"
+            " logger.tracking_uri= or logger.experiment_name=, or train without: logger=none"
+        ) from error
+
+
+def run_name(run_folder: Path) -> str:
+    """The folder's name; a numbered job of a sweep is named with its sweep: `<sweep>/0`."""
+    return "/".join(run_folder.parts[-2:]) if run_folder.name.isdigit() else run_folder.name
+
+
+@contextmanager
+def recorded(logger: "SteadyMLFlowLogger | None") -> Iterator[None]:
+    """A training that `logger` records: at its end, however it ends, what is not delivered yet is."""
+    status = "FAILED"
+    try:
+        yield
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        if logger is not None:
+            logger.close(status)
+
+
+def log_start(
+    logger: "SteadyMLFlowLogger | None", config: Mapping[str, Any], facts: Mapping[str, Any]
+) -> None:
+    """Record what a training is made of: all hyper-parameters, the resolved `config.yaml`, the code's version.
+
+    Numbers among the `facts` become metrics, which MLflow sorts and plots, other values tags; mappings are left
+    out, since the configuration holds them.
+    """
+    if logger is None:
+        return
+    facts = _code_version() | dict(facts)
+    numbers = {
+        key: value
+        for key, value in facts.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    words = {
+        key: value
+        for key, value in facts.items()
+        if key not in numbers and not isinstance(value, Mapping)
+    }
+    logger.log_hyperparams(flatten(config))
+    logger.log_tags(words)
+    logger.log_metrics(numbers)
+    logger.log_text(
+        yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), "config.yaml"
+    )
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"optimizer": {"lr": 0.1}}` becomes `{"optimizer.lr": 0.1}`, the name that overrides it."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _code_version() -> dict[str, str]:
+    commit, dirty = git_commit(CODE_FOLDER)
+    if commit is None:
+        return {}
+    return {"mlflow.source.git.commit": commit, "git.dirty": str(dirty).lower()}
+
+
+def git_commit(folder: Path) -> tuple[str | None, bool]:
+    """The commit of the repository that tracks `folder`, and whether anything in it is changed or new.
+
+    (None, False) outside a repository, also where the folder only lies in one, as an installed package may.
+    """
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit or not _git(folder, "ls-files"):
+        return None, False
+    return commit, bool(_git(folder, "status", "--porcelain"))
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True)
+    except FileNotFoundError:  # no git on this machine
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def log_artifacts(
+    logger: "SteadyMLFlowLogger | None",
+    paths: Iterable[str | Path],
+    artifact_path: str | None = None,
+) -> None:
+    """Record files or folders of the training that `logger` records, under the name `artifact_path`.
+
+    They must stay where they are until the training is over.
+    """
+    if logger is not None:
+        logger.log_files(paths, artifact_path)
+
+
+def log_to_run(
+    run_folder: str | Path,
+    paths: Iterable[str | Path] = (),
+    artifact_path: str | None = None,
+    metrics: Mapping[str, float] | None = None,
+    probe_seconds: float = PROBE_SECONDS,
+) -> None:
+    """Record files and metrics with the MLflow run of `run_folder`; nothing happens where it has none."""
+    record = read_record(run_folder)
+    if record is None:
+        return
+    fault = store_fault(record.tracking_uri, probe_seconds)
+    if fault:
+        LOG.warning("not recorded: no MLflow store at %s (%s)", record.tracking_uri, fault)
+        return
+    client = client_of(record.tracking_uri)
+    with outage_reported("the metrics"):
+        for key, value in (metrics or {}).items():
+            client.log_metric(record.run_id, key, value)
+    _log_paths(client, record.run_id, paths, artifact_path)
+
+
+def log_model_file(run_folder: str | Path, path: str | Path) -> None:
+    """Record an exported model with the MLflow run of `run_folder`."""
+    log_to_run(run_folder, [path], "model")
+
+
+def _log_paths(
+    client: "MlflowClient", run_id: str, paths: Iterable[str | Path], artifact_path: str | None
+) -> None:
+    for path in map(Path, paths):
+        with outage_reported(str(path)):
+            if path.is_dir():
+                client.log_artifacts(run_id, path, artifact_path)
+            else:
+                client.log_artifact(run_id, path, artifact_path)

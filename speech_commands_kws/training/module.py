@@ -1,0 +1,168 @@
+"""What Lightning trains."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.models.checkpoint import FACTS_KEY
+from speech_commands_kws.models.spotter_module import SpotterModule
+
+SEED_BYTES = 8
+
+LOG = logging.getLogger(__name__)
+
+
+class KeywordModule(lightning.LightningModule):
+    """Cross-entropy training of a spotter.
+
+    Every random number of a step (augmentation, dropout) follows from (seed, epoch, batch index, rank), so that a run
+    that was interrupted goes on to the very weights it would have reached.
+
+    Args:
+        spotter: trained in place.
+        waveform_augment: (waveform, is_silence, generator) to waveform.
+        spectrogram_augment: (log_mel, generator) to log_mel.
+        optimizer: parameters to optimizer.
+        scheduler: (optimizer, total_steps) to a scheduler that steps with the optimizer.
+        total_steps: optimizer steps of the whole training.
+        label_smoothing: share of probability spread over all classes.
+        silence_target: index of the class `_silence_`, or -1.
+        seed: of the run.
+        facts: JSON-able description of the spotter, stored in every checkpoint.
+        mixup: (waveform, targets, generator) to waveform and targets, as class indices or probabilities; or None.
+    """
+
+    def __init__(
+        self,
+        spotter: SpotterModule,
+        waveform_augment: nn.Module,
+        spectrogram_augment: nn.Module,
+        optimizer: Callable[[Any], Optimizer],
+        scheduler: Callable[[Optimizer, int], LRScheduler],
+        total_steps: int,
+        label_smoothing: float,
+        silence_target: int,
+        seed: int,
+        facts: dict[str, Any],
+        mixup: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.spotter = spotter
+        self.waveform_augment = waveform_augment
+        self.spectrogram_augment = spectrogram_augment
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.total_steps = total_steps
+        self.label_smoothing = label_smoothing
+        self.silence_target = silence_target
+        self.seed = seed
+        self.facts = facts
+        self.mixup = mixup
+        self.epoch_clips = 0
+        self.epoch_seconds = 0.0
+        self.step_began = 0.0
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.spotter(waveform)
+
+    def on_train_epoch_start(self) -> None:
+        self.epoch_clips, self.epoch_seconds = 0, 0.0
+        self.step_began = time.monotonic()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        waveform, targets = batch
+        generator = self.seed_step(batch_idx)
+        wanted = targets
+        with torch.no_grad():
+            waveform = self.waveform_augment(waveform, targets == self.silence_target, generator)
+            if self.mixup:
+                waveform, wanted = self.mixup(waveform, targets, generator)
+            log_mel = self.spectrogram_augment(self.spotter.frontend.by_fft(waveform), generator)
+        logits = self.spotter.backbone(log_mel).float()
+        loss = functional.cross_entropy(logits, wanted, label_smoothing=self.label_smoothing)
+        if not torch.isfinite(loss):
+            raise self._diverged("loss", loss)
+        self._log_scores("train", loss, logits, targets)
+        return loss
+
+    def on_train_batch_end(
+        self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int
+    ) -> None:
+        now = time.monotonic()
+        self.epoch_clips += len(batch[0])
+        self.epoch_seconds += now - self.step_began if self.step_began else 0.0
+        self.step_began = now
+
+    def on_validation_start(self) -> None:
+        if self.epoch_seconds:
+            rate = self.epoch_clips * self.trainer.world_size / self.epoch_seconds
+            self.log("clips_per_second", rate, sync_dist=True)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        waveform, targets = batch
+        logits = self.spotter(waveform).float()
+        self._log_scores("validation", functional.cross_entropy(logits, targets), logits, targets)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        try:
+            optimizer = self.make_optimizer(self.spotter.parameters())
+            scheduler = self.make_scheduler(optimizer, self.total_steps)
+        except (TypeError, ValueError) as error:
+            raise KwsError(
+                f"optimizer or scheduler cannot be made of their settings: {error}"
+            ) from error
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step", "name": "learning_rate"},
+        }
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        norms = [
+            parameter.grad.norm() for parameter in self.parameters() if parameter.grad is not None
+        ]
+        norm = torch.stack(norms).norm()
+        if not torch.isfinite(norm):
+            raise self._diverged("gradient", norm)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        accuracy = self.trainer.callback_metrics.get("validation_accuracy")
+        measured = {} if accuracy is None else {"validation_accuracy": float(accuracy)}
+        checkpoint[FACTS_KEY] = self.facts | measured
+
+    def seed_step(self, batch_idx: int) -> Generator:
+        """Seed torch's own generator (dropout) and make the one of the augmentation, from this step alone."""
+        text = f"{self.seed} {self.current_epoch} {batch_idx} {self.global_rank}"
+        seed = int.from_bytes(
+            hashlib.sha256(text.encode()).digest()[:SEED_BYTES], "big", signed=True
+        )
+        torch.manual_seed(seed)
+        return Generator(self.device).manual_seed(seed)
+
+    def _log_scores(self, stage: str, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
+        accuracy = (logits.argmax(dim=1) == targets).float().mean()
+        scores = {f"{stage}_loss": loss, f"{stage}_accuracy": accuracy}
+        self.log_dict(
+            scores,
+            on_step=False,
+            on_epoch=True,
+            prog_bar=True,
+            batch_size=len(targets),
+            sync_dist=True,
+        )
+
+    def _diverged(self, what: str, value: Tensor) -> KwsError:
+        return KwsError(
+            f"expected a finite {what}, got {value.item()} in epoch {self.current_epoch}, step {self.global_step}: the "
+            "training has diverged; checkpoints written before it are kept; lower optimizer.lr, or set "
+            "trainer.gradient_clip_val"
+        )

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+import torch
+
+from speech_commands_kws.data.packed import PackedClips
+from speech_commands_kws.data.training_batches import (
+    SILENT_ROW,
+    ResidentClips,
+    TrainingClips,
+    as_waveforms,
+)
+from speech_commands_kws.errors import KwsError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def packed() -> PackedClips:
+    generator = np.random.default_rng(0)
+    clips = generator.integers(-(2**15), 2**15, (5, 16), dtype=np.int16)
+    return PackedClips([f"yes/{i}.wav" for i in range(5)], clips, {}, [], "")
+
+
+def test_clips_on_the_device_are_those_of_the_memory_map(packed, monkeypatch):
+    monkeypatch.setattr("speech_commands_kws.data.training_batches.CLIPS_AT_ONCE", 2)
+    rows = np.array([4, SILENT_ROW, 0, 4])
+    mapped, targets = TrainingClips(packed, np.arange(5), 7)[rows]
+    assert torch.equal(ResidentClips(packed, CPU)[torch.from_numpy(rows)], mapped)
+    assert np.array_equal(as_waveforms(mapped)[[0, 2]], packed.waveforms(rows[[0, 2]]))
+    assert targets.tolist() == [4, 7, 0, 4] and mapped[1].abs().max() == 0 < mapped[0].abs().max()
+
+
+def test_clips_that_a_gpu_has_no_room_for_are_refused(packed, monkeypatch):
+    free = packed.clips.nbytes * 2
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+    with pytest.raises(KwsError, match="160 bytes .* cuda.*set loader.resident=false"):
+        ResidentClips(packed, torch.device("cuda"))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_clips_on_a_gpu_are_those_of_the_memory_map(packed):
+    device = torch.device("cuda")
+    rows = torch.tensor([3, SILENT_ROW], device=device)
+    found = ResidentClips(packed, device)[rows]
+    assert found.device.type == "cuda"
+    assert np.array_equal(found[0].cpu(), packed.clips[3])

@@ -1,0 +1,146 @@
+import io
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.evaluation import scoring
+from speech_commands_kws.figures.evaluation import draw
+
+LABELS = ["yes", "no", "go"]
+CLIP_SAMPLES = 3
+FRONTEND = {
+    "sample_rate": 8000,
+    "window_ms": 32,
+    "hop_ms": 16,
+    "n_fft": 256,
+    "n_mels": 20,
+    "f_min": 20,
+    "f_max": 4000,
+}
+
+
+@dataclass
+class FakeClips:
+    """Clips whose waveform is what the fake model answers."""
+
+    targets: np.ndarray
+    waveforms: np.ndarray
+
+    @property
+    def names(self):
+        return [f"word/{i}.wav" for i in range(len(self.targets))]
+
+    def batches(self, batch_size):
+        for start in range(0, len(self.targets), batch_size):
+            yield self.waveforms[start : start + batch_size]
+
+
+def echo(waveforms):
+    """A model that takes a waveform of K samples for its K probabilities."""
+    return waveforms
+
+
+@pytest.fixture
+def clips():
+    waveforms = [[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.9, 0.0], [0.3, 0.6, 0.1]]
+    return FakeClips(np.array([0, 1, 1, 0]), np.array(waveforms, dtype=np.float32))
+
+
+@pytest.fixture
+def scores(clips):
+    return scoring.score(echo, clips, LABELS, batch_size=3)
+
+
+def test_every_clip_is_scored_once_and_in_order_whatever_the_batch(clips):
+    for batch_size in (1, 3, 4, 100):
+        scores = scoring.score(echo, clips, LABELS, batch_size)
+        np.testing.assert_array_equal(scores.probabilities, clips.waveforms)
+
+
+def test_scores_know_answers_accuracy_and_the_worst(scores):
+    np.testing.assert_array_equal(scores.answers, [0, 0, 1, 1])
+    np.testing.assert_array_equal(scores.confusion, [[1, 1, 0], [1, 1, 0], [0, 0, 0]])
+    assert scores.accuracy == 0.5
+    assert scores.accuracy_interval == pytest.approx((0.15004, 0.84996), abs=1e-5)
+    np.testing.assert_array_equal(scores.worst(2), [1, 3])
+
+
+def test_no_clips_and_undefined_answers_are_errors_of_one_line(clips):
+    with pytest.raises(KwsError, match="expected clips to score, got none"):
+        scoring.score(echo, FakeClips(np.empty(0, int), np.empty((0, 3))), LABELS, 2)
+    clips.waveforms[2, 1] = np.nan
+    with pytest.raises(KwsError, match="no number to 1 of 4 clips, word/2.wav the first"):
+        scoring.score(echo, clips, LABELS, 2)
+
+
+def test_progress_sees_every_batch(clips):
+    seen = []
+    scoring.score(
+        echo,
+        clips,
+        LABELS,
+        3,
+        watch=lambda batches: (seen.append(len(batch)) or batch for batch in batches),
+    )
+    assert seen == [3, 1]
+
+
+def test_the_summary_is_json_with_none_for_what_is_undefined(scores):
+    facts = json.loads(json.dumps(scoring.summary(scores, bins=10, worst=1), allow_nan=False))
+    assert facts["clips"] == 4
+    assert facts["accuracy"] == 0.5
+    assert facts["classes"]["yes"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
+    assert facts["classes"]["go"] == {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert facts["confusion"] == {"labels": LABELS, "counts": [[1, 1, 0], [1, 1, 0], [0, 0, 0]]}
+    assert facts["log_loss"] == pytest.approx(-np.log([0.8, 0.2, 0.9, 0.3]).mean())
+    # Gaps of the bins: |1 - 0.8|, |0 - 0.7|, |1 - 0.9|, |0 - 0.6|.
+    assert facts["expected_calibration_error"] == pytest.approx(1.6 / 4)
+    (worst,) = facts["worst_clips"]
+    assert (worst["name"], worst["truth"], worst["answer"]) == ("word/1.wav", "no", "yes")
+    assert worst["truth_probability"] == pytest.approx(0.2)
+    assert worst["answer_probability"] == pytest.approx(0.7)
+
+
+def test_the_table_shows_headline_classes_and_worst_clips(scores):
+    facts = scoring.summary(scores, bins=10, worst=1)
+    stream = io.StringIO()
+    scoring.write_table(f"fake data: {scoring.headline(facts)}", facts, stream)
+    lines = [" ".join(line.split()) for line in stream.getvalue().splitlines()]
+    assert lines[0] == "fake data: 4 clips, accuracy 50.0% (95% interval 15.0% to 85.0%)"
+    assert lines[1] == "expected calibration error 40.0%, log loss 0.785"
+    assert "yes 50.0% 50.0% 50.0% 2" in lines
+    assert "go – – – 0" in lines
+    assert "word/1.wav no 20.0% yes 70.0%" in lines
+
+
+def test_names_in_the_table_are_text_not_markup():
+    clips = FakeClips(np.array([1]), np.array([[0.7, 0.2, 0.1]]))
+    scores = scoring.score(echo, clips, ["[red]yes[/red]", "no\x1b[31m", "go"], 1)
+    stream = io.StringIO()
+    scoring.write_table("[bold]data", scoring.summary(scores, 10, 1), stream)
+    assert "[red]yes[/red]" in stream.getvalue() and "[bold]data" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_picked_waveforms_are_those_of_the_indices(clips):
+    picked = scoring.pick(clips, np.array([3, 0]), batch_size=3)
+    assert sorted(picked) == [0, 3]
+    np.testing.assert_array_equal(picked[3], clips.waveforms[3])
+
+
+def test_the_worst_clips_come_with_their_waveforms(scores, clips):
+    worst = scoring.worst_clips(scores, clips, 2, batch_size=1)
+    assert [clip.name for clip in worst] == ["word/1.wav", "word/3.wav"]
+    np.testing.assert_array_equal(worst[1].waveform, clips.waveforms[3])
+
+
+def test_four_pictures_are_drawn(scores, tmp_path):
+    tone = np.sin(np.arange(8000)).astype(np.float32)
+    facts = scoring.worst_clips(scores, FakeClips(scores.targets, np.tile(tone, (4, 1))), 2, 4)
+    paths = draw(scores, facts, FRONTEND, "fake data", 10, tmp_path / "pictures")
+    names = ["confusion.png", "classes.png", "calibration.png", "worst_clips.png"]
+    assert [path.name for path in paths] == names
+    assert all(path.stat().st_size for path in paths)

@@ -1,0 +1,50 @@
+"""One process at a time, and a dead one holds nobody up."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.files.lock import locked
+
+HOLDER = (
+    "import sys, time; from pathlib import Path; from speech_commands_kws.files.lock import locked\n"
+    "with locked(Path(sys.argv[1]), 'holding'): print('held', flush=True); time.sleep({seconds})"
+)
+
+
+def hold(path: Path, seconds: float) -> subprocess.Popen:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER.format(seconds=seconds), str(path)], stdout=subprocess.PIPE
+    )
+    assert holder.stdout.readline() == b"held\n"
+    return holder
+
+
+def test_a_second_process_waits_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    holder = hold(tmp_path / "lock", 0.5)
+    start = time.monotonic()
+    with locked(tmp_path / "lock", "fetching clips"):
+        assert time.monotonic() - start > 0.3
+    assert caplog.messages == ["another process is fetching clips: waiting for it"]
+    assert holder.wait() == 0
+
+
+def test_a_killed_process_holds_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    holder = hold(tmp_path / "lock", 60)
+    holder.kill()
+    holder.wait()
+    with locked(tmp_path / "lock", "fetching clips"):
+        assert caplog.messages == []
+
+
+def test_a_place_that_takes_no_lock_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(KwsError, match="cannot write .*link/lock .File exists.: choose another"):
+        with locked(tmp_path / "link" / "lock", "fetching clips"):
+            pass

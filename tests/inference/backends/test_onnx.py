@@ -1,0 +1,133 @@
+"""A model file in onnxruntime: what it gives, and what is no model of ours."""
+
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import SAMPLE_RATE, TINY_LABELS, TINY_METADATA, burst
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from onnx import TensorProto, helper
+
+from speech_commands_kws.cli.launch import CONFIG_DIR
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+
+
+@pytest.mark.parametrize("batch", [1, 2, 32])
+def test_scores_are_those_of_the_graph(tiny_onnx: Path, batch: int) -> None:
+    waveforms = np.random.default_rng(0).normal(size=(batch, SAMPLE_RATE)).astype(np.float32)
+    probabilities, logits = OnnxBackend(tiny_onnx)(waveforms)
+    expected = 20 * np.square(waveforms).reshape(batch, len(TINY_LABELS), -1).mean(axis=2)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4)
+    softmax = np.exp(expected - expected.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(
+        probabilities, softmax / softmax.sum(axis=1, keepdims=True), atol=1e-4
+    )
+
+
+def test_the_model_says_what_it_is(tiny_onnx: Path) -> None:
+    info = OnnxBackend(tiny_onnx).info
+    assert info.labels == tuple(TINY_LABELS)
+    assert (info.sample_rate, info.clip_samples) == (SAMPLE_RATE, SAMPLE_RATE)
+    assert info.frontend == {"n_mels": 40}
+    assert info.training == {"run": "tiny", "accuracy": 0.5}
+
+
+def test_the_configuration_makes_the_engine(tiny_onnx: Path) -> None:
+    with initialize_config_dir(CONFIG_DIR):
+        cfg = compose("infer", ["backend.intra_threads=2"])
+    backend = instantiate(cfg.backend, _execution_whitelist_=["speech_commands_kws.*"])(tiny_onnx)
+    assert backend.session.get_session_options().intra_op_num_threads == 2
+    assert backend(burst("yes")[None])[0].argmax() == TINY_LABELS.index("yes")
+    assert set(cfg.backend) - {"_target_", "_partial_"} < set(
+        inspect.signature(OnnxBackend).parameters
+    )
+
+
+def test_a_name_that_is_not_utf8(tmp_path: Path, make_tiny_onnx: Callable) -> None:
+    path = make_tiny_onnx(Path(os.fsdecode(os.fsencode(tmp_path) + b"/mod\xe9le.onnx")))
+    assert OnnxBackend(path).info.labels == tuple(TINY_LABELS)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model at all", b"\x08\x07", bytes(1_000)])
+def test_a_file_that_is_no_onnx_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "odd.onnx").write_bytes(content)
+    with pytest.raises(KwsError, match="odd.onnx is not an ONNX model") as caught:
+        OnnxBackend(tmp_path / "odd.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_model_is_refused(tiny_onnx: Path, tmp_path: Path) -> None:
+    (tmp_path / "half.onnx").write_bytes(tiny_onnx.read_bytes()[:300])
+    with pytest.raises(KwsError, match="half.onnx is not"):
+        OnnxBackend(tmp_path / "half.onnx")
+
+
+def test_a_missing_model_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(KwsError, match="nowhere.onnx cannot be opened: No such file"):
+        OnnxBackend(tmp_path / "nowhere.onnx")
+    with pytest.raises(KwsError, match="cannot be opened: Is a directory"):
+        OnnxBackend(tmp_path)
+
+
+def test_an_unknown_provider_is_refused(tiny_onnx: Path) -> None:
+    with pytest.raises(
+        KwsError, match="has no AbacusExecutionProvider: choose from .*CPUExecutionProvider"
+    ):
+        OnnxBackend(tiny_onnx, providers=["AbacusExecutionProvider"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ({"providers": "CPUExecutionProvider"}, "must be a list such as .CPUExecutionProvider.,"),
+        ({"intra_threads": 100_000}, "a whole number of 0 to 256, got 100000"),
+        ({"intra_threads": True}, "a whole number of 0 to 256, got True"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    tiny_onnx: Path, setting: dict, complaint: str
+) -> None:
+    with pytest.raises(KwsError, match=complaint):
+        OnnxBackend(tiny_onnx, **setting)
+
+
+def test_somebody_elses_model_is_refused(tmp_path: Path) -> None:
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("left", "right")
+    ]
+    graph = helper.make_graph(
+        [helper.make_node("Neg", ["left"], ["right"])], "foreign", values[:1], values[1:]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, tmp_path / "foreign.onnx")
+    with pytest.raises(KwsError, match="foreign.onnx is not a keyword spotter exported by"):
+        OnnxBackend(tmp_path / "foreign.onnx")
+    helper.set_model_props(model, TINY_METADATA)
+    onnx.save(model, tmp_path / "foreign.onnx")
+    with pytest.raises(KwsError, match="foreign.onnx maps .*left.* to .*right"):
+        OnnxBackend(tmp_path / "foreign.onnx")
+
+
+def test_a_batch_of_a_fixed_size_is_refused(tmp_path: Path, tiny_onnx: Path) -> None:
+    model = onnx.load(tiny_onnx)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, tmp_path / "one.onnx")
+    with pytest.raises(KwsError, match="one.onnx takes batches of 1 only"):
+        OnnxBackend(tmp_path / "one.onnx")
+
+
+@pytest.mark.parametrize(
+    "change", [{"labels": '["yes", "no"]'}, {"clip_samples": "8000"}], ids=["labels", "length"]
+)
+def test_metadata_that_contradict_the_graph_are_refused(
+    tmp_path: Path, make_tiny_onnx: Callable, change: dict[str, str]
+) -> None:
+    path = make_tiny_onnx(tmp_path / "odd.onnx", TINY_METADATA | change)
+    with pytest.raises(KwsError, match="its metadata says"):
+        OnnxBackend(path)

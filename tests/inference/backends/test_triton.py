@@ -1,0 +1,113 @@
+"""Both clients against a stand-in that fails as prescribed: what is asked again, what is not, and for how long."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from triton_stand_in import DRIP, INFO, LOST, NONSENSE, SLOW, StandIn, stand_in
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.inference.backends.triton import TritonBackend, TritonClient
+from speech_commands_kws.inference.backends.triton_async import AsyncTritonClient
+
+CLIP = np.zeros((1, 400), np.float32)
+QUICK = {"timeout_seconds": 0.5, "retries": 2, "wait_seconds": 0.01}
+
+
+@pytest.fixture(autouse=True)
+def needs_the_client() -> None:
+    pytest.importorskip("tritonclient", reason="needs the extra `serve`")
+
+
+@pytest.fixture
+def server() -> Iterator[StandIn]:
+    with stand_in() as server:
+        yield server
+
+
+def directly(url: str, ask: str = "infer", **settings: Any) -> Any:
+    with TritonClient(url, **QUICK | settings) as client:
+        return client.infer(CLIP) if ask == "infer" else client.is_healthy()
+
+
+def by_asyncio(url: str, ask: str = "infer", **settings: Any) -> Any:
+    async def answer() -> Any:
+        async with AsyncTritonClient(url, **QUICK | settings) as client:
+            return await (client.infer(CLIP) if ask == "infer" else client.is_healthy())
+
+    return asyncio.run(answer())
+
+
+BOTH = pytest.mark.parametrize("ask", [directly, by_asyncio])
+
+
+@BOTH
+@pytest.mark.parametrize("script", [[], [503], [503, 503], [LOST], [LOST, 503]])
+def test_overload_and_lost_connections_are_asked_again(
+    server: StandIn, ask: Callable, script: list[int]
+) -> None:
+    server.script = list(script)
+    probabilities, logits = ask(server.url)
+    np.testing.assert_array_equal(probabilities, server.probabilities)
+    np.testing.assert_array_equal(logits, server.probabilities)
+    assert server.asked == 1 + len(script)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("script", "asked", "complaint"),
+    [
+        ([503] * 9, 3, "503"),
+        ([400], 1, "400.*as the test prescribes"),
+        ([500], 1, "500.*as the test prescribes"),
+        ([SLOW], 1, "no answer from .* within 0.5 s"),
+        ([DRIP], 1, "no answer from .* within 0.5 s"),  # each byte in time, the answer not
+        ([NONSENSE], 1, "what answers at .* is no Triton server"),
+    ],
+)
+def test_nothing_else_is_asked_again_and_the_end_is_one_line(
+    server: StandIn, ask: Callable, script: list[int], asked: int, complaint: str
+) -> None:
+    server.script = list(script)
+    begin = time.monotonic()
+    with pytest.raises(KwsError, match=complaint) as caught:
+        ask(server.url)
+    assert server.asked == asked and "\n" not in str(caught.value)
+    assert time.monotonic() - begin < 3
+
+
+@BOTH
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_where_no_server_is_the_message_says_how_to_start_one(ask: Callable, protocol: str) -> None:
+    for url in ("127.0.0.1:1", "nowhere.invalid:8000"):
+        with pytest.raises(KwsError, match=f"no Triton server answers at {url} .*kws serve"):
+            ask(url, protocol=protocol)
+
+
+@BOTH
+def test_health_is_an_inference_asked_once(server: StandIn, ask: Callable) -> None:
+    assert ask(server.url, "health") is True
+    for status in (503, NONSENSE):
+        server.script = [status]
+        assert ask(server.url, "health") is False
+    server.probabilities = np.full((1, 3), np.nan, np.float32)
+    assert ask(server.url, "health") is False
+    assert server.asked == 4
+
+
+def test_a_bad_clip_is_not_sent(server: StandIn) -> None:
+    with TritonClient(server.url, **QUICK) as client:
+        for bad in (CLIP[:, :-1], np.full_like(CLIP, np.nan), np.zeros((5, 400), np.float32)):
+            with pytest.raises(KwsError):
+                client.infer(bad)
+    assert server.asked == 0
+
+
+def test_the_engine_of_a_spotter_sends_what_the_server_takes_at_once(server: StandIn) -> None:
+    backend = TritonBackend("kws_onnx", url=server.url, **QUICK)
+    assert backend.info == INFO
+    probabilities, _ = backend(np.zeros((9, 400), np.float32))
+    assert server.asked == 3 and probabilities.shape == (3, 3)  # the stand-in answers one row each

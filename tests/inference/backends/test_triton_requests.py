@@ -1,0 +1,94 @@
+"""What no client sends, what it says instead, and which failures are worth another try."""
+
+import re
+
+import numpy as np
+import pytest
+from triton_stand_in import INFO
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.inference.backends.triton_requests import (
+    Patience,
+    ServedModel,
+    checked_protocol,
+    checked_url,
+)
+
+SERVED = ServedModel(INFO, max_batch_size=4)
+SENSELESS = [
+    *((seconds, 1, 0.1) for seconds in (0, -1, "x", float("nan"), float("inf"), True)),
+    *((1, 1, seconds) for seconds in (-1, "x", float("inf"))),
+    *((1, retries, 0.1) for retries in (-1, 1.5, "x", True)),
+]
+CLIPS = np.zeros((2, 400), np.float32)
+
+
+def test_clips_as_the_model_takes_them_may_be_sent() -> None:
+    SERVED.check(CLIPS)
+    SERVED.check(np.zeros((4, 400), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("clips", "complaint"),
+    [
+        (CLIPS[0], "float32 clips (B, 400), got float32 (400,)"),
+        (CLIPS[:, :-1], "float32 clips (B, 400), got float32 (2, 399)"),
+        (CLIPS.astype(np.float64), "got float64 (2, 400)"),
+        (CLIPS.astype(np.int16), "got int16 (2, 400)"),
+        (CLIPS.tolist(), "got list"),
+        (CLIPS[:0], "1 to 4 clips, got 0"),
+        (np.zeros((5, 400), np.float32), "1 to 4 clips, got 5"),
+        (np.full((1, 400), np.nan, np.float32), "NaN or infinite"),
+        (np.full((1, 400), np.inf, np.float32), "NaN or infinite"),
+    ],
+)
+def test_anything_else_is_refused(clips: object, complaint: str) -> None:
+    with pytest.raises(KwsError, match=re.escape(complaint)):
+        SERVED.check(clips)
+
+
+def test_facts_come_from_the_servers_configuration() -> None:
+    parameters = {key: {"string_value": value} for key, value in INFO.to_metadata().items()}
+    config = {"max_batch_size": 4, "parameters": parameters}
+    assert ServedModel.from_config(config, "here") == SERVED
+    with pytest.raises(KwsError, match="kws_x at there is not a keyword spotter"):
+        ServedModel.from_config({"max_batch_size": 4}, "the model kws_x at there")
+
+
+@pytest.mark.parametrize(
+    "config", [None, [1], {"parameters": [1]}, {"parameters": {"a": "b"}}, {"max_batch_size": "x"}]
+)
+def test_a_configuration_that_is_none_of_tritons_is_refused(config: object) -> None:
+    with pytest.raises(KwsError, match="expected Triton's configuration of it, got something else"):
+        ServedModel.from_config(config, "it")
+
+
+def test_waits_double_and_end() -> None:
+    waits = list(Patience(1.0, retries=3, wait_seconds=0.1).waits())
+    assert [0.05 * 2**i <= wait <= 0.1 * 2**i for i, wait in enumerate(waits)] == [True] * 3
+    assert list(Patience(1.0, retries=0, wait_seconds=0.1).waits()) == []
+
+
+@pytest.mark.parametrize("settings", SENSELESS)
+def test_patience_that_makes_no_sense_is_refused(settings: tuple) -> None:
+    with pytest.raises(KwsError, match="(timeout_seconds|wait_seconds|retries) must be"):
+        Patience(*settings)
+
+
+def test_addresses() -> None:
+    assert checked_url(None, "http") == "127.0.0.1:8000"
+    assert checked_url(None, "grpc") == "127.0.0.1:8001"
+    assert checked_url("[::1]:9000", "http") == "[::1]:9000"
+    for bad in (
+        "http://127.0.0.1:8000",
+        "127.0.0.1",
+        ":8000",
+        "host:",
+        "host:8000/v2",
+        "host:99999",
+        "a:0",
+    ):
+        with pytest.raises(KwsError, match="url must be host:port"):
+            checked_url(bad, "http")
+    with pytest.raises(KwsError, match="protocol must be one of http, grpc, got carrier pigeon"):
+        checked_protocol("carrier pigeon")

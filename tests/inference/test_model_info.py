@@ -1,0 +1,94 @@
+"""Metadata there and back, and which model file is meant."""
+
+import os
+from pathlib import Path
+
+import pytest
+from conftest import TINY_METADATA
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.inference.locate import locate_model, newest_export
+from speech_commands_kws.inference.model_info import ArtefactInfo
+
+INFO = ArtefactInfo(("да", 'quote"d', "no"), 16_000, 16_000, {"n_mels": 40}, {"accuracy": 0.5})
+
+
+def test_metadata_are_texts_that_read_back() -> None:
+    metadata = INFO.to_metadata()
+    assert metadata["sample_rate"] == "16000"
+    assert metadata["labels"] == '["да", "quote\\"d", "no"]'
+    assert ArtefactInfo.from_metadata(metadata, "model.onnx") == INFO
+
+
+def test_unknown_keys_are_left_alone() -> None:
+    metadata = TINY_METADATA | {"author": "somebody"}
+    assert ArtefactInfo.from_metadata(metadata, "model.onnx").sample_rate == 16_000
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"labels": "yes, no"}, "malformed metadata"),
+        ({"labels": '"yes"'}, "labels='yes'"),
+        ({"labels": "[]"}, r"labels=\[\]"),
+        ({"labels": "[1, 2]"}, "labels="),
+        ({"labels": '["yes", "yes"]'}, "labels="),
+        ({"labels": '["yes", ""]'}, "labels="),
+        ({"labels": "[" * 100_000}, "malformed metadata"),
+        ({"sample_rate": "1" * 5_000}, "malformed metadata"),
+        ({"sample_rate": "-1"}, "sample_rate=-1"),
+        ({"sample_rate": "16000.5"}, "sample_rate=16000.5"),
+        ({"clip_samples": "0"}, "clip_samples=0"),
+        ({"frontend": "[]"}, "frontend="),
+        ({"training": "null"}, "training=None"),
+    ],
+)
+def test_malformed_metadata_are_refused(change: dict[str, str], reason: str) -> None:
+    with pytest.raises(KwsError, match=f"model.onnx has malformed metadata.*{reason}|{reason}"):
+        ArtefactInfo.from_metadata(TINY_METADATA | change, "model.onnx")
+
+
+def test_missing_keys_are_named() -> None:
+    with pytest.raises(KwsError, match="no labels, sample_rate, clip_samples, frontend, training"):
+        ArtefactInfo.from_metadata({}, "model.onnx")
+
+
+def test_the_newest_export_is_taken(tmp_path: Path) -> None:
+    for name, seconds in (("c", 10), ("sweep/0", 30), ("b", 20)):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "model.onnx").touch()
+        os.utime(tmp_path / name / "model.onnx", (seconds, seconds))
+    (tmp_path / "d").mkdir()
+    assert newest_export(tmp_path) == tmp_path / "sweep/0" / "model.onnx"
+    assert locate_model(None, tmp_path) == tmp_path / "sweep/0" / "model.onnx"
+    assert locate_model(tmp_path / "b" / "model.onnx", tmp_path) == tmp_path / "b" / "model.onnx"
+
+
+def test_no_export_at_all(tmp_path: Path) -> None:
+    for runs in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(KwsError, match="no exported model under .*: train and export first"):
+            locate_model(None, runs)
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(KwsError, match="nowhere.onnx does not exist"):
+        locate_model(str(tmp_path / "nowhere.onnx"), tmp_path)
+    with pytest.raises(KwsError, match="is not a file.*model.onnx"):
+        locate_model(tmp_path, tmp_path)
+
+
+def test_a_model_that_dvc_keeps(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx.dvc").touch()
+    with pytest.raises(KwsError, match="DVC cannot pull .*model.onnx.dvc: "):
+        locate_model(tmp_path / "model.onnx", tmp_path)
+
+
+def test_detection_settings_may_be_missing() -> None:
+    """A model that was exported before they were measured still runs."""
+    info = ArtefactInfo(("yes",), 16_000, 16_000, {}, {})
+    assert "detection" not in info.to_metadata()
+    assert ArtefactInfo.from_metadata(info.to_metadata(), "x") == info
+    settled = ArtefactInfo(("yes",), 16_000, 16_000, {}, {}, {"threshold": 0.5})
+    assert ArtefactInfo.from_metadata(settled.to_metadata(), "x") == settled
+    with pytest.raises(KwsError, match="malformed metadata, detection=3"):
+        ArtefactInfo.from_metadata(info.to_metadata() | {"detection": "3"}, "x")

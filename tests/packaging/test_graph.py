@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from speech_commands_kws.models.bc_resnet import BCResNet
+from speech_commands_kws.models.ds_cnn import DSCNN
+from speech_commands_kws.models.frontend import LogMel
+from speech_commands_kws.models.spotter_module import SpotterModule
+from speech_commands_kws.packaging.graph import affine_maps, inference_graph
+
+SAMPLE_RATE = 16000
+
+
+def trained_looking(backbone: torch.nn.Module, n_mels: int = 40) -> SpotterModule:
+    """A spotter whose normalisations are not those of initialisation."""
+    generator = torch.Generator().manual_seed(0)
+    for layer in backbone.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.weight.data.uniform_(0.5, 2, generator=generator)
+            layer.bias.data.uniform_(-0.5, 1, generator=generator)
+            layer.running_mean.uniform_(-0.5, 0.5, generator=generator)
+            layer.running_var.uniform_(0.1, 0.5, generator=generator)
+    return SpotterModule(LogMel(SAMPLE_RATE, 30, 10, 512, n_mels, 0, 8000, 1e-6), backbone).eval()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("width", "n_mels", "sub_bands"), [(1, 40, 5), (2, 80, 5), (1, 64, 4)])
+def test_the_folded_network_answers_the_same(width: int, n_mels: int, sub_bands: int) -> None:
+    spotter = trained_looking(BCResNet(4, n_mels, width, sub_bands, 0.1, False), n_mels)
+    noise = torch.randn(3, SAMPLE_RATE, generator=torch.Generator().manual_seed(1))
+    waveform = noise * torch.tensor([[0.1], [0.01], [0.0]])
+    expected, folded = spotter(waveform), inference_graph(spotter)
+    assert (expected[0] - expected[1]).abs().max() > 0.1
+    torch.testing.assert_close(folded(waveform), expected, atol=1e-4, rtol=1e-5)
+    norms = [layer for layer in folded.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    assert norms == []
+
+
+def test_another_network_stays_as_it_is() -> None:
+    spotter = trained_looking(DSCNN(4, 40, 8, 1, [4, 10], [2, 2], 0.2))
+    assert inference_graph(spotter) is spotter
+
+
+def test_maps_are_those_of_the_layer() -> None:
+    convolution = torch.nn.Conv2d(2, 2, (3, 1), stride=(2, 1), padding=(1, 0), groups=2)
+    convolution.weight.data = torch.tensor([[1.0, 2, 3], [4, 5, 6]]).reshape(2, 1, 3, 1)
+    convolution.bias.data = torch.tensor([10.0, 20])
+    with torch.no_grad():
+        maps, offsets = affine_maps(convolution, channels=2, rows=4)
+    assert maps[0].tolist() == [[2, 3, 0, 0], [0, 1, 2, 3]]
+    assert maps[1].tolist() == [[5, 6, 0, 0], [0, 4, 5, 6]]
+    assert offsets.tolist() == [[10, 10], [20, 20]]

@@ -1,0 +1,81 @@
+import logging
+import os
+
+import pytest
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.tracking import runs
+
+
+def make_run(folder, age: float = 0, checkpoint: str = "best.ckpt"):
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "config.yaml").touch()
+    path = folder / "checkpoints" / checkpoint
+    path.touch()
+    os.utime(path, (1e9 - age, 1e9 - age))
+    return folder
+
+
+def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path):
+    folders = [runs.make_run_folder(tmp_path, "test") for _ in range(3)]
+    assert len(set(folders)) == 3 and all(folder.is_dir() for folder in folders)
+
+
+def test_latest_is_the_one_trained_last_also_within_a_sweep(tmp_path):
+    make_run(tmp_path / "old", age=50)
+    newest = make_run(tmp_path / "sweep" / "1", age=10)
+    make_run(tmp_path / "sweep" / "0", age=20)
+    (tmp_path / "empty").mkdir()
+    assert runs.find_run("latest", tmp_path) == newest
+
+
+def test_a_run_by_its_path(tmp_path):
+    folder = make_run(tmp_path / "some run")
+    assert runs.find_run(str(folder), tmp_path / "elsewhere") == folder
+
+
+def test_a_run_by_the_name_that_records_know(tmp_path):
+    folder = make_run(tmp_path / "sweep" / "0")
+    assert runs.find_run("sweep/0", tmp_path) == folder
+
+
+@pytest.mark.parametrize("run, message", [("latest", "train first"), ("nowhere", "run=nowhere")])
+def test_no_such_run_is_one_clear_error(tmp_path, run, message):
+    with pytest.raises(KwsError, match=message):
+        runs.find_run(run, tmp_path)
+
+
+def test_checkpoint_of_a_run(tmp_path):
+    folder = make_run(tmp_path / "run", checkpoint="last.ckpt")
+    assert runs.checkpoint_of(folder, "best.ckpt", "last.ckpt").name == "last.ckpt"
+    with pytest.raises(KwsError, match="best.ckpt"):
+        runs.checkpoint_of(folder, "best.ckpt")
+
+
+@pytest.mark.parametrize("run", [None, 5])
+def test_a_run_by_what_is_no_name_is_one_clear_error(tmp_path, run):
+    with pytest.raises(KwsError, match=f"run={run}"):
+        runs.find_run(run, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"", b"a: 1", b"[1]", b"\xff\xfe\x00", b"data: {}\nloader: 1"]
+)
+def test_a_damaged_configuration_is_one_clear_error(tmp_path, content):
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(KwsError, match="config.yaml is damaged or another one"):
+        runs.read_config(tmp_path)
+
+
+def test_the_configuration_of_a_run(tmp_path):
+    (tmp_path / "config.yaml").write_text("data: {name: x}\nloader: {seed: 1}\n")
+    assert runs.read_config(tmp_path).loader.seed == 1
+
+
+def test_log_goes_into_the_folder_while_the_run_lasts(tmp_path):
+    logging.getLogger().setLevel(logging.INFO)
+    with runs.log_file(tmp_path):
+        logging.getLogger("a").info("inside")
+    logging.getLogger("a").info("outside")
+    text = (tmp_path / "log.txt").read_text()
+    assert "inside" in text and "outside" not in text

@@ -4,6 +4,7 @@ import re
 from importlib.metadata import PackageNotFoundError, requires
 
 DISTRIBUTION = "speech-commands-kws"
+SUMMARY_CHARACTERS = 500
 EXTRA = re.compile(r"""([\w.-]+).*; extra == ["']([\w-]+)["']""")
 
 
@@ -27,6 +28,12 @@ def display_name(source: object) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in str(source)
     )
+
+
+def summarize_error(error: object, limit: int = SUMMARY_CHARACTERS) -> str:
+    """What an error says, as one line of at most `limit` characters; the name of its class where it says nothing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def missing_package(error: ModuleNotFoundError) -> KwsError:

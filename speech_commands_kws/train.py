@@ -21,13 +21,12 @@ from speech_commands_kws.cli.launch import (
     CONFIG_DIR,
     EXECUTION_WHITELIST,
     build,
-    one_line,
     run_command,
 )
 from speech_commands_kws.cli.overrides import resume_command
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.speech_tree import TRAIN
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, summarize_error
 from speech_commands_kws.figures import augmentation, curves_and_classes
 from speech_commands_kws.files.atomic import written_to
 from speech_commands_kws.inference.model_info import ArtefactInfo
@@ -115,7 +114,9 @@ def fit(
             logger=logger or DummyLogger(),
         )
     except MisconfigurationException as error:
-        raise KwsError(f"the trainer cannot be made of its settings: {one_line(error)}") from error
+        raise KwsError(
+            f"the trainer cannot be made of its settings: {summarize_error(error)}"
+        ) from error
     if isinstance(trainer.strategy, data_parallel.LocalDDP):
         trainer.strategy.hand_out(OmegaConf.to_container(cfg, resolve=True), folder)
     checkpoint = last_checkpoint(folder, datamodule.fingerprint) if cfg.resume else None
@@ -130,10 +131,12 @@ def fit(
             raise KeyboardInterrupt  # ends the other jobs too
         raise KwsError(f"interrupted; go on with: {resume_command(folder)}") from None
     except MisconfigurationException as error:
-        raise KwsError(f"the settings of the training do not fit: {one_line(error)}") from error
+        raise KwsError(
+            f"the settings of the training do not fit: {summarize_error(error)}"
+        ) from error
     except torch.OutOfMemoryError as error:
         raise KwsError(
-            f"the GPU's memory is full ({one_line(error)}): lower loader.batch_size or set loader.resident=false"
+            f"the GPU's memory is full ({summarize_error(error)}): lower loader.batch_size or set loader.resident=false"
         ) from error
     if trainer.is_global_zero:
         rows = callbacks["history"].rows
@@ -240,7 +243,8 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
         cost = complexity(spotter, datamodule.clip_samples)
     except (ValueError, ArithmeticError, RuntimeError) as error:
         raise KwsError(
-            f"front-end and backbone do not take clips of {datamodule.clip_samples} samples ({one_line(error)}): "
+            f"front-end and backbone do not take clips of {datamodule.clip_samples} samples "
+            f"({summarize_error(error)}): "
             "change clip_seconds, frontend or backbone"
         ) from error
     LOG.info(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from speech_commands_kws.errors import missing_package
+from speech_commands_kws.errors import missing_package, summarize_error
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,15 @@ def test_any_other_failing_import_stays_a_bug(module: str | None) -> None:
     with pytest.raises(ModuleNotFoundError) as caught:
         missing_package(error)
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("two\nlines,  and room"), "two lines, and room"),
+        (ValueError(), "ValueError"),
+        (ValueError("1234567 and more, which is too long"), "1234567 and more, w…"),
+    ],
+)
+def test_an_error_is_summarized_in_one_line(error: Exception, line: str) -> None:
+    assert summarize_error(error, limit=20) == line

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, summarize_error
 
 
 class SoundDevice(Protocol):
@@ -38,7 +38,7 @@ class Microphone:
         # sounddevice raises ValueError for a name that no device, or several, have.
         except (self.sounddevice.PortAudioError, ValueError) as error:
             raise KwsError(
-                f"expected a microphone, found none ({one_line(error)}): plug one in, or choose one of "
+                f"expected a microphone, found none ({summarize_error(error)}): plug one in, or choose one of "
                 "`python -m sounddevice` with device="
             ) from None
         self.sample_rate = round(facts["default_samplerate"])
@@ -55,7 +55,7 @@ class Microphone:
             )
         except self.sounddevice.PortAudioError as error:
             raise KwsError(
-                f"the microphone cannot be used ({one_line(error)}): close what else uses it"
+                f"the microphone cannot be used ({summarize_error(error)}): close what else uses it"
             ) from None
         return samples[:, 0]
 
@@ -64,7 +64,7 @@ class Microphone:
             self.sounddevice.play(waveform, self.sample_rate, blocking=True)
         except self.sounddevice.PortAudioError as error:
             raise KwsError(
-                f"nothing can be played ({one_line(error)}): record with playback=false"
+                f"nothing can be played ({summarize_error(error)}): record with playback=false"
             ) from None
 
 
@@ -74,11 +74,7 @@ def load_sounddevice() -> ModuleType:
         import sounddevice
     except OSError as error:
         raise KwsError(
-            f"expected the library PortAudio, found none ({one_line(error)}): install it "
+            f"expected the library PortAudio, found none ({summarize_error(error)}): install it "
             "(Debian, Ubuntu: apt install libportaudio2)"
         ) from None
     return sounddevice
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

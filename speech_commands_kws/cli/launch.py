@@ -15,7 +15,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 
 from speech_commands_kws.cli.settings import check_settings
 from speech_commands_kws.cli.terminal import refusals_reported, require_output
-from speech_commands_kws.errors import KwsError, ReportedError, missing_package
+from speech_commands_kws.errors import KwsError, ReportedError, missing_package, summarize_error
 
 INTERRUPTED = 130  # the status of a shell's command that Ctrl-C has ended
 PACKAGE_DIR = Path(__file__).resolve().parent.parent
@@ -44,7 +44,7 @@ def build(node: Any, **arguments: Any) -> Any:
         raise
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise KwsError(
-            f"{node.get('_target_')} cannot be made of its settings: {one_line(error)}"
+            f"{node.get('_target_')} cannot be made of its settings: {summarize_error(error)}"
         ) from error
 
 
@@ -89,12 +89,10 @@ def checked(run: Callable[[Any], Any], cfg: Any) -> Any:
         key = str(error).splitlines()[0].rpartition(": ")[2]
         raise KwsError(f"expected a value for {key}, got none: add {key}=...") from None
     except (OmegaConfBaseException, HydraException) as error:
-        raise KwsError(f"the settings do not fit: {one_line(error)}") from error
+        raise KwsError(f"the settings do not fit: {summarize_error(error)}") from error
     except MemoryError as error:
-        raise KwsError(f"the memory of this machine is too small: {one_line(error)}") from error
+        raise KwsError(
+            f"the memory of this machine is too small: {summarize_error(error)}"
+        ) from error
     except ModuleNotFoundError as error:
         raise missing_package(error) from None
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speech_commands_kws.errors import KwsError, missing_package
+from speech_commands_kws.errors import KwsError, missing_package, summarize_error
 from speech_commands_kws.files.lock import locked
 
 if TYPE_CHECKING:
@@ -107,9 +107,9 @@ def has_google_key(remote: Mapping[str, Any]) -> bool:
 
 
 def reason_of(error: Exception) -> str:
-    """DVC's first line; where it says only that something is missing, how to learn more."""
+    """What DVC says; where it says only that something is missing, how to learn more."""
     from dvc.exceptions import CheckoutError
 
     if isinstance(error, CheckoutError):
         return "neither a remote nor the address in it has it (`dvc pull -v` says more)"
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return summarize_error(error)

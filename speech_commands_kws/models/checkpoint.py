@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, summarize_error
 from speech_commands_kws.models.bc_resnet import BCResNet
 from speech_commands_kws.models.ds_cnn import DSCNN
 from speech_commands_kws.models.frontend import LogMel
@@ -72,7 +72,8 @@ def load_spotter(path: Path) -> tuple[SpotterModule, dict[str, Any]]:
         spotter.load_state_dict(weights)
     except (TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError) as error:
         raise KwsError(
-            f"the checkpoint {path} does not fit this version of the program ({_first_line(error)}): train again"
+            f"the checkpoint {path} does not fit this version of the program "
+            f"({summarize_error(error, MESSAGE_CHARACTERS)}): train again"
         ) from None
     return spotter.eval(), facts
 
@@ -103,7 +104,3 @@ def _build(node: dict[str, Any]) -> nn.Module:
             "do not use this file"
         )
     return MODULES[name](**arguments)
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:MESSAGE_CHARACTERS] or type(error).__name__

@@ -16,6 +16,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from speech_commands_kws.errors import summarize_error
 from speech_commands_kws.files.atomic import write_whole
 from speech_commands_kws.training.objectives import MAXIMIZE
 
@@ -59,7 +60,7 @@ class ComparisonTable(Callback):
             if job_return.status == JobStatus.COMPLETED:
                 write_result(folder, job_return.overrides, as_values(outcome), OK, seconds)
             else:
-                reason = f"{type(outcome).__name__}: {outcome}".splitlines()[0]
+                reason = f"{type(outcome).__name__}: {summarize_error(outcome)}"
                 write_result(folder, job_return.overrides, None, reason, seconds)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:

@@ -26,7 +26,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, summarize_error
 
 SQLITE_PREFIX = "sqlite:///"
 JOURNAL_PREFIX = "journal:///"
@@ -61,7 +61,7 @@ def open_storage(address: str) -> BaseStorage:
     except (SQLAlchemyError, ImportError, OSError, ValueError, OptunaError) as error:
         raise KwsError(
             f"expected a storage for the study at sweep.storage={address}, got "
-            f"{type(error).__name__}: {str(error).splitlines()[0]}; "
+            f"{type(error).__name__}: {summarize_error(error)}; "
             "give an address such as sqlite:////folder/studies.db"
         ) from error
 

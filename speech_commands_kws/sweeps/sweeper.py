@@ -20,7 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.cli.launch import mistakes_end_the_process
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, summarize_error
 from speech_commands_kws.sweeps.comparison import OK, PRUNED, read_result, shown, write_result
 from speech_commands_kws.sweeps.space import SearchSpace, grid, read_space
 
@@ -230,7 +230,7 @@ class StudySweeper(Sweeper):
                 raise KwsError(str(error).replace("\n", " ")) from error
             raise
         except (RuntimeError, OSError, *ray_errors()) as error:  # a parallel launcher lost a worker
-            reason = f"{type(error).__name__}: {first_line(error)}"
+            reason = f"{type(error).__name__}: {summarize_error(error)}"
             outcomes = [self._left_on_disk(trial) or reason for trial in batch]
         for trial, job, outcome in zip(batch, jobs, outcomes, strict=True):
             self._settle(study, trial, job, outcome)
@@ -316,7 +316,7 @@ def outcome_of(done: JobReturn, objectives: int) -> list[float] | str:
     """The values of a job, or why it has none."""
     value = done._return_value  # the public property prints and raises for a failed job
     if done.status != JobStatus.COMPLETED:
-        return f"{type(value).__name__}: {first_line(value)}"
+        return f"{type(value).__name__}: {summarize_error(value)}"
     values = list(value) if isinstance(value, (list, tuple)) else [value]
     if len(values) != objectives or not all(isinstance(each, (int, float)) for each in values):
         return f"expected {objectives} numbers from the training, got {value}"
@@ -329,10 +329,6 @@ def ray_errors() -> list[type[Exception]]:
     """Ray's errors have no base that other engines share; it is loaded where it is the launcher."""
     loaded = sys.modules.get("ray.exceptions")
     return [loaded.RayError] if loaded else []
-
-
-def first_line(error: Any) -> str:
-    return (str(error).splitlines() or [""])[0]
 
 
 def say(line: str) -> None:

@@ -10,9 +10,8 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, summarize_error
 from speech_commands_kws.tracking.mlflow_run import SERVER_RUN_TAG, client_of
-from speech_commands_kws.tracking.mlflow_store import first_line
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -117,7 +116,7 @@ def read_standings(uri: str, experiment: str) -> list[Standing]:
     try:
         runs = list(_runs(client, experiment))
     except MlflowException as error:
-        raise KwsError(f"the MLflow store {uri} refused: {first_line(error)}") from error
+        raise KwsError(f"the MLflow store {uri} refused: {summarize_error(error)}") from error
     names = {run.info.run_id: run.info.run_name for run in runs}
     parents = {run.data.tags.get(PARENT) for run in runs}
     copied = {run.data.tags.get(SERVER_RUN_TAG) for run in runs}

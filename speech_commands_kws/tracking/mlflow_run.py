@@ -8,10 +8,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from speech_commands_kws.errors import summarize_error
 from speech_commands_kws.tracking.mlflow_store import (
     artifact_folder,
     exclusive_use,
-    first_line,
     prepare_client,
     store_fault,
 )
@@ -168,7 +168,7 @@ class Destination:
                 self._add(items[0])
         except (MlflowException, OSError) as error:
             if not _is_refusal(error):
-                raise StoreAway(self.fault() or first_line(error)) from error
+                raise StoreAway(self.fault() or summarize_error(error)) from error
             if len(metrics) > 1:
                 return self.deliver(items[:1])  # its neighbours may be good
             self._report_refusal(items[0], error)
@@ -222,7 +222,7 @@ class Destination:
     def _report_refusal(self, item: Item, error: Exception) -> None:
         kind = next(iter(item))
         if kind not in self.refused:  # the next refusals of metrics would say the same
-            LOG.warning("MLflow refused %s: %s", item.get("path", kind), first_line(error))
+            LOG.warning("MLflow refused %s: %s", item.get("path", kind), summarize_error(error))
         self.refused.add(kind)
 
 

@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import urlopen
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, summarize_error
 
 LOG = logging.getLogger(__name__)
 STORE_NAME = "mlflow.db"
@@ -135,7 +135,7 @@ def _server_fault(uri: str, seconds: float) -> str | None:
         fault = f"something else answers there, with status {error.code}"
         return None if error.code in ASKS_FOR_LOGIN else fault
     except (OSError, HTTPException, ValueError) as error:
-        return first_line(getattr(error, "reason", error))
+        return summarize_error(getattr(error, "reason", error))
     return None if answer == HEALTHY else "something else answers there"
 
 
@@ -192,8 +192,4 @@ def outage_reported(what: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        LOG.warning("MLflow did not take %s: %s", what, first_line(error))
-
-
-def first_line(error: Exception | str) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        LOG.warning("MLflow did not take %s: %s", what, summarize_error(error))

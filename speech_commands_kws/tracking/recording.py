@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, summarize_error
 from speech_commands_kws.tracking.mlflow_run import (
     RUNNING,
     MlflowRun,
@@ -26,7 +26,6 @@ from speech_commands_kws.tracking.mlflow_run import (
 )
 from speech_commands_kws.tracking.mlflow_store import (
     STORE_NAME,
-    first_line,
     is_server,
     outage_reported,
     prepare_client,
@@ -121,7 +120,7 @@ def _experiment_of(parent: MlflowRun) -> str | None:
         experiment_id = client.get_run(parent.run_id).info.experiment_id
         return client.get_experiment(experiment_id).name
     except MlflowException as error:
-        LOG.warning("MLflow does not know the run of the sweep: %s", first_line(error))
+        LOG.warning("MLflow does not know the run of the sweep: %s", summarize_error(error))
         return None
 
 
@@ -140,7 +139,7 @@ def _begin(
         if is_server(uri) and store_fault(uri, probe_seconds):  # it has just gone away
             return _begin(begin, tracking_uri, local_store, probe_seconds)
         raise KwsError(
-            f"the MLflow store {uri} refused: {first_line(error)}; name another with"
+            f"the MLflow store {uri} refused: {summarize_error(error)}; name another with"
             " logger.tracking_uri= or logger.experiment_name=, or train without: logger=none"
         ) from error
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, summarize_error
 from speech_commands_kws.inference.locate import MODEL_FILE
-from speech_commands_kws.tracking.mlflow_store import first_line, prepare_client, readable_uri
+from speech_commands_kws.tracking.mlflow_store import prepare_client, readable_uri
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -62,7 +62,7 @@ def mlflow_at(uri: str) -> Iterator["MlflowClient"]:
     try:
         yield mlflow.MlflowClient(uri)
     except mlflow.MlflowException as error:
-        raise KwsError(f"the MLflow store {uri} refused: {first_line(error)}") from error
+        raise KwsError(f"the MLflow store {uri} refused: {summarize_error(error)}") from error
     finally:
         mlflow.set_tracking_uri(before)
 
@@ -139,7 +139,7 @@ def download(client: "MlflowClient", version: "ModelVersion", cache: str | Path)
         except (mlflow.MlflowException, OSError) as error:
             raise KwsError(
                 f"{address} in {client.tracking_uri} holds no {MODEL_FILE} that can be fetched "
-                f"({first_line(error)}): register it again with `kws export register=true`"
+                f"({summarize_error(error)}): register it again with `kws export register=true`"
             ) from error
         _check(Path(fetched), version, address)
         Path(fetched).replace(target)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.loggers import Logger
 
 from speech_commands_kws.cli.overrides import resume_command
+from speech_commands_kws.errors import summarize_error
 from speech_commands_kws.tracking.mlflow_run import (
     SERVER_RUN_TAG,
     SERVER_TAG,
@@ -22,7 +23,7 @@ from speech_commands_kws.tracking.mlflow_run import (
     text_item,
     write_record,
 )
-from speech_commands_kws.tracking.mlflow_store import first_line, server_command
+from speech_commands_kws.tracking.mlflow_store import server_command
 from speech_commands_kws.tracking.outbox import Journal, Outbox, StoreAway
 from speech_commands_kws.tracking.system_metrics import SystemMetrics
 
@@ -125,7 +126,7 @@ class SteadyMLFlowLogger(Logger):
             LOG.warning(
                 "MLflow at %s is away, and the local store fails (%s): the records stay in %s; this delivers them: %s",
                 self.record.tracking_uri,
-                first_line(error),
+                summarize_error(error),
                 self.outbox.journal.path,
                 resume_command(self.run_folder),
             )

@@ -20,7 +20,7 @@ from rich.table import Table
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.data import quality
 from speech_commands_kws.data.packed import PackedClips, pack_folder
-from speech_commands_kws.data.quality import Finding, LabelledClips, Limits, Measures
+from speech_commands_kws.data.quality import ClipTable, Finding, Limits, Measures
 from speech_commands_kws.data.speech_tree import (
     SPLITS,
     SpeechTree,
@@ -42,7 +42,7 @@ class Report:
     title: str
     tree: SpeechTree
     packed: PackedClips
-    labelled: LabelledClips
+    labelled: ClipTable
     speakers: int
     counts: dict[str, dict[str, int]]
     measures: Measures
@@ -93,7 +93,7 @@ def inspect(cfg: DictConfig, spotter: KeywordSpotter | None) -> Report:
     packed = pack_folder(tree.root, tree.pattern, Path(cfg.cache), *signal)
     words, speakers = words_and_speakers(packed.paths, tree.pattern)
     splits = assign_splits(tree, packed.paths, speakers)
-    labelled = LabelledClips(packed.paths, packed.clips, words, splits)
+    labelled = ClipTable(packed.paths, packed.clips, words, splits)
     parts = blocks(len(words), cfg.batch_size, "measuring")
     measures = quality.measure(packed.clips, cfg.sample_rate, limits.loud_seconds, parts)
     findings = [Finding(quality.UNUSABLE, "", "", "", reason) for reason in packed.left_out]

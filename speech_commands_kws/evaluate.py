@@ -16,7 +16,7 @@ from rich.progress import track
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.data.labelled_folder import LabelledFolder
 from speech_commands_kws.errors import KwsError, display_name
-from speech_commands_kws.evaluation import robustness, scoring
+from speech_commands_kws.evaluation import scoring, tables
 from speech_commands_kws.evaluation.robustness import Robustness
 from speech_commands_kws.evaluation.scoring import LabelledClips, Predict, Scores
 from speech_commands_kws.figures.evaluation import draw
@@ -188,9 +188,9 @@ def report(cfg: DictConfig, title: str, facts: dict[str, Any]) -> None:
     if cfg.format == "json":
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
     else:
-        scoring.write_table(title, facts, sys.stdout)
+        tables.write_scores(title, facts, sys.stdout)
         if facts.get("robustness"):
-            robustness.write_table(facts["robustness"], sys.stdout)
+            tables.write_robustness(facts["robustness"], sys.stdout)
         print(f"pictures: {display_name(facts['pictures'])}")
     write_json_file(cfg.json_file, facts)
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from speech_commands_kws.audio.microphone import SoundDevice
 from speech_commands_kws.audio.reading import resample
-from speech_commands_kws.audio.takes import Demands, check_speaker, fault, keep, recorded, trim
+from speech_commands_kws.audio.takes import TakeCriteria, check_speaker, fault, keep, recorded, trim
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.data.words import check_words
 from speech_commands_kws.errors import KwsError, display_name
@@ -44,7 +44,7 @@ class Session:
         device: SoundDevice,
         folder: Path,
         speaker: str,
-        demands: Demands,
+        demands: TakeCriteria,
         sample_rate: int,
         take_seconds: float,
         countdown: int,

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from speech_commands_kws.audio.noise_recordings import heard_parts, read_noises
+from speech_commands_kws.audio.noise_recordings import read_noises, training_portions
 from speech_commands_kws.cli.launch import (
     CONFIG_DIR,
     EXECUTION_WHITELIST,
@@ -27,7 +27,8 @@ from speech_commands_kws.cli.overrides import resume_command
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.speech_tree import TRAIN
 from speech_commands_kws.errors import KwsError, summarize_error
-from speech_commands_kws.figures import augmentation, curves_and_classes
+from speech_commands_kws.figures import augmentation
+from speech_commands_kws.figures.curves import plot_curves
 from speech_commands_kws.files.atomic import written_to
 from speech_commands_kws.inference.model_info import ArtefactInfo
 from speech_commands_kws.labels import SILENCE
@@ -141,7 +142,7 @@ def fit(
     if trainer.is_global_zero:
         rows = callbacks["history"].rows
         (folder / runs.HISTORY_FILE).write_text(json.dumps(rows, indent=2))
-        pictures = curves_and_classes.plot_curves(rows, folder / "plots")
+        pictures = plot_curves(rows, folder / "plots")
         recording.log_artifacts(logger, pictures, "plots")
     return float(callbacks["best"].best_model_score)
 
@@ -315,7 +316,7 @@ def training_noise(augment: DictConfig, datamodule: KeywordDataModule) -> Tensor
         )
         noises += added.values()
     held_out = augment.get("noise_held_out", 0.0)
-    heard = heard_parts(noises, held_out, datamodule.clip_samples)
+    heard = training_portions(noises, held_out, datamodule.clip_samples)
     return torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *heard]))
 
 

@@ -40,7 +40,7 @@ def read_noises(
     return recordings
 
 
-def heard_parts(
+def training_portions(
     noises: Iterable[np.ndarray], held_out: float, clip_samples: int
 ) -> list[np.ndarray]:
     """The beginnings of recordings, which training hears.
@@ -53,7 +53,7 @@ def heard_parts(
     return [noise[: _border(len(noise), held_out, clip_samples)] for noise in noises]
 
 
-def held_out_part(noise: np.ndarray, held_out: float, clip_samples: int) -> np.ndarray:
+def noise_holdout(noise: np.ndarray, held_out: float, clip_samples: int) -> np.ndarray:
     """The end of a recording, which training with that share does not hear."""
     return noise[_border(len(noise), held_out, clip_samples) :]
 

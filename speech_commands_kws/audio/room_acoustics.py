@@ -1,9 +1,10 @@
-"""Responses of simulated rooms, by the image-source method (Allen and Berkley 1979). No torch in here.
+"""Room impulse responses by the image-source method (Allen and Berkley 1979), and clips in these rooms.
 
-Legend: N responses, R samples of a response.
+Legend: B batch, T samples of a clip, N responses, R samples of a response.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def room_responses(
     sample_rate: int,
     seed: int | Sequence[int],
 ) -> np.ndarray:
-    """Responses from a speaker to microphones in shoe-box rooms, float32 (rooms * places, R).
+    """Impulse responses from a speaker to microphones in shoe-box rooms, float32 (rooms * places, R).
 
     Each begins with the direct sound and has the energy 1, so that it moves a clip neither in time nor in loudness.
 
@@ -107,3 +108,15 @@ def trim(response: np.ndarray, samples: int) -> np.ndarray:
     padded = np.zeros(samples, dtype=np.float32)
     padded[: len(response)] = response
     return padded / np.linalg.norm(padded)
+
+
+def convolve(waveform: Any, response: Any, fft: Any = np.fft) -> Any:
+    """The first T samples of the convolution of each (B, T) with its (B, R).
+
+    Args:
+        fft: `numpy.fft` for arrays, `torch.fft` for tensors, so that training and evaluation hear the same room.
+    """
+    samples = waveform.shape[1]
+    length = samples + response.shape[1]
+    spectrum = fft.rfft(waveform, n=length) * fft.rfft(response, n=length)
+    return fft.irfft(spectrum, n=length)[:, :samples]

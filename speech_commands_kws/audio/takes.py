@@ -13,13 +13,10 @@ from uuid import uuid4
 
 import numpy as np
 
+from speech_commands_kws.audio.levels import FULL_SCALE, level_db
 from speech_commands_kws.errors import KwsError
 
 FRAME_SECONDS = 0.01
-# A power, for the logarithm of digital silence: -200 dB.
-LEAST_POWER = 1e-20
-DECIBELS_OF_POWER = 10
-FULL_SCALE = 0.999
 # Quiet frames between the sounds of a word, such as the closure of a "t".
 FLOOR_PERCENTILE = 10
 SPEAKER = re.compile(r"\w[\w.-]*")
@@ -27,7 +24,7 @@ NUMBER_MARK = "_nohash_"
 
 
 @dataclass(frozen=True)
-class Demands:
+class TakeCriteria:
     """What a take must be, and how the word is found in it.
 
     Args:
@@ -55,13 +52,13 @@ def frame_levels(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """(number of whole frames,) levels in dBFS."""
     frame = round(FRAME_SECONDS * sample_rate)
     frames = waveform[: len(waveform) // frame * frame].reshape(-1, frame)
-    return DECIBELS_OF_POWER * np.log10(np.mean(np.square(frames), axis=1) + LEAST_POWER)
+    return level_db(np.mean(np.square(frames), axis=1))
 
 
-def word_frames(levels: np.ndarray, demands: Demands) -> tuple[int, int]:
+def word_frames(levels: np.ndarray, criteria: TakeCriteria) -> tuple[int, int]:
     """First and last frame of the word around the loudest frame."""
-    loud = (levels > levels.max() - demands.trim_db).nonzero()[0]
-    pause = demands.pause_seconds / FRAME_SECONDS
+    loud = (levels > levels.max() - criteria.trim_db).nonzero()[0]
+    pause = criteria.pause_seconds / FRAME_SECONDS
     # The stretches of loud frames between which there is a longer pause.
     breaks = (np.diff(loud) - 1 > pause).nonzero()[0] + 1
     stretches = np.split(loud, breaks)
@@ -69,33 +66,33 @@ def word_frames(levels: np.ndarray, demands: Demands) -> tuple[int, int]:
     return int(word[0]), int(word[-1])
 
 
-def trim(waveform: np.ndarray, sample_rate: int, demands: Demands) -> np.ndarray:
+def trim(waveform: np.ndarray, sample_rate: int, criteria: TakeCriteria) -> np.ndarray:
     """The word with its margins."""
-    first, last = word_frames(frame_levels(waveform, sample_rate), demands)
-    margin = demands.margin_seconds
+    first, last = word_frames(frame_levels(waveform, sample_rate), criteria)
+    margin = criteria.margin_seconds
     start = max(first * FRAME_SECONDS - margin, 0)
     stop = (last + 1) * FRAME_SECONDS + margin
     return waveform[round(start * sample_rate) : round(stop * sample_rate)]
 
 
-def fault(waveform: np.ndarray, sample_rate: int, demands: Demands) -> str | None:
+def fault(waveform: np.ndarray, sample_rate: int, criteria: TakeCriteria) -> str | None:
     """What is wrong with a whole take and what to do; None for a good one."""
     if not np.isfinite(waveform).all():
         return "the device gives numbers that are no sound: choose another with microphone.device="
     levels = frame_levels(waveform, sample_rate)
-    first, last = word_frames(levels, demands)
+    first, last = word_frames(levels, criteria)
     seconds = (last + 1 - first) * FRAME_SECONDS
     loudest, floor = levels.max(), np.percentile(levels, FLOOR_PERCENTILE)
-    if np.count_nonzero(np.abs(waveform) >= FULL_SCALE) >= demands.clipped_samples:
+    if np.count_nonzero(np.abs(waveform) >= FULL_SCALE) >= criteria.clipped_samples:
         return "too loud, it is clipped: move away or turn the microphone down"
-    if loudest < demands.quiet_db:
+    if loudest < criteria.quiet_db:
         return f"too quiet ({loudest:.0f} dBFS): move nearer or turn the microphone up"
-    if loudest - floor < demands.noise_db:
+    if loudest - floor < criteria.noise_db:
         return f"only {loudest - floor:.0f} dB above the noise: speak up or find a quieter place"
-    if seconds < demands.shortest_seconds:
+    if seconds < criteria.shortest_seconds:
         return f"only {seconds:.2f} s of sound: say the whole word"
-    if seconds > demands.longest_seconds:
-        return f"{seconds:.2f} s of sound: say the word once, within {demands.longest_seconds:g} s"
+    if seconds > criteria.longest_seconds:
+        return f"{seconds:.2f} s of sound: say the word once, within {criteria.longest_seconds:g} s"
     return None
 
 

@@ -6,7 +6,8 @@ Legend: B batch, T samples.
 import torch
 from torch import Generator, Tensor, nn
 
-from speech_commands_kws.augment.recipe import (
+from speech_commands_kws.audio.levels import amplitude
+from speech_commands_kws.augment.primitives import (
     MILLISECONDS,
     amplitude_for_snr,
     random_excerpts,
@@ -14,8 +15,6 @@ from speech_commands_kws.augment.recipe import (
     shift,
 )
 from speech_commands_kws.augment.subset import random_rows, uniform
-
-AMPLITUDE_DECIBEL = 10**0.05  # ratio of amplitudes
 
 
 class Shift(nn.Module):
@@ -67,10 +66,10 @@ class BackgroundNoise(nn.Module):
         chosen = marked(batch, self.share, generator)[:, None]
         noise = random_excerpts(self.noise, batch, samples, generator)
         ratio = uniform(*self.snr_db, batch, generator)
-        amplitude = amplitude_for_snr(waveform, noise, ratio) * chosen
+        factor = amplitude_for_snr(waveform, noise, ratio) * chosen
         silence = uniform(0, self.silence_amplitude, batch, generator)
-        amplitude = torch.where(is_silence[:, None], silence, amplitude)
-        return within_range(torch.addcmul(waveform, noise, amplitude))
+        factor = torch.where(is_silence[:, None], silence, factor)
+        return within_range(torch.addcmul(waveform, noise, factor))
 
 
 class Gain(nn.Module):
@@ -92,7 +91,7 @@ class Gain(nn.Module):
         batch = len(waveform)
         gain_db = uniform(*self.gain_db, batch, generator)
         gain_db = gain_db * marked(batch, self.share, generator)[:, None]
-        return within_range(waveform * torch.pow(AMPLITUDE_DECIBEL, gain_db))
+        return within_range(waveform * amplitude(gain_db))
 
 
 class Polarity(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from speech_commands_kws.augment.recipe import by_width
+from speech_commands_kws.augment.primitives import by_width
 from speech_commands_kws.augment.subset import random_rows, uniform
 
 

@@ -2,8 +2,12 @@ import errno
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import track
 
 from speech_commands_kws.errors import KwsError, display_name
 
@@ -60,3 +64,13 @@ def require_output() -> None:
     if sys.stdout is None:
         raise KwsError("expected an open standard output for the answers, it is closed: open it")
     sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def text_console(stream: TextIO) -> Console:
+    """For tables of names that are text, whatever they hold, and never the markup of rich."""
+    return Console(file=stream, markup=False, emoji=False, highlight=False)
+
+
+def progress(items: Iterable[Any], doing: str, total: int | None = None) -> Iterable[Any]:
+    """The items, with a bar on standard error that goes away at the end; standard output is for results."""
+    return track(items, doing, total, console=Console(stderr=True), transient=True)

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from speech_commands_kws.audio.reading import fit_length, read_audio
+from speech_commands_kws.cli.terminal import progress
 from speech_commands_kws.data.speech_tree import audio_paths
 from speech_commands_kws.errors import KwsError, display_name
 from speech_commands_kws.files.whole_folder import make_whole
@@ -158,9 +157,7 @@ def _read_all(
 
     with ThreadPoolExecutor() as pool:
         starts = range(0, len(paths), READ_AHEAD)
-        # Standard output is for answers.
-        console = Console(stderr=True)
-        for start in track(starts, f"packing {root.name}", transient=True, console=console):
+        for start in progress(starts, f"packing {root.name}"):
             block = paths[start : start + READ_AHEAD]
             for path, waveform in zip(block, pool.map(read, block), strict=True):
                 if isinstance(waveform, KwsError):

@@ -11,14 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from speech_commands_kws.audio.levels import FULL_SCALE, level_db
 from speech_commands_kws.data.packed import INT16_SCALE
 from speech_commands_kws.labels import SILENCE, UNKNOWN
 
-# A power, for the logarithm of digital silence: -200 dB.
-LEAST_POWER = 1e-20
-DECIBELS_OF_POWER = 10
-# Part of full scale at which a converter is at its end.
-FULL_SCALE = 0.999
 DIGEST_BYTES = 16
 PERCENT = 100
 
@@ -83,8 +79,8 @@ class Measures:
 
 
 @dataclass(frozen=True)
-class LabelledClips:
-    """N clips: `paths`, (N, T) int16 `clips`, the word of each and its split."""
+class ClipTable:
+    """A row for each of N clips: `paths`, (N, T) int16 `clips`, words and splits."""
 
     paths: Sequence[str]
     clips: np.ndarray
@@ -114,50 +110,49 @@ def _measure_block(
     whole = clip_samples // stretch * stretch
     stretches = waveforms[:, :whole].reshape(n_clips, -1, stretch)
     power = np.einsum("bst,bst->bs", stretches, stretches) / stretch
-    level_db = DECIBELS_OF_POWER * np.log10(power.max(axis=1) + LEAST_POWER)
     sounding = samples != 0
     first, last = sounding.argmax(axis=1), clip_samples - sounding[:, ::-1].argmax(axis=1)
     seconds = np.where(sounding.any(axis=1), last - first, 0) / sample_rate
     at_full_scale = np.count_nonzero(np.abs(waveforms) >= FULL_SCALE, axis=1)
-    return level_db, seconds, at_full_scale, waveforms.mean(axis=1), digests
+    return level_db(power.max(axis=1)), seconds, at_full_scale, waveforms.mean(axis=1), digests
 
 
-def judge(labelled: LabelledClips, measures: Measures, limits: Limits) -> Iterator[Finding]:
+def judge(table: ClipTable, measures: Measures, limits: Limits) -> Iterator[Finding]:
     """Clips that are silent, too short, clipped or off zero; of clips for silence only the clipped."""
-    meant_silent = np.array([word == SILENCE for word in labelled.words])
+    meant_silent = np.array([word == SILENCE for word in table.words])
     silent = (measures.level_db < limits.silent_db) & ~meant_silent
     short = (measures.seconds < limits.short_seconds) & ~meant_silent & ~silent
     for i in silent.nonzero()[0]:
-        yield labelled.finding(SILENT, i, f"loudest at {measures.level_db[i]:.0f} dBFS")
+        yield table.finding(SILENT, i, f"loudest at {measures.level_db[i]:.0f} dBFS")
     for i in short.nonzero()[0]:
-        yield labelled.finding(SHORT, i, f"{measures.seconds[i]:.2f} s")
+        yield table.finding(SHORT, i, f"{measures.seconds[i]:.2f} s")
     for i in (measures.at_full_scale >= limits.clipped_samples).nonzero()[0]:
         detail = f"{measures.at_full_scale[i]} samples at full scale"
-        yield labelled.finding(CLIPPED, i, detail)
+        yield table.finding(CLIPPED, i, detail)
     for i in (np.abs(measures.mean) > limits.offset).nonzero()[0]:
         detail = f"mean at {PERCENT * measures.mean[i]:.1f}% of full scale"
-        yield labelled.finding(OFFSET, i, detail)
+        yield table.finding(OFFSET, i, detail)
 
 
-def duplicates(labelled: LabelledClips, digests: Sequence[bytes]) -> Iterator[Finding]:
+def duplicates(table: ClipTable, digests: Sequence[bytes]) -> Iterator[Finding]:
     """Every clip that sounds like one before it, sample for sample; clips for silence may."""
     alike: dict[bytes, list[int]] = defaultdict(list)
     for i, digest in enumerate(digests):
-        if labelled.words[i] != SILENCE:
+        if table.words[i] != SILENCE:
             alike[digest].append(i)
     for first, *others in alike.values():
         for i in others:
             kind = SAME
-            if labelled.splits[i] != labelled.splits[first]:
+            if table.splits[i] != table.splits[first]:
                 kind = SAME_SPLITS
-            if labelled.words[i] != labelled.words[first]:
+            if table.words[i] != table.words[first]:
                 kind = SAME_WORDS
-            detail = f"as {labelled.paths[first]} ({labelled.splits[first]})"
-            yield labelled.finding(kind, i, detail)
+            detail = f"as {table.paths[first]} ({table.splits[first]})"
+            yield table.finding(kind, i, detail)
 
 
 def disagreements(
-    labelled: LabelledClips,
+    table: ClipTable,
     labels: Sequence[str],
     score: Callable[[np.ndarray], np.ndarray],
     sure: float,
@@ -174,11 +169,11 @@ def disagreements(
     """
     index_of = {label: i for i, label in enumerate(labels)}
     fallback = index_of.get(UNKNOWN, -1)
-    targets = np.array([index_of.get(word, fallback) for word in labelled.words])
+    targets = np.array([index_of.get(word, fallback) for word in table.words])
     for block in blocks:
-        probabilities = score(labelled.clips[block].astype(np.float32) / INT16_SCALE)
+        probabilities = score(table.clips[block].astype(np.float32) / INT16_SCALE)
         heard, own = probabilities.argmax(axis=1), targets[block]
         doubted = (heard != own) & (own >= 0) & (probabilities.max(axis=1) >= sure)
         for j in doubted.nonzero()[0]:
             detail = f"heard as {labels[heard[j]]} ({probabilities[j, heard[j]]:.1%})"
-            yield labelled.finding(MISLABELLED, block.start + j, detail)
+            yield table.finding(MISLABELLED, block.start + j, detail)

@@ -1,4 +1,4 @@
-"""How a model's accuracy falls in noise and in rooms. Everything is drawn from a seed, with numpy alone.
+"""How a model's accuracy falls in noise and in rooms. All is drawn from a seed; an exported model needs no torch.
 
 Legend: N clips, B batch, T samples, S signal-to-noise ratios.
 """
@@ -6,23 +6,18 @@ Legend: N clips, B batch, T samples, S signal-to-noise ratios.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
 
-from speech_commands_kws.audio.noise_recordings import held_out_part, read_noises
-from speech_commands_kws.audio.room_acoustics import room_responses
-from speech_commands_kws.errors import display_name
-from speech_commands_kws.evaluation.metrics import percent, wilson_interval
-from speech_commands_kws.evaluation.scoring import LabelledClips, Predict, Scores, pick
+from speech_commands_kws.audio.levels import amplitude_for_snr
+from speech_commands_kws.audio.noise_recordings import noise_holdout, read_noises
+from speech_commands_kws.audio.room_acoustics import convolve, room_responses
+from speech_commands_kws.evaluation.metrics import wilson_interval
+from speech_commands_kws.evaluation.scoring import LabelledClips, Predict, Scores, gather
 from speech_commands_kws.labels import SILENCE
 
-DECIBEL = 10**0.1  # ratio of powers
-HEARD_MARK = "*"
 # Ends the seed of rooms: a training's seed is one number, and never gives the same rooms.
 UNLIKE_TRAINING = 1
 WHITE, BABBLE = "white, made here", "babble, made here"
@@ -50,7 +45,7 @@ class Robustness:
         noise_folder: recordings that are tried beside the data's own; each folder in it counts as one kind of noise.
         babble_voices: number of clips that are played backwards at once, for babble without words.
         rt60_seconds: reverberation times of the rooms that are tried.
-        rooms: further arguments of `rooms.room_responses`, for each of these times.
+        rooms: further arguments of `room_acoustics.room_responses`, for each of these times.
         seed: of all drawing.
     """
 
@@ -94,7 +89,7 @@ class Robustness:
         cells = iter([trial_cell(predict, trial, batch_size) for trial in trials])
         noises = {name: [next(cells) for _ in self.snr_db] for name in kinds}
         n_distinct = len(np.unique(np.concatenate([chosen[name] for name in kinds])))
-        own = own_noises(clips)
+        own = data_noises(clips)
         return {
             "clips_of_each": max(map(len, chosen.values())),
             "seed": self.seed,
@@ -121,13 +116,13 @@ class Robustness:
     def kinds(self, clips: LabelledClips, sample_rate: int) -> dict[str, np.ndarray]:
         """Recordings (samples,) of each kind of noise; none for what is made here."""
         recordings = {
-            name: held_out_part(noise, self.held_out, sample_rate)
-            for name, noise in own_noises(clips).items()
+            name: noise_holdout(noise, self.held_out, sample_rate)
+            for name, noise in data_noises(clips).items()
         }
         if self.noise_folder:
             for path, noise in read_noises(self.noise_folder, sample_rate, None).items():
                 name = path.partition("/")[0] if "/" in path else Path(path).stem
-                part = held_out_part(noise, self.held_out, sample_rate)
+                part = noise_holdout(noise, self.held_out, sample_rate)
                 recordings[name] = np.concatenate([recordings.get(name, part[:0]), part])
         return recordings | {WHITE: np.zeros(0), BABBLE: np.zeros(0)}
 
@@ -140,7 +135,7 @@ class Robustness:
         batch_size: int,
     ) -> Iterator[Trial]:
         """The chosen clips in each noise at each ratio, and in each kind of room."""
-        found = pick(clips, np.unique(np.concatenate(list(chosen.values()))), batch_size)
+        found = gather(clips, np.unique(np.concatenate(list(chosen.values()))), batch_size)
         words = {name: np.stack([found[i] for i in rows]) for name, rows in chosen.items()}
         for name, recording in kinds.items():
             noise = self.noise(name, recording, words[name])
@@ -167,7 +162,7 @@ def room_name(rt60_seconds: float) -> str:
     return f"{rt60_seconds:g} s"
 
 
-def own_noises(clips: LabelledClips) -> dict[str, np.ndarray]:
+def data_noises(clips: LabelledClips) -> dict[str, np.ndarray]:
     """The data's background noise by the names of the files."""
     return {Path(path).stem: noise for path, noise in clips.noises.items()}
 
@@ -196,9 +191,7 @@ def mean(column: Sequence[Mapping[str, Any]], n_clips: int) -> dict[str, Any]:
 def mix(waveforms: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
     """(N, T) clips with (N, T) noise at a ratio of mean powers (decibel); a sum above full scale is turned down."""
     powers = [np.mean(np.square(part), axis=1, keepdims=True) for part in (waveforms, noise)]
-    silent = powers[1] == 0
-    ratio = powers[0] / np.where(silent, 1, powers[1]) * ~silent
-    mixed = waveforms + noise * np.sqrt(ratio * DECIBEL**-snr_db).astype(np.float32)
+    mixed = waveforms + noise * amplitude_for_snr(*powers, snr_db)
     return within_range(mixed)
 
 
@@ -232,43 +225,5 @@ def babble(waveforms: np.ndarray, voices: int, generator: np.random.Generator) -
 
 def reverberate(waveforms: np.ndarray, responses: np.ndarray) -> np.ndarray:
     """(N, T) clips in (n, R) rooms, taken in turns."""
-    samples = waveforms.shape[1]
-    length = samples + responses.shape[1]
-    spectra = np.fft.rfft(responses, n=length)[np.arange(len(waveforms)) % len(responses)]
-    wet = np.fft.irfft(np.fft.rfft(waveforms, n=length) * spectra, n=length)[:, :samples]
-    return within_range(wet.astype(np.float32))
-
-
-def write_table(facts: Mapping[str, Any], stream: TextIO) -> None:
-    """Write what `Robustness.measure` found for reading."""
-    console = Console(file=stream, markup=False, emoji=False, highlight=False)
-    noises = Table("accuracy in noise", "clean", box=SIMPLE)
-    rooms = Table("accuracy in rooms, by RT60", "clean", box=SIMPLE)
-    for snr_db in facts["snr_db"]:
-        noises.add_column(f"{snr_db:g} dB")
-    for name, noise in facts["noises"].items():
-        mark = HEARD_MARK if noise["heard_in_training"] else ""
-        noises.add_row(display_name(name) + mark, "", *map(shown, noise["by_snr"]))
-    for room in facts["rooms"]:
-        rooms.add_column(f"{room['rt60_seconds']:g} s")
-    in_noise, in_rooms = ((facts["clean"], *facts[kind]) for kind in ("mean_by_snr", "rooms"))
-    for table, name, cells in ((noises, "mean", in_noise), (rooms, "rooms", in_rooms)):
-        table.add_row(name, *map(shown, cells))
-        table.add_row("95% interval", *map(half_interval, cells))
-        for column in table.columns[1:]:
-            column.justify, column.no_wrap = "right", True
-        table.columns[0].overflow = "fold"
-        console.print(table)
-    note = f"{facts['clips_of_each']} clips of words in each noise and room, all of them in clean"
-    if any(noise["heard_in_training"] for noise in facts["noises"].values()):
-        note += f"; {HEARD_MARK} training heard this recording (augment.noise_held_out)"
-    console.print(note, soft_wrap=True)
-
-
-def shown(figure: Mapping[str, Any]) -> str:
-    return percent(figure["accuracy"])
-
-
-def half_interval(figure: Mapping[str, Any]) -> str:
-    low, high = figure["interval_95"]
-    return f"±{percent((high - low) / 2)}"
+    in_turns = responses[np.arange(len(waveforms)) % len(responses)]
+    return within_range(convolve(waveforms, in_turns).astype(np.float32))

@@ -1,4 +1,4 @@
-"""A model's answers to labelled clips: asked for, summed up, written as a table, drawn.
+"""A model's predictions for labelled clips, and what follows from them.
 
 Legend: N clips, B batch, T samples, K keywords.
 """
@@ -6,12 +6,9 @@ Legend: N clips, B batch, T samples, K keywords.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, TextIO
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
 
 from speech_commands_kws.errors import KwsError, display_name
 from speech_commands_kws.evaluation import metrics
@@ -39,7 +36,7 @@ class LabelledClips(Protocol):
         """Waveforms, float32 (B, T); all together they are the N clips in order."""
 
 
-class Clip(NamedTuple):
+class ScoredClip(NamedTuple):
     """A clip to show, waveform (T,): its true word, the answer, and the probabilities of both."""
 
     waveform: np.ndarray
@@ -160,38 +157,16 @@ def headline(facts: Mapping[str, Any]) -> str:
     return f"{facts['clips']:,} clips, accuracy {accuracy} (95% interval {low} to {high})"
 
 
-def write_table(title: str, facts: Mapping[str, Any], stream: TextIO) -> None:
-    """Write a `summary` for reading: the headline, the classes and the worst clips."""
-    console = Console(file=stream, markup=False, emoji=False, highlight=False)
-    for line in (*title.splitlines(), facts.get("description")):
-        if line:
-            console.print(display_name(line), soft_wrap=True)
-    error, loss = percent(facts["expected_calibration_error"]), facts["log_loss"]
-    console.print(f"expected calibration error {error}, log loss {loss:.3f}")
-    classes = Table("class", "recall", "precision", "F1", "clips", box=SIMPLE)
-    for label, row in facts["classes"].items():
-        figures = [percent(row[name]) for name in ("recall", "precision", "f1")]
-        classes.add_row(display_name(label), *figures, str(row["support"]))
-    worst = Table("worst clips", "true word", "answer", box=SIMPLE)
-    worst.columns[0].overflow = "fold"
-    for clip in facts["worst_clips"]:
-        truth = f"{display_name(clip['truth'])} {percent(clip['truth_probability'])}"
-        answer = f"{display_name(clip['answer'])} {percent(clip['answer_probability'])}"
-        worst.add_row(display_name(clip["name"]), truth, answer)
-    for column in [*classes.columns[1:], *worst.columns[1:]]:
-        column.justify, column.no_wrap = "right", True
-    console.print(classes)
-    console.print(worst)
-
-
-def worst_clips(scores: Scores, clips: LabelledClips, count: int, batch_size: int) -> list[Clip]:
+def worst_clips(
+    scores: Scores, clips: LabelledClips, count: int, batch_size: int
+) -> list[ScoredClip]:
     """The clips with the greatest loss, with their waveforms."""
     worst = scores.worst(count)
-    waveforms = pick(clips, worst, batch_size)
-    return [Clip(waveforms[i], **_clip_facts(scores, i)) for i in worst]
+    waveforms = gather(clips, worst, batch_size)
+    return [ScoredClip(waveforms[i], **_clip_facts(scores, i)) for i in worst]
 
 
-def pick(clips: LabelledClips, indices: np.ndarray, batch_size: int) -> dict[int, np.ndarray]:
+def gather(clips: LabelledClips, indices: np.ndarray, batch_size: int) -> dict[int, np.ndarray]:
     """The waveforms (T,) of some clips by index, from a second pass: no split is held in memory."""
     wanted, found, start = set(indices.tolist()), {}, 0
     for batch in clips.batches(batch_size):

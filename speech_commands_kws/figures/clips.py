@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from speech_commands_kws.evaluation.metrics import percent
-from speech_commands_kws.evaluation.scoring import Clip
+from speech_commands_kws.evaluation.scoring import ScoredClip
 from speech_commands_kws.figures.style import STYLE, save
 
 MILLISECONDS = 1000
@@ -28,7 +28,7 @@ KILOHERTZ_OF_TICKS = {250: "¼", 500: "½", 1000: "1", 2000: "2", 4000: "4", 800
 
 @matplotlib.rc_context(STYLE | {"axes.grid": False})
 def plot_worst_clips(
-    clips: Sequence[Clip], frontend: Mapping[str, float], about: str, path: Path
+    clips: Sequence[ScoredClip], frontend: Mapping[str, float], about: str, path: Path
 ) -> Path:
     """Draw clips as the front-end of the model sees them, each scaled to its own peak.
 

@@ -4,18 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from speech_commands_kws.evaluation import metrics
-from speech_commands_kws.evaluation.scoring import Clip, Scores
+from speech_commands_kws.evaluation.scoring import ScoredClip, Scores
+from speech_commands_kws.figures.calibration import plot_reliability
+from speech_commands_kws.figures.classes import plot_class_scores
 from speech_commands_kws.figures.clips import plot_worst_clips
-from speech_commands_kws.figures.curves_and_classes import (
-    plot_class_scores,
-    plot_confusion,
-    plot_reliability,
-)
+from speech_commands_kws.figures.confusion import plot_confusion
 
 
 def draw(
     scores: Scores,
-    worst_clips: Sequence[Clip],
+    worst_clips: Sequence[ScoredClip],
     frontend: Mapping[str, float],
     title: str,
     bins: int,

@@ -12,11 +12,10 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, PercentFo
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation.metrics import percent
-from speech_commands_kws.figures.style import BLUE, GREEN, GREY, INK, ORANGE, STYLE, save
+from speech_commands_kws.figures.style import COLOURS, GREY, INK, STYLE, save
 from speech_commands_kws.tracking.experiments import Standing, pareto_front
 
 COST = "multiply_adds"
-COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00")  # Okabe and Ito
 OTHERS = "other data"
 INCHES, WIDTHS = (11.0, 5.5), (2, 1)
 DOT_POINTS, FRONT_POINTS = 22, 48

@@ -11,11 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from speech_commands_kws.evaluation.metrics import percent
-from speech_commands_kws.figures.curves_and_classes import WHISKERS
-from speech_commands_kws.figures.style import GREY, INK, STYLE, save
+from speech_commands_kws.figures.style import COLOURS, GREY, INK, STYLE, WHISKERS, save
 
 INCHES, WIDTHS = (10.0, 5.0), (3, 1)
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")  # Okabe and Ito
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 MEAN = {"color": INK, "linewidth": 2.5, "marker": "o", "zorder": 3}
 LINES = ("-", "--", ":")

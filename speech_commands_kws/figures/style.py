@@ -1,12 +1,21 @@
+"""What all pictures share: colours, style, intervals, and how a figure is saved.
+
+Every picture is drawn on a Figure of its own, never on pyplot's global one: the runs of one process do not mix. Colours
+are those of Okabe and Ito (2008), which colour-blind readers tell apart. `about` stands under a title: which data, how
+many clips, what accuracy.
+"""
+
 import textwrap
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
+from speech_commands_kws.evaluation.metrics import wilson_interval
 from speech_commands_kws.files.atomic import written_to
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
-
+COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00")
 GREY, PALE, INK = "#767676", "#E8E8E8", "#222222"
 
 STYLE = {
@@ -30,6 +39,7 @@ STYLE = {
     "ytick.color": INK,
 }
 
+WHISKERS = {"fmt": "none", "ecolor": INK, "elinewidth": 1.2}
 TITLE_LEFT_INCHES, TITLE_CHARACTERS_PER_INCH = 0.12, 10
 
 
@@ -44,3 +54,11 @@ def save(figure: Figure, path: Path, title: str, about: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
     return path
+
+
+def interval_arms(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    """Lengths (2, n) of the arms of the 95 % interval below and above each share."""
+    share = hits / trials
+    intervals = [wilson_interval(*pair) for pair in zip(hits, trials, strict=True)]
+    low, high = np.transpose(intervals)
+    return np.maximum([share - low, high - share], 0)

@@ -6,22 +6,21 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
+from speech_commands_kws.cli.terminal import text_console
 from speech_commands_kws.errors import display_name
 from speech_commands_kws.inference.spotter import Prediction, batched
 
 CSV_COLUMNS = ("file", "start_seconds", "end_seconds", "rank", "label", "probability")
 DECIMALS = 6
-# A long recording is shown table after table, so that the first answers need not wait for the last.
+# A long recording is shown table after table, so that the first predictions need not wait for the last.
 TABLE_ROWS = 40
 
 
-def write_table(answers: Iterable[tuple[str, Prediction]], stream: TextIO) -> None:
-    # File names and labels are text, never the markup of rich.
-    console = Console(file=stream, markup=False, emoji=False, highlight=False)
-    for rows in batched(answers, TABLE_ROWS):
+def write_table(predictions: Iterable[tuple[str, Prediction]], stream: TextIO) -> None:
+    console = text_console(stream)
+    for rows in batched(predictions, TABLE_ROWS):
         table = Table("file", box=SIMPLE)
         table.columns[0].overflow = "fold"
         table.add_column("at", justify="right", no_wrap=True)
@@ -42,20 +41,20 @@ def write_table(answers: Iterable[tuple[str, Prediction]], stream: TextIO) -> No
         console.print(table)
 
 
-def write_json(answers: Iterable[tuple[str, Prediction]], stream: TextIO) -> None:
+def write_json(predictions: Iterable[tuple[str, Prediction]], stream: TextIO) -> None:
     """One list with one object a window."""
     separator = "["
-    for name, prediction in answers:
+    for name, prediction in predictions:
         stream.write(f"{separator}\n  {json.dumps(_as_mapping(name, prediction))}")
         separator = ","
     stream.write("[]\n" if separator == "[" else "\n]\n")
 
 
-def write_csv(answers: Iterable[tuple[str, Prediction]], stream: TextIO) -> None:
+def write_csv(predictions: Iterable[tuple[str, Prediction]], stream: TextIO) -> None:
     """One row a window and keyword, rank 1 the most probable."""
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    for name, prediction in answers:
+    for name, prediction in predictions:
         span = _rounded(prediction.start_seconds), _rounded(prediction.end_seconds)
         for rank, keyword in enumerate(prediction.keywords, start=1):
             writer.writerow((name, *span, rank, keyword.label, _rounded(keyword.probability)))

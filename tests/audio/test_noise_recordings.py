@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from speech_commands_kws.audio.noise_recordings import heard_parts, held_out_part, read_noises
+from speech_commands_kws.audio.noise_recordings import noise_holdout, read_noises, training_portions
 from speech_commands_kws.errors import KwsError
 
 RATE = 1000
@@ -43,13 +43,13 @@ def test_nothing_to_hear_is_one_clear_error(tmp_path):
 )
 def test_what_training_hears_and_what_it_does_not_make_up_the_whole(held_out, length, heard):
     noise = np.arange(length)
-    (first,) = heard_parts([noise], held_out, clip_samples=10)
+    (first,) = training_portions([noise], held_out, clip_samples=10)
     assert len(first) == heard
     np.testing.assert_array_equal(
-        np.concatenate([first, held_out_part(noise, held_out, clip_samples=10)]), noise
+        np.concatenate([first, noise_holdout(noise, held_out, clip_samples=10)]), noise
     )
 
 
 def test_nothing_is_held_out_unless_asked_for():
-    (whole,) = heard_parts([np.arange(7)], 0.0, clip_samples=10)
+    (whole,) = training_portions([np.arange(7)], 0.0, clip_samples=10)
     assert len(whole) == 7

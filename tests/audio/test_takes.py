@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from speech_commands_kws.audio import takes
-from speech_commands_kws.audio.takes import Demands, check_speaker, fault, keep, recorded, trim
+from speech_commands_kws.audio.takes import TakeCriteria, check_speaker, fault, keep, recorded, trim
 from speech_commands_kws.errors import KwsError
 
 RATE = 16_000
-DEMANDS = Demands(
+CRITERIA = TakeCriteria(
     trim_db=35,
     pause_seconds=0.2,
     margin_seconds=0.1,
@@ -43,7 +43,7 @@ def take(*sounds: tuple[float, float], amplitude: float = 0.3, noise: float = 1e
 )
 def test_the_word_is_cut_out_with_its_margins(sounds, start, stop):
     waveform = take(*sounds)
-    word = trim(waveform, RATE, DEMANDS)
+    word = trim(waveform, RATE, CRITERIA)
 
     assert len(word) / RATE == pytest.approx(stop - start, abs=0.011)
     assert np.array_equal(word, waveform[round(start * RATE) :][: len(word)])
@@ -64,7 +64,7 @@ def test_the_word_is_cut_out_with_its_margins(sounds, start, stop):
     ],
 )
 def test_a_bad_take_is_refused_with_the_reason(waveform, reason):
-    found = fault(waveform, RATE, DEMANDS)
+    found = fault(waveform, RATE, CRITERIA)
     assert found == reason if reason is None else reason in found
 
 

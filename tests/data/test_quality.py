@@ -10,7 +10,7 @@ from speech_commands_kws.data.quality import (
     SAME_WORDS,
     SHORT,
     SILENT,
-    LabelledClips,
+    ClipTable,
     Limits,
     disagreements,
     duplicates,
@@ -36,15 +36,13 @@ def tone(amplitude=0.1, start=0.0, stop=1.0, offset=0.0, hz=440.0) -> np.ndarray
     return (np.clip(waveform, -1, 1) * 32767).astype(np.int16)
 
 
-def labelled(*clips, words=None, splits=None) -> LabelledClips:
+def labelled(*clips, words=None, splits=None) -> ClipTable:
     names = [f"clip{i}.wav" for i in range(len(clips))]
     count = len(clips)
-    return LabelledClips(
-        names, np.stack(clips), words or ["yes"] * count, splits or ["train"] * count
-    )
+    return ClipTable(names, np.stack(clips), words or ["yes"] * count, splits or ["train"] * count)
 
 
-def measured(clips: LabelledClips, block: int = 2):
+def measured(clips: ClipTable, block: int = 2):
     blocks = [slice(i, min(i + block, len(clips.paths))) for i in range(0, len(clips.paths), block)]
     return measure(clips.clips, RATE, LIMITS.loud_seconds, blocks)
 

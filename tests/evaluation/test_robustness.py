@@ -1,6 +1,5 @@
 """Noise and rooms around clips: ratios, draws, and what is counted."""
 
-import io
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -181,22 +180,6 @@ def test_reverberation_is_a_convolution_with_the_rooms_in_turns():
     for i, room in enumerate((0, 1, 0)):
         expected = np.convolve(words[i], responses[room])[:300]
         np.testing.assert_allclose(wet[i], expected, atol=1e-6)
-
-
-def test_the_table_shows_figures_intervals_and_what_was_heard(clips):
-    facts = measure(clips)
-    stream = io.StringIO()
-    robustness.write_table(facts, stream)
-    stream = stream.getvalue()
-    assert "clean    20 dB   -20 dB" in stream
-    assert "low_hum*" in stream and f"{BABBLE}*" not in stream
-    share = facts["noises"]["low_hum"]["by_snr"][1]["accuracy"]
-    low_hum = next(line for line in stream.splitlines() if "low_hum" in line)
-    assert low_hum.split()[1:] == ["100.0%", f"{100 * share:.1f}%"]
-    low, high = facts["clean"]["interval_95"]
-    interval = next(line for line in stream.splitlines() if "95% interval" in line)
-    assert interval.split()[2] == f"±{50 * (high - low):.1f}%"
-    assert "8 clips of words in each noise and room" in stream
 
 
 def test_a_noise_folder_that_is_not_there_is_one_clear_error(clips):

@@ -1,4 +1,3 @@
-import io
 import json
 from dataclasses import dataclass
 
@@ -104,31 +103,10 @@ def test_the_summary_is_json_with_none_for_what_is_undefined(scores):
     assert worst["answer_probability"] == pytest.approx(0.7)
 
 
-def test_the_table_shows_headline_classes_and_worst_clips(scores):
-    facts = scoring.summary(scores, bins=10, worst=1)
-    stream = io.StringIO()
-    scoring.write_table(f"fake data: {scoring.headline(facts)}", facts, stream)
-    lines = [" ".join(line.split()) for line in stream.getvalue().splitlines()]
-    assert lines[0] == "fake data: 4 clips, accuracy 50.0% (95% interval 15.0% to 85.0%)"
-    assert lines[1] == "expected calibration error 40.0%, log loss 0.785"
-    assert "yes 50.0% 50.0% 50.0% 2" in lines
-    assert "go – – – 0" in lines
-    assert "word/1.wav no 20.0% yes 70.0%" in lines
-
-
-def test_names_in_the_table_are_text_not_markup():
-    clips = FakeClips(np.array([1]), np.array([[0.7, 0.2, 0.1]]))
-    scores = scoring.score(echo, clips, ["[red]yes[/red]", "no\x1b[31m", "go"], 1)
-    stream = io.StringIO()
-    scoring.write_table("[bold]data", scoring.summary(scores, 10, 1), stream)
-    assert "[red]yes[/red]" in stream.getvalue() and "[bold]data" in stream.getvalue()
-    assert "\x1b" not in stream.getvalue()
-
-
-def test_picked_waveforms_are_those_of_the_indices(clips):
-    picked = scoring.pick(clips, np.array([3, 0]), batch_size=3)
-    assert sorted(picked) == [0, 3]
-    np.testing.assert_array_equal(picked[3], clips.waveforms[3])
+def test_gathered_waveforms_are_those_of_the_indices(clips):
+    gathered = scoring.gather(clips, np.array([3, 0]), batch_size=3)
+    assert sorted(gathered) == [0, 3]
+    np.testing.assert_array_equal(gathered[3], clips.waveforms[3])
 
 
 def test_the_worst_clips_come_with_their_waveforms(scores, clips):

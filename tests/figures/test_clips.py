@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from speech_commands_kws.evaluation.scoring import Clip
+from speech_commands_kws.evaluation.scoring import ScoredClip
 from speech_commands_kws.figures import clips as clip_figures
 
 FRONTEND = {
@@ -21,7 +21,7 @@ def tone(hertz):
 
 
 def clip(name, waveform):
-    return Clip(waveform, name, "yes", "no", 0.01, 0.98)
+    return ScoredClip(waveform, name, "yes", "no", 0.01, 0.98)
 
 
 def test_a_tone_peaks_in_its_mel_bin_at_zero_decibels():

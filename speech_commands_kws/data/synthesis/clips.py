@@ -20,9 +20,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from speech_commands_kws.audio.levels import amplitude
 from speech_commands_kws.audio.reading import resample
 from speech_commands_kws.data.synthesis.espeak import Espeak, Voice
-from speech_commands_kws.data.synthesis.noise import amplitude, coloured_noise, set_level
+from speech_commands_kws.data.synthesis.noise import coloured_noise, set_level
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.atomic import written_to
 

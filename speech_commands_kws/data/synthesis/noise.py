@@ -5,7 +5,8 @@ Shapes: waveforms are float32 (T,). Levels are dBFS of the root mean square.
 
 import numpy as np
 
-AMPLITUDE_OF_1_DB = 10 ** (1 / 20)
+from speech_commands_kws.audio.levels import amplitude
+
 # Brown noise would otherwise be a slow drift that nobody hears.
 LOWEST_HZ = 20.0
 # Peaks stay below full scale, so that 16 bits never clip.
@@ -13,11 +14,6 @@ MAX_PEAK = 0.9
 HUM_HARMONICS = 20
 HUM_HISS_COLOUR = 1.0
 HUM_HISS_SHARE = 0.1
-
-
-def amplitude(level_db: float) -> float:
-    """Amplitude of a level in decibels; 0 dB is 1."""
-    return AMPLITUDE_OF_1_DB**level_db
 
 
 def set_level(waveform: np.ndarray, level_db: float) -> np.ndarray:

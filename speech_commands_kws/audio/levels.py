@@ -1,0 +1,33 @@
+"""Decibels, and the amplitude that a signal-to-noise ratio asks for.
+
+Ratios are computed by operators alone, so that numpy arrays and torch tensors go through the same formula.
+"""
+
+from typing import Any
+
+import numpy as np
+
+POWER_OF_1_DB = 10 ** (1 / 10)
+AMPLITUDE_OF_1_DB = 10 ** (1 / 20)
+# For the logarithm of digital silence: -200 dB.
+LEAST_POWER = 1e-20
+DECIBELS_OF_POWER = 10
+# Part of full scale at which a converter is at its end.
+FULL_SCALE = 0.999
+
+
+def level_db(power: np.ndarray) -> np.ndarray:
+    """Mean powers as decibels; 1 is 0 dB."""
+    return DECIBELS_OF_POWER * np.log10(power + LEAST_POWER)
+
+
+def amplitude(level: Any) -> Any:
+    """Amplitude of a level in decibels; 0 dB is 1."""
+    return AMPLITUDE_OF_1_DB**level
+
+
+def amplitude_for_snr(signal_power: Any, noise_power: Any, snr_db: Any) -> Any:
+    """The factor on a noise that makes the ratio of mean powers `snr_db`; zero where noise is silent."""
+    heard = noise_power != 0
+    power_ratio = signal_power / (noise_power + ~heard)
+    return (power_ratio * POWER_OF_1_DB**-snr_db) ** 0.5 * heard

@@ -1,0 +1,72 @@
+"""Scores and robustness as tables for a person to read."""
+
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from speech_commands_kws.cli.terminal import text_console
+from speech_commands_kws.errors import display_name
+from speech_commands_kws.evaluation.metrics import percent
+
+HEARD_MARK = "*"
+
+
+def write_scores(title: str, facts: Mapping[str, Any], stream: TextIO) -> None:
+    """Write a `scoring.summary`: the headline, the classes and the worst clips."""
+    console = text_console(stream)
+    for line in (*title.splitlines(), facts.get("description")):
+        if line:
+            console.print(display_name(line), soft_wrap=True)
+    error, loss = percent(facts["expected_calibration_error"]), facts["log_loss"]
+    console.print(f"expected calibration error {error}, log loss {loss:.3f}")
+    classes = Table("class", "recall", "precision", "F1", "clips", box=SIMPLE)
+    for label, row in facts["classes"].items():
+        figures = [percent(row[name]) for name in ("recall", "precision", "f1")]
+        classes.add_row(display_name(label), *figures, str(row["support"]))
+    worst = Table("worst clips", "true word", "answer", box=SIMPLE)
+    worst.columns[0].overflow = "fold"
+    for clip in facts["worst_clips"]:
+        truth = f"{display_name(clip['truth'])} {percent(clip['truth_probability'])}"
+        answer = f"{display_name(clip['answer'])} {percent(clip['answer_probability'])}"
+        worst.add_row(display_name(clip["name"]), truth, answer)
+    for column in [*classes.columns[1:], *worst.columns[1:]]:
+        column.justify, column.no_wrap = "right", True
+    console.print(classes)
+    console.print(worst)
+
+
+def write_robustness(facts: Mapping[str, Any], stream: TextIO) -> None:
+    """Write what `Robustness.measure` found."""
+    console = text_console(stream)
+    noises = Table("accuracy in noise", "clean", box=SIMPLE)
+    rooms = Table("accuracy in rooms, by RT60", "clean", box=SIMPLE)
+    for snr_db in facts["snr_db"]:
+        noises.add_column(f"{snr_db:g} dB")
+    for name, noise in facts["noises"].items():
+        mark = HEARD_MARK if noise["heard_in_training"] else ""
+        noises.add_row(display_name(name) + mark, "", *map(shown, noise["by_snr"]))
+    for room in facts["rooms"]:
+        rooms.add_column(f"{room['rt60_seconds']:g} s")
+    in_noise, in_rooms = ((facts["clean"], *facts[kind]) for kind in ("mean_by_snr", "rooms"))
+    for table, name, cells in ((noises, "mean", in_noise), (rooms, "rooms", in_rooms)):
+        table.add_row(name, *map(shown, cells))
+        table.add_row("95% interval", *map(half_interval, cells))
+        for column in table.columns[1:]:
+            column.justify, column.no_wrap = "right", True
+        table.columns[0].overflow = "fold"
+        console.print(table)
+    note = f"{facts['clips_of_each']} clips of words in each noise and room, all of them in clean"
+    if any(noise["heard_in_training"] for noise in facts["noises"].values()):
+        note += f"; {HEARD_MARK} training heard this recording (augment.noise_held_out)"
+    console.print(note, soft_wrap=True)
+
+
+def shown(figure: Mapping[str, Any]) -> str:
+    return percent(figure["accuracy"])
+
+
+def half_interval(figure: Mapping[str, Any]) -> str:
+    low, high = figure["interval_95"]
+    return f"±{percent((high - low) / 2)}"

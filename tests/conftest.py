@@ -31,7 +31,7 @@ FRONTEND = {
 }
 TINY_LABELS = ["_silence_", "_unknown_", "yes", "no"]
 TINY_SCALE = 20.0
-LONGEST = ["test_readme", "test_pipeline", "test_train_rank"]
+LONGEST = ["test_readme", "test_pipeline", "test_training"]
 TINY_METADATA = {
     "labels": json.dumps(TINY_LABELS),
     "sample_rate": json.dumps(SAMPLE_RATE),

@@ -25,7 +25,7 @@ from speech_commands_kws.tracking.outbox import Journal
 from speech_commands_kws.tracking.recording import mlflow_logger
 from speech_commands_kws.tracking.steady_logger import OUTBOX_NAME
 from speech_commands_kws.train import run
-from speech_commands_kws.training.history import EpochHistory
+from speech_commands_kws.training.callbacks import EpochHistory
 
 pytestmark = pytest.mark.integration
 REPOSITORY = Path(__file__).resolve().parent.parent

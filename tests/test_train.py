@@ -16,10 +16,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from tones import make_tree
 
+from speech_commands_kws.assembly.resume import last_checkpoint, open_run, refuse_changes
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.models.checkpoint import load_spotter, read_checkpoint
-from speech_commands_kws.train import last_checkpoint, open_run, refuse_changes, run
+from speech_commands_kws.train import run
 from speech_commands_kws.training.module import KeywordModule
 
 REPOSITORY = Path(__file__).resolve().parent.parent

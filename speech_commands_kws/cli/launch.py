@@ -48,12 +48,16 @@ def build(node: Any, **arguments: Any) -> Any:
         ) from error
 
 
+def is_multirun() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
 def run_command(run: Callable[[Any], Any], cfg: Any) -> Any:
     """Run a command; a mistake of the user ends it with one line on standard error and status 1.
 
     In a multirun the error is raised instead, because leaving the process would end the other jobs too.
     """
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+    if is_multirun():
         return checked(run, cfg)
     with mistakes_end_the_process():
         return checked(run, cfg)

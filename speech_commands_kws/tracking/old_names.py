@@ -9,10 +9,10 @@ MOVED = {
     "speech_commands_kws.data.synthetic.SyntheticSource": "speech_commands_kws.data.sources.synthetic.SyntheticSource",
     "speech_commands_kws.data_parallel.LocalDDP": "speech_commands_kws.training.data_parallel.LocalDDP",
     "speech_commands_kws.frontend.LogMel": "speech_commands_kws.models.frontend.LogMel",
-    "speech_commands_kws.history.EpochHistory": "speech_commands_kws.training.history.EpochHistory",
+    "speech_commands_kws.history.EpochHistory": "speech_commands_kws.training.callbacks.EpochHistory",
     "speech_commands_kws.pruning.TrialPruning": "speech_commands_kws.sweeps.pruning.TrialPruning",
     "speech_commands_kws.schedule.warmup_cosine": "speech_commands_kws.training.schedule.warmup_cosine",
-    "speech_commands_kws.step_checkpoint.StepCheckpoint": "speech_commands_kws.training.step_checkpoint.StepCheckpoint",
+    "speech_commands_kws.step_checkpoint.StepCheckpoint": "speech_commands_kws.training.callbacks.StepCheckpoint",
     "speech_commands_kws.tracking.mlflow_logger": "speech_commands_kws.tracking.recording.mlflow_logger",
 }
 

@@ -1,51 +1,69 @@
-"""One training in several processes of one machine (`trainer=ddp`).
+"""One training in several processes (`trainer=ddp`): Lightning's DDP, which starts the command again for each device.
 
-Lightning's own launcher types the command line again for each further process. That fails for a console script, and
-each process would make a run folder; `further_processes` starts them instead.
+On one machine the processes meet through a file and talk over the loopback interface, so that no port is open to the
+network. Where torchrun or srun has started them, they meet as it says.
 """
 
 import os
-import signal
-from collections.abc import Mapping
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, MutableSequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import __main__
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.nn.parallel import DistributedDataParallel
 
-from speech_commands_kws.data.sampler import Shard
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.training.further_processes import (
-    RANK_VARIABLE,
-    FurtherProcesses,
-    is_first_process,
-    own_rank,
-    say_ready,
-)
 
-STRATEGY = f"{__name__}.LocalDDP"
-ALL_DEVICES = (-1, "-1")
+COMMAND = "speech_commands_kws.train"
+MEETING_FILE = "KWS_MEETING_FILE"  # environment variable; started processes inherit it
+LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+LOSS_SECONDS = 3.0  # between the loss of a connection and the end of the process that caused it
+LOOK_SECONDS = 0.1
+ONE_DEVICE = (1, "1", None, "auto")  # where "auto" finds several, the training refuses them
 
 
 class LocalDDP(DDPStrategy):
-    """DDP in processes of one machine, by gloo between CPUs and NCCL between GPUs unless a backend is named."""
+    """DDP, by gloo between CPUs and NCCL between GPUs unless a backend is named.
+
+    Attributes:
+        has_lost_process: a process that this one started has failed, and with it the training.
+    """
+
+    has_lost_process = False
 
     def __init__(self, process_group_backend: str | None):
-        super().__init__(
-            # Named, because inside a SLURM job Lightning would wait for processes that srun starts.
-            cluster_environment=LightningEnvironment(),
-            process_group_backend=process_group_backend,
-        )
-
-    def hand_out(self, configuration: Mapping[str, Any], folder: Path) -> None:
-        """Settle what the further processes work on, before `fit` starts them."""
-        self.launcher.task = {"configuration": dict(configuration), "folder": str(folder)}
+        super().__init__(process_group_backend=process_group_backend)
 
     def _configure_launcher(self) -> None:
-        self._launcher = RankLauncher(self.cluster_environment, self.num_processes, self.num_nodes)
+        if __main__.__spec__ is None:  # what began as `kws train` goes on as `python -m`
+            __main__.__spec__ = find_spec(COMMAND)
+        if self.num_nodes == 1 and not self.cluster_environment.creates_processes_externally:
+            os.environ[MEETING_FILE] = str(Path(tempfile.gettempdir(), f"kws_{uuid4().hex}"))
+            for name in INTERFACE_VARIABLES:
+                os.environ.setdefault(name, LOOPBACK)
+        super()._configure_launcher()
+
+    def setup_distributed(self) -> None:
+        meets_here = isinstance(self.cluster_environment, LightningEnvironment)
+        if meets_here and MEETING_FILE in os.environ:
+            self.set_world_ranks()
+            torch.distributed.init_process_group(
+                self._get_process_group_backend(),
+                init_method=f"file://{os.environ[MEETING_FILE]}",
+                rank=self.cluster_environment.global_rank(),
+                world_size=self.cluster_environment.world_size(),
+            )
+        super().setup_distributed()  # which takes a group that is there
 
     def _setup_model(self, model: torch.nn.Module) -> DistributedDataParallel:
         # Running statistics are broadcast before every forward; constants, such as noise, are the same everywhere.
@@ -54,71 +72,40 @@ class LocalDDP(DDPStrategy):
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, constants)
         return super()._setup_model(model)
 
-
-class RankLauncher(_SubprocessScriptLauncher):
-    task: dict[str, Any]
-
-    def launch(self, function: Any, *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
-        if not is_first_process():
-            say_ready()
-            return function(*args, **kwargs)
-        environment = self.cluster_environment
-        address = {
-            "MASTER_ADDR": environment.main_address,
-            "MASTER_PORT": str(environment.main_port),
-        }
-        with FurtherProcesses(self.task, self.num_processes, address):
-            return function(*args, **kwargs)
-
-    def kill(self, signum: int) -> None:
-        """Called by Lightning when this process is told to end; its own way leaves processes that wait for ever."""
-        if signum == signal.SIGTERM:
-            raise KwsError("the training was told to end (SIGTERM); it can go on with resume=true")
+    def on_exception(self, exception: BaseException) -> None:
+        """End the processes that this one has started, which would wait for it."""
+        processes = getattr(self.launcher, "procs", [])
+        deadline = time.monotonic() + LOSS_SECONDS
+        # A lost connection is seen before the end of the process that it led to.
+        while processes and isinstance(exception, RuntimeError) and not self.has_lost_process:
+            self.has_lost_process = any(process.poll() for process in processes)
+            if time.monotonic() > deadline:
+                break
+            time.sleep(LOOK_SECONDS)
+        for process in processes:
+            process.kill()
+            process.wait()
+        # Lightning's observer ends this process too when it sees that one has failed: the message would be lost.
+        processes.clear()
 
 
-def n_processes(trainer: Mapping[str, Any]) -> int:
-    """Processes that the settings of a trainer ask for: one for each of its devices."""
-    devices = trainer.get("devices")
-    if devices in (None, "auto", *ALL_DEVICES):
-        return 1 if trainer.get("accelerator") == "cpu" else max(1, torch.cuda.device_count())
-    if isinstance(devices, str):
-        return devices.count(",") + 1 if "," in devices else int(devices)
-    return devices if isinstance(devices, int) else len(devices)
-
-
-def own_shard(trainer: Mapping[str, Any]) -> Shard:
-    """What this process gets of every batch."""
-    return Shard(own_rank(), n_processes(trainer))
+def is_first_process() -> bool:
+    """Whether this process writes the record of a training: the only one, or that of rank 0."""
+    return rank_zero_only.rank == 0
 
 
 def check_processes(trainer: Mapping[str, Any], is_multirun: bool) -> None:
-    """Refuse settings of a trainer that ask for processes in a way that cannot work, before anything is made.
+    """Refuse the settings of a trainer that ask each training of a multirun for several processes.
 
     Raises:
         KwsError
     """
-    strategy = trainer.get("strategy")
-    if strategy in (None, "auto") and n_processes(trainer) == 1:
-        return
-    given = f"trainer.devices={trainer.get('devices')}" + (" with a strategy" if strategy else "")
-    if is_multirun:
+    devices, strategy = trainer.get("devices"), trainer.get("strategy")
+    is_one = devices in ONE_DEVICE or (isinstance(devices, MutableSequence) and len(devices) == 1)
+    if is_multirun and not (is_one and strategy in (None, "auto")):
+        given = f"trainer.devices={devices}" + (" with a strategy" if strategy else "")
         raise KwsError(
             f"expected one device and no trainer.strategy for each training of a multirun, got {given}: a search "
             f"trains many models, trainer=ddp one model in several processes; search with trainer=default, then train "
             f"with the best settings and trainer=ddp"
-        )
-    if not isinstance(strategy, Mapping) or strategy["_target_"] != STRATEGY:
-        raise KwsError(f"expected trainer=ddp for several devices, got {given}; add trainer=ddp")
-    gpus = 0 if trainer.get("accelerator") == "cpu" else torch.cuda.device_count()
-    if 0 < gpus < n_processes(trainer):
-        raise KwsError(
-            f"expected a GPU for each device, got {given} with {gpus} GPU: lower trainer.devices, or add "
-            f"trainer.accelerator=cpu"
-        )
-    if trainer.get("num_nodes", 1) != 1:
-        raise KwsError("expected trainer.num_nodes=1, since trainer=ddp works on one machine")
-    if RANK_VARIABLE in os.environ and is_first_process():
-        raise KwsError(
-            f"trainer=ddp starts its processes itself, but {RANK_VARIABLE} is set, as torchrun and srun do; start the "
-            f"command once, without them"
         )

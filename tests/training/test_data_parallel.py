@@ -1,63 +1,54 @@
-import signal
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from omegaconf import OmegaConf
 from torch.nn.parallel import DistributedDataParallel
 
-from speech_commands_kws.data.sampler import Shard
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.training.data_parallel import (
-    STRATEGY,
-    LocalDDP,
-    check_processes,
-    n_processes,
-    own_shard,
-)
+from speech_commands_kws.training.data_parallel import LOOPBACK, LocalDDP, check_processes
 
+STRATEGY = "speech_commands_kws.training.data_parallel.LocalDDP"
 DDP = {"strategy": {"_target_": STRATEGY}, "devices": 2, "accelerator": "cpu"}
 
 
-@pytest.mark.parametrize(
-    ("devices", "accelerator", "expected"),
-    [
-        (1, "auto", 1),
-        (3, "cpu", 3),
-        ("4", "auto", 4),
-        ("0,1", "gpu", 2),
-        ([2], "gpu", 1),
-        ([0, 3, 4], "gpu", 3),
-        ("auto", "cpu", 1),
-        ("auto", "auto", 2),
-        (-1, "gpu", 2),
-        (None, "auto", 2),
-    ],
-)
-def test_a_process_for_each_device(devices, accelerator, expected, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    settings = OmegaConf.create({"devices": devices, "accelerator": accelerator})
-    assert n_processes(settings) == expected
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """What is set for the processes of a training is unset after the test."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
 
 
-def test_lightning_counts_the_processes_alike():
-    trainer = Trainer(
-        strategy=LocalDDP(process_group_backend=None), devices=3, accelerator="cpu", logger=False
-    )
-    assert (trainer.global_rank, trainer.world_size) == (0, n_processes({"devices": 3}))
+@pytest.fixture
+def trainer():
+    strategy = LocalDDP(process_group_backend=None)
+    return Trainer(strategy=strategy, devices=3, accelerator="cpu", logger=False)
 
 
-def test_shard_of_the_first_process_and_of_a_further_one(monkeypatch):
-    assert own_shard(DDP) == Shard(0, 2)
-    monkeypatch.setenv("KWS_RANK_NOTES", "somewhere")
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert own_shard(DDP) == Shard(1, 2)
+def test_a_process_for_each_device_and_no_port_open_to_the_network(trainer):
+    assert (trainer.global_rank, trainer.world_size) == (0, 3)
+    assert os.environ["GLOO_SOCKET_IFNAME"] == os.environ["NCCL_SOCKET_IFNAME"] == LOOPBACK
+    assert not Path(os.environ["KWS_MEETING_FILE"]).exists()
 
 
-@pytest.mark.parametrize("is_multirun", [False, True])
-def test_one_device_is_always_fine(is_multirun):
-    check_processes({"devices": 1, "accelerator": "auto"}, is_multirun)
-    check_processes({"devices": 1, "strategy": "auto"}, is_multirun)
+def test_a_process_that_was_started_meets_where_it_is_told(monkeypatch):
+    monkeypatch.setitem(os.environ, "KWS_MEETING_FILE", "there")
+    monkeypatch.setitem(os.environ, "LOCAL_RANK", "1")
+    Trainer(strategy=LocalDDP(None), devices=2, accelerator="cpu", logger=False)
+    assert os.environ["KWS_MEETING_FILE"] == "there"
+
+
+def test_several_machines_meet_by_their_network():
+    Trainer(strategy=LocalDDP(None), devices=2, num_nodes=2, accelerator="cpu", logger=False)
+    assert "KWS_MEETING_FILE" not in os.environ
+
+
+@pytest.mark.parametrize("devices", [1, "1", [2], "auto", None])
+def test_one_device_is_always_fine(devices):
+    check_processes({"devices": devices, "accelerator": "auto"}, is_multirun=True)
+    check_processes({"devices": devices, "strategy": "auto"}, is_multirun=True)
 
 
 def test_ddp_is_fine_alone():
@@ -65,7 +56,14 @@ def test_ddp_is_fine_alone():
 
 
 @pytest.mark.parametrize(
-    "settings", [DDP, DDP | {"devices": 1}, {"devices": 2}, {"devices": 1, "strategy": "ddp"}]
+    "settings",
+    [
+        DDP,
+        DDP | {"devices": 1},
+        {"devices": 2},
+        {"devices": [0, 1]},
+        {"devices": 1, "strategy": "ddp"},
+    ],
 )
 def test_several_processes_in_a_multirun_are_refused(settings):
     with pytest.raises(KwsError, match="multirun, got trainer.devices=.*trainer=default"):
@@ -73,38 +71,25 @@ def test_several_processes_in_a_multirun_are_refused(settings):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("program", "error", "lost"),
     [
-        ({"strategy": None}, "expected trainer=ddp for several devices, got trainer.devices=2"),
-        ({"strategy": "fsdp"}, "expected trainer=ddp"),
-        ({"num_nodes": 2}, "one machine"),
+        ("raise SystemExit(1)", RuntimeError("Connection closed by peer"), True),
+        ("import time; time.sleep(600)", RuntimeError("a fault of this process"), False),
+        ("import time; time.sleep(600)", KwsError("diverged"), False),
     ],
 )
-def test_other_ways_to_several_processes_are_refused(change, message):
-    with pytest.raises(KwsError, match=message):
-        check_processes(DDP | change, is_multirun=False)
-
-
-def test_more_devices_than_gpus_are_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(KwsError, match="with 1 GPU: .*trainer.accelerator=cpu"):
-        check_processes(DDP | {"accelerator": "auto"}, is_multirun=False)
-    check_processes(DDP, is_multirun=False)
-
-
-def test_processes_that_another_launcher_started_are_refused(monkeypatch):
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    with pytest.raises(KwsError, match="LOCAL_RANK is set.*start the command once"):
-        check_processes(DDP, is_multirun=False)
-    check_processes({"devices": 1}, is_multirun=False)
-
-
-def test_told_to_end_by_a_signal():
-    strategy = LocalDDP(process_group_backend=None)
-    Trainer(strategy=strategy, devices=2, accelerator="cpu", logger=False)
-    with pytest.raises(KwsError, match="SIGTERM.*resume=true"):
-        strategy.launcher.kill(signal.SIGTERM)
-    strategy.launcher.kill(signal.SIGKILL)  # Lightning's answer to Ctrl-C; all have ended by then
+def test_an_error_ends_the_other_processes_and_tells_whether_one_was_its_cause(
+    trainer, monkeypatch, program, error, lost
+):
+    monkeypatch.setattr(
+        "speech_commands_kws.training.data_parallel.LOSS_SECONDS", 20 if lost else 0
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    trainer.strategy.launcher.procs = procs = [process]
+    trainer.strategy.on_exception(error)
+    assert trainer.strategy.has_lost_process is lost
+    assert process.returncode
+    assert procs == [], "Lightning's observer would end this process too"
 
 
 class Constants(LightningModule):

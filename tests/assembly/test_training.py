@@ -1,6 +1,7 @@
 """Two gloo processes on the CPU train one model."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,17 +18,17 @@ from test_train import (
     kill_in_mid_epoch,
     newest_run,
     overrides,
+    train,
     weights,
 )
 from tones import make_tree
 
-from speech_commands_kws.cli.launch import CONFIG_DIR, build
-from speech_commands_kws.data.datamodule import KeywordDataModule
+from speech_commands_kws.assembly.training import build_datamodule, build_module
+from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.data.sampler import Shard
 from speech_commands_kws.data.training_batches import as_waveforms
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.models.checkpoint import load_spotter, read_checkpoint
-from speech_commands_kws.train import build_module, run
 from speech_commands_kws.training.module import KeywordModule
 
 pytestmark = pytest.mark.integration
@@ -40,29 +41,37 @@ DDP = (
     "optimizer.lr=0.01",
     EVERY_STEP,
 )
-# What a further process does besides: `sitecustomize` is imported at the start of every Python.
-IN_RANK_1 = """
-import os
-if os.environ.get("LOCAL_RANK") == "1":
+# What the processes do besides: `sitecustomize` is imported at the start of every Python.
+IN_A_RANK = """
+import os, sys
+if "speech_commands_kws.train" in sys.orig_argv:
     import torch
     from speech_commands_kws.training.module import KeywordModule
+    rank = int(os.environ.get("LOCAL_RANK", 0))
     training_step = KeywordModule.training_step
     {body}
 """
 WITNESS = """
     def on_train_end(self):
-        torch.save(self.state_dict(), os.environ["WITNESS"])
+        torch.save(self.state_dict(), os.environ["WITNESS"] + f"/rank{rank}.pt")
+    def on_before_optimizer_step(self, optimizer):
+        if self.global_step == 0:
+            gradients = {name: each.grad for name, each in self.named_parameters()}
+            torch.save(gradients, os.environ["WITNESS"] + f"/gradients{rank}.pt")
     KeywordModule.on_train_end = on_train_end
+    KeywordModule.on_before_optimizer_step = on_before_optimizer_step
 """
 SABOTAGE = """
     def broken(self, batch, batch_idx):
-        if self.global_step == 3:
+        if self.global_step == 3 and rank == 1:
             {what}
         return training_step(self, batch, batch_idx)
     KeywordModule.training_step = broken
 """
 DIVERGES = "batch = (batch[0] * float('nan'), batch[1])"
 RAISES = "raise ValueError('pulled the plug')"
+IS_KILLED = "os.kill(os.getpid(), 9)"
+PATIENCE_SECONDS = 300
 
 
 @pytest.fixture(scope="module")
@@ -70,31 +79,30 @@ def tree(tmp_path_factory):
     return make_tree(tmp_path_factory.mktemp("recordings") / "tree")
 
 
-def train(tree: Path, root: Path, in_rank_1: str, monkeypatch: pytest.MonkeyPatch, *more: str):
-    """Train in this process and a further one; the folder of the run."""
+def train_jointly(
+    tree: Path, root: Path, body: str = "", *more: str
+) -> subprocess.CompletedProcess:
+    """Train in two processes, which do some more."""
     code = root / "code"
     code.mkdir(parents=True)
-    (code / "sitecustomize.py").write_text(IN_RANK_1.format(body=in_rank_1.strip()))
-    monkeypatch.setenv("PYTHONPATH", f"{code}{os.pathsep}{REPOSITORY}")
-    monkeypatch.setenv("WITNESS", str(root / "rank1.pt"))
-    with initialize_config_dir(CONFIG_DIR):
-        run(compose("train", overrides(tree, root, *DDP, *more)))
-    return newest_run(root)
+    (code / "sitecustomize.py").write_text(IN_A_RANK.format(body=body.strip()))
+    environment = {"PYTHONPATH": f"{code}{os.pathsep}{REPOSITORY}", "WITNESS": str(root)}
+    return subprocess.run(
+        [sys.executable, "-m", "speech_commands_kws.train", *overrides(tree, root, *DDP, *more)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
 
 
 @pytest.fixture(scope="module")
 def joint(tree, tmp_path_factory):
-    """The folder of a run of two processes, the first gradient of rank 0 after the reduction, the weights of rank 1."""
-    gradients: list[dict[str, torch.Tensor]] = []
-
-    def keep(self, optimizer):
-        gradients.append(gradients_of(self))
-
+    """Where a training of two processes has left its run, and each of them its weights and first gradient."""
     root = tmp_path_factory.mktemp("joint") / "root"
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(KeywordModule, "on_before_optimizer_step", keep)
-        folder = train(tree, root, WITNESS, monkeypatch)
-    return folder, gradients[0], torch.load(root / "rank1.pt")
+    done = train_jointly(tree, root, WITNESS)
+    assert done.returncode == 0, done.stderr
+    return root
 
 
 def gradients_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -102,8 +110,7 @@ def gradients_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def test_both_processes_reach_the_same_finite_weights(joint):
-    folder, _, of_rank_1 = joint
-    of_rank_0 = weights(folder)
+    of_rank_0, of_rank_1 = weights(newest_run(joint)), torch.load(joint / "rank1.pt")
     assert all(torch.isfinite(value).all() for value in of_rank_0.values())
     assert_equal(of_rank_0, {name: of_rank_1[name] for name in of_rank_0})
 
@@ -116,12 +123,12 @@ def test_the_gradient_is_the_mean_of_those_of_the_shards(joint, tree, tmp_path, 
         with initialize_config_dir(CONFIG_DIR):
             cfg = compose("train", overrides(tree, tmp_path, *DDP))
         torch.manual_seed(cfg.seed)
-        datamodule = datamodule_of(cfg, Shard(rank, 2))
+        datamodule = build_datamodule(cfg, Shard(rank, 2))
         module = build_module(cfg, datamodule)
         clips, targets = next(iter(datamodule.train_dataloader()))
         module.training_step((as_waveforms(clips), targets), 0).backward()
         of_ranks.append(gradients_of(module))
-    _, reduced, _ = joint
+    reduced = torch.load(joint / "gradients0.pt")
     name = "spotter.backbone.stem.0.weight"
     assert not torch.allclose(of_ranks[0][name], of_ranks[1][name], rtol=0.1)
     for name, gradient in reduced.items():
@@ -129,20 +136,11 @@ def test_the_gradient_is_the_mean_of_those_of_the_shards(joint, tree, tmp_path, 
         torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-5)
 
 
-def datamodule_of(cfg, shard: Shard) -> KeywordDataModule:
-    datamodule = KeywordDataModule(
-        build(cfg.data.source), build(cfg.task), **cfg.loader, shard=shard
-    )
-    datamodule.setup()
-    return datamodule
-
-
 def test_the_accuracy_is_that_of_all_validation_clips(joint, tree, tmp_path):
-    folder, _, _ = joint
-    spotter, facts = load_spotter(folder / "checkpoints/best.ckpt")
+    spotter, facts = load_spotter(newest_run(joint) / "checkpoints/best.ckpt")
     with initialize_config_dir(CONFIG_DIR):
         cfg = compose("train", overrides(tree, tmp_path))
-    clips = datamodule_of(cfg, Shard()).evaluation_set("validation")
+    clips = build_datamodule(cfg, Shard()).evaluation_set("validation")
     with torch.no_grad():
         logits = spotter(torch.from_numpy(clips.waveforms(slice(None))))
     accuracy = np.mean(logits.argmax(1).numpy() == clips.targets)
@@ -150,28 +148,33 @@ def test_the_accuracy_is_that_of_all_validation_clips(joint, tree, tmp_path):
 
 
 def test_one_run_is_left_and_written_once(joint):
-    folder, _, _ = joint
+    folder = newest_run(joint)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     history = read_checkpoint(folder / "checkpoints/last.ckpt")["callbacks"]["EpochHistory"]
     assert [row["epoch"] for row in history["rows"]] == [0, 1]
-    assert (folder / "log_rank1.txt").read_text().count("epoch 2/2") == 1
+    assert (folder / "log.txt").read_text().count("epoch 2/2") == 1
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert list((folder / "plots").glob("*.png"))
-    assert "LOCAL_RANK" not in os.environ and not torch.distributed.is_initialized()
 
 
 @pytest.mark.parametrize(
     ("what", "message"),
-    [(RAISES, "rank 1 failed with ValueError: pulled the plug"), (DIVERGES, "finite loss.*step 3")],
-    ids=["raises", "diverges"],
+    [
+        (RAISES, "ValueError: pulled the plug"),
+        (DIVERGES, "error: expected a finite loss.*step 3"),
+        (IS_KILLED, "process of the training .*failed|terminated with code -9"),
+    ],
+    ids=["raises", "diverges", "is killed"],
 )
-def test_the_failure_of_one_process_ends_all_with_its_reason(
-    tree, tmp_path, monkeypatch, what, message
-):
-    before = psutil.Process().children()
-    with pytest.raises(KwsError, match=message):
-        train(tree, tmp_path / "root", SABOTAGE.format(what=what), monkeypatch)
-    assert psutil.Process().children() == before
+def test_the_failure_of_one_process_ends_all_with_its_reason(tree, tmp_path, what, message):
+    done = train_jointly(tree, tmp_path / "root", SABOTAGE.format(what=what))
+    assert done.returncode
+    assert re.search(message, done.stderr), done.stderr
+
+
+def test_several_devices_need_ddp(tree, tmp_path):
+    with pytest.raises(KwsError, match="expected trainer=ddp for several devices"):
+        train(tree, tmp_path, "trainer.accelerator=cpu", "trainer.devices=2")
 
 
 def command(tree: Path, root: Path, *more: str) -> list[str]:

@@ -1,0 +1,265 @@
+"""Builds a training from its configuration, and runs it."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from hydra.core.hydra_config import HydraConfig
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers.logger import DummyLogger
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from speech_commands_kws.assembly.resume import last_checkpoint
+from speech_commands_kws.audio.noise_recordings import read_noises, training_portions
+from speech_commands_kws.cli.launch import build, is_multirun
+from speech_commands_kws.cli.overrides import resume_command
+from speech_commands_kws.data.datamodule import KeywordDataModule
+from speech_commands_kws.data.sampler import Shard
+from speech_commands_kws.data.speech_tree import TRAIN
+from speech_commands_kws.errors import KwsError, summarize_error
+from speech_commands_kws.figures import augmentation
+from speech_commands_kws.figures.curves import plot_curves
+from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.labels import SILENCE
+from speech_commands_kws.models.checkpoint import module_facts
+from speech_commands_kws.models.complexity import complexity
+from speech_commands_kws.models.spotter_module import SpotterModule
+from speech_commands_kws.packaging.latency import onnx_latency_ms
+from speech_commands_kws.tracking import recording, runs
+from speech_commands_kws.training.data_parallel import LocalDDP
+from speech_commands_kws.training.module import KeywordModule
+from speech_commands_kws.training.objectives import ACCURACY, LATENCY, MULTIPLY_ADDS, PARAMETERS
+
+LOG = logging.getLogger(__name__)
+# What the end of a training reads.
+NEEDED_CALLBACKS = ("best", "history")
+
+
+def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
+    """Returns what was measured: the objectives, and what costs nothing to tell."""
+    callbacks = build_callbacks(cfg, folder)
+    trainer = build_trainer(cfg, folder, list(callbacks.values()))
+    lightning.seed_everything(cfg.seed, verbose=False)
+    datamodule = build_datamodule(cfg, Shard(trainer.global_rank, trainer.world_size))
+    module = build_module(cfg, datamodule)
+    logger = None
+    if cfg.logger and trainer.is_global_zero:
+        trainer.logger = logger = build(cfg.logger, run_folder=folder)
+    with recording.recorded(logger):
+        recording.log_start(logger, OmegaConf.to_container(cfg, resolve=True), module.facts)
+        checkpoint = last_checkpoint(folder, datamodule.fingerprint) if cfg.resume else None
+        LOG.info("run: %s; after an interruption: %s", folder, resume_command(folder))
+        if trainer.is_global_zero and not (cfg.resume or is_multirun()):
+            picture = draw_augmentations(cfg, module, datamodule, folder)
+            recording.log_artifacts(logger, [picture], "plots")
+        fit(trainer, module, datamodule, checkpoint, resume_command(folder))
+        if trainer.is_global_zero:
+            rows = callbacks["history"].rows
+            (folder / runs.HISTORY_FILE).write_text(json.dumps(rows, indent=2))
+            pictures = plot_curves(rows, folder / "plots")
+            recording.log_artifacts(logger, pictures, "plots")
+    accuracy = float(callbacks["best"].best_model_score)
+    LOG.info("best validation accuracy %.4f; run: %s", accuracy, folder)
+    return {ACCURACY: accuracy} | measure_size(cfg, module)
+
+
+def measure_size(cfg: DictConfig, module: KeywordModule) -> dict[str, float]:
+    """Parameters and multiply-adds, and the latency where the sweep asks for it."""
+    facts = module.facts
+    measured = {name: facts[name] for name in (PARAMETERS, MULTIPLY_ADDS)}
+    if LATENCY in cfg.sweep.objectives:
+        keys = ("labels", "sample_rate", "clip_samples", "frontend")
+        info = ArtefactInfo(**{key: facts[key] for key in keys}, training={})
+        measured[LATENCY] = onnx_latency_ms(module.spotter.cpu(), info, **cfg.sweep.latency)
+    return measured
+
+
+def build_callbacks(cfg: DictConfig, folder: Path) -> dict[str, lightning.Callback]:
+    callbacks = {name: build(node) for name, node in cfg.callbacks.items() if node}
+    missing = [f"callbacks.{name}" for name in NEEDED_CALLBACKS if name not in callbacks]
+    if missing:
+        raise KwsError(f"expected settings for {' and '.join(missing)}, got none: leave them in")
+    for callback in callbacks.values():
+        if isinstance(callback, ModelCheckpoint):
+            callback.dirpath = str(folder / runs.CHECKPOINTS)
+    return callbacks
+
+
+def build_trainer(
+    cfg: DictConfig, folder: Path, callbacks: list[lightning.Callback]
+) -> lightning.Trainer:
+    try:
+        trainer = build(
+            cfg.trainer, default_root_dir=folder, callbacks=callbacks, logger=DummyLogger()
+        )
+    except MisconfigurationException as error:
+        raise KwsError(
+            f"the trainer cannot be made of its settings: {summarize_error(error)}"
+        ) from error
+    if trainer.world_size > 1 and not isinstance(trainer.strategy, LocalDDP):
+        raise KwsError(
+            f"expected trainer=ddp for several devices, got trainer.devices={cfg.trainer.devices}; add trainer=ddp"
+        )
+    return trainer
+
+
+def build_datamodule(cfg: DictConfig, shard: Shard) -> KeywordDataModule:
+    """The data, ready to use."""
+    if cfg.data.get("description"):
+        LOG.info("data: %s", cfg.data.description)
+    datamodule = KeywordDataModule(
+        source=build(cfg.data.source),
+        task=build(cfg.task),
+        shard=shard,
+        **OmegaConf.to_object(cfg.loader),
+    )
+    datamodule.setup()
+    return datamodule
+
+
+def fit(
+    trainer: lightning.Trainer,
+    module: KeywordModule,
+    datamodule: KeywordDataModule,
+    checkpoint: Path | None,
+    resume: str,
+) -> None:
+    """Train, or go on from a checkpoint.
+
+    Args:
+        resume: the command that goes on after an interruption.
+
+    Raises:
+        KwsError: the training was interrupted, does not fit its settings or the GPU, or lost one of its processes.
+    """
+    try:
+        trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        if is_multirun():
+            raise KeyboardInterrupt  # ends the other jobs too
+        if not trainer.is_global_zero:
+            raise
+        raise KwsError(f"interrupted; go on with: {resume}") from None
+    except MisconfigurationException as error:
+        raise KwsError(
+            f"the settings of the training do not fit: {summarize_error(error)}"
+        ) from error
+    except torch.OutOfMemoryError as error:
+        raise KwsError(
+            f"the GPU's memory is full ({summarize_error(error)}): "
+            "lower loader.batch_size or set loader.resident=false"
+        ) from error
+    except RuntimeError as error:
+        if not getattr(trainer.strategy, "has_lost_process", False):
+            raise
+        raise KwsError(
+            f"another process of the training has failed, and said why unless it was killed; go on with: {resume}"
+        ) from error
+
+
+def draw_augmentations(
+    cfg: DictConfig, module: KeywordModule, datamodule: KeywordDataModule, folder: Path
+) -> Path:
+    """A picture of what the augmentations do to a clip, the one of two training clips that is louder."""
+    rows = np.flatnonzero(datamodule.splits == TRAIN)[[0, -1]]
+    pair = torch.from_numpy(datamodule.packed.waveforms(rows))
+    clip, other = pair[pair.square().sum(1).argsort(descending=True)]
+    clips = augmentation.examples(module, clip, other)
+    about = (
+        f"augment={HydraConfig.get().runtime.choices.augment}, "
+        if HydraConfig.initialized()
+        else ""
+    )
+    about += f"{cfg.data.name}: {datamodule.packed.paths[rows[0]]}"
+    path = folder / "plots" / "augmentations.png"
+    return augmentation.plot_augmentations(clips, OmegaConf.to_object(cfg.frontend), about, path)
+
+
+def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModule:
+    """The untrained module with the facts that checkpoints and exports carry."""
+    n_classes = len(datamodule.labels)
+    sizes = {"n_classes": n_classes, "n_mels": cfg.frontend.n_mels}
+    spotter = SpotterModule(build(cfg.frontend), build(cfg.backbone, **sizes))
+    try:
+        cost = complexity(spotter, datamodule.clip_samples)
+    except (ValueError, ArithmeticError, RuntimeError) as error:
+        raise KwsError(
+            f"front-end and backbone do not take clips of {datamodule.clip_samples} samples ({summarize_error(error)}): "
+            "change clip_seconds, frontend or backbone"
+        ) from error
+    LOG.info(
+        "parameters: %s, multiply-adds: %s, front-end: %s",
+        *(f"{count:,}" for count in cost.values()),
+    )
+    waveform_augment = build(cfg.augment.waveform)
+    noise = training_noise(cfg.augment, datamodule)
+    if not len(noise) and any(
+        name.endswith("noise") for name, _ in waveform_augment.named_buffers()
+    ):
+        LOG.warning(
+            "no background noise to train with, the data have none: name recordings with augment.noise_folder"
+        )
+    waveform_augment.set_noise(noise)
+    mixup = cfg.augment.get("mixup")
+    facts: dict[str, Any] = {
+        "labels": datamodule.labels,
+        "sample_rate": datamodule.sample_rate,
+        "clip_samples": datamodule.clip_samples,
+        "frontend": _module_facts(cfg.frontend),
+        "backbone": _module_facts(cfg.backbone, **sizes),
+        "data": cfg.data.name,
+        "data_fingerprint": datamodule.fingerprint,
+        "git_commit": recording.git_commit(recording.CODE_FOLDER)[0],
+        "seed": cfg.seed,
+        "noise_held_out": cfg.augment.get("noise_held_out", 0.0),
+        **cost,
+    }
+    return KeywordModule(
+        spotter,
+        waveform_augment,
+        build(cfg.augment.spectrogram),
+        build(cfg.optimizer),
+        build(cfg.scheduler),
+        # Not the trainer's estimate: asking for it opens the loader before a resumed run has restored its place.
+        total_steps=steps_of_an_epoch(datamodule) * cfg.trainer.max_epochs,
+        label_smoothing=cfg.label_smoothing,
+        silence_target=datamodule.labels.index(SILENCE) if SILENCE in datamodule.labels else -1,
+        seed=cfg.seed,
+        facts=facts,
+        mixup=build(mixup, n_classes=n_classes) if mixup else None,
+    )
+
+
+def _module_facts(node: DictConfig, **given: Any) -> dict[str, Any]:
+    """What a checkpoint says about the front-end or the backbone."""
+    arguments = OmegaConf.to_container(node, resolve=True)
+    arguments.pop("_convert_", None)
+    return module_facts(arguments.pop("_target_"), **arguments, **given)
+
+
+def steps_of_an_epoch(datamodule: KeywordDataModule) -> int:
+    steps = len(datamodule.train_dataloader())
+    if steps == 1:
+        LOG.warning(
+            "one batch holds all clips of an epoch: lower loader.batch_size for more than a step"
+        )
+    return steps
+
+
+def training_noise(augment: DictConfig, datamodule: KeywordDataModule) -> Tensor:
+    """The background noise that training hears, one recording after another, (samples,)."""
+    noises = list(datamodule.packed.noise_waveforms.values())
+    if augment.get("noise_folder"):
+        added = read_noises(
+            augment.noise_folder, datamodule.sample_rate, augment.noise_folder_seconds
+        )
+        noises += added.values()
+    held_out = augment.get("noise_held_out", 0.0)
+    heard = training_portions(noises, held_out, datamodule.clip_samples)
+    return torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *heard]))

@@ -1,4 +1,4 @@
-# Everything from a machine that has only python3 (3.11 or 3.12, with venv), make and git.
+# Everything from a machine that has only python3 (3.11 to 3.14, with venv), make and git.
 #
 #   make quickstart   set up; then train, evaluate and export a spotter on synthetic speech, and let it name some words
 #   make test         set up; then every pre-commit hook and the tests that take seconds
@@ -76,12 +76,12 @@ clean:
 
 # Sets $python to an interpreter that fits. The base interpreter is asked for, so that an active environment does not
 # become the parent of ours.
-SUPPORTED := import ensurepip, sys, venv; print(sys._base_executable); sys.exit(not (3, 11) <= sys.version_info < (3, 13))
+SUPPORTED := import ensurepip, sys, venv; print(sys._base_executable); sys.exit(not (3, 11) <= sys.version_info < (3, 15))
 define find_python
-if [ -n "$$PYTHON" ]; then set -- "$$PYTHON"; else set -- python3 python3.12 python3.11; fi; \
+if [ -n "$$PYTHON" ]; then set -- "$$PYTHON"; else set -- python3 python3.12 python3.13 python3.14 python3.11; fi; \
 for name; do python=$$("$$name" -c '$(SUPPORTED)' 2>/dev/null) && break; python=; done; \
 if [ -z "$$python" ]; then \
-	echo "error: needs Python 3.11 or 3.12 with its venv module, tried: $$*;" \
+	echo "error: needs Python 3.11 to 3.14 with its venv module, tried: $$*;" \
 		"install one (Debian: python3-venv), or name one: make setup PYTHON=/path/to/python3.12" >&2; \
 	exit 1; \
 fi

@@ -22,7 +22,7 @@ from speech_commands_kws.evaluation.scoring import LabelledClips, Predict, Score
 from speech_commands_kws.figures.evaluation import draw
 from speech_commands_kws.figures.robustness import plot_robustness
 from speech_commands_kws.files.atomic import write_json_file, written_to
-from speech_commands_kws.files.tracked import dvc_pointer, ensure_present
+from speech_commands_kws.files.dvc import dvc_pointer, ensure_present
 from speech_commands_kws.inference.locate import locate_model
 from speech_commands_kws.inference.model_info import ArtefactInfo
 from speech_commands_kws.tracking import runs

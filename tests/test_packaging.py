@@ -119,7 +119,7 @@ def test_training_from_outside_the_repository_finds_the_configs_of_the_wheel(
     unpacked_wheel: Path, tmp_path: Path
 ) -> None:
     """The wheel unpacked before the checkout on the path stands for `pip install` with [train]."""
-    origin = f"from {PACKAGE}.composition import CONFIG_DIR; print(CONFIG_DIR)"
+    origin = f"from {PACKAGE}.cli.launch import CONFIG_DIR; print(CONFIG_DIR)"
     path = {"PYTHONPATH": str(unpacked_wheel)}
     found = succeed(sys.executable, "-c", origin, cwd=tmp_path, **path).strip()
     assert Path(found) == unpacked_wheel / PACKAGE / "configs"

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from speech_commands_kws.audio.reading import AUDIO_SUFFIXES, AudioError
 from speech_commands_kws.errors import display_name
-from speech_commands_kws.files.tracked import ensure_present
+from speech_commands_kws.files.dvc import ensure_present
 
 STANDARD_INPUT = "-"
 PATTERN_CHARACTERS = frozenset("*?[")

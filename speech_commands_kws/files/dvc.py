@@ -1,4 +1,8 @@
-"""Pulls what DVC tracks, through its Python API: one process at once, and without a login that would hang."""
+"""Files that the repository only points at: DVC keeps what a `<path>.dvc` lies beside, and it is pulled when needed.
+
+Through its Python API, one process at a time, and without a login that would hang. What is there needs no DVC: it is
+imported inside functions.
+"""
 
 import logging
 import os
@@ -8,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speech_commands_kws.errors import KwsError, missing_package, summarize_error
-from speech_commands_kws.files.lock import locked
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -24,6 +27,33 @@ DVC_LOGGERS = ("dvc", "dvc_data", "dvc_objects")
 LOG = logging.getLogger(__name__)
 
 
+def ensure_present(path: str | Path) -> Path:
+    """The path; what is missing there and tracked by DVC is pulled.
+
+    Raises:
+        KwsError: nothing is there, and DVC does not track it or cannot bring it.
+    """
+    path = Path(path)
+    if path.exists():
+        return path
+    pointer = dvc_pointer(path)
+    if pointer is None:
+        raise KwsError(f"{path} does not exist: check the name")
+    pull(pointer)
+    if not path.exists():
+        raise KwsError(f"{path} does not exist, and {pointer} does not hold it: check the name")
+    return path
+
+
+def dvc_pointer(path: Path) -> Path | None:
+    """The `.dvc` file that tracks a path or a folder around it."""
+    for tracked in (path, *path.parents):
+        pointer = Path(f"{tracked}.dvc")
+        if pointer.is_file():
+            return pointer
+    return None
+
+
 def pull(pointer: Path) -> None:
     """Pull what a `.dvc` file points at, unless another process has done so meanwhile.
 
@@ -33,6 +63,8 @@ def pull(pointer: Path) -> None:
     try:
         from dvc.exceptions import DvcException
         from dvc.repo import Repo
+
+        from speech_commands_kws.files.lock import locked
     except ModuleNotFoundError as error:
         raise KwsError(f"{pointer} needs DVC: {missing_package(error)}") from None
     keep_output_clean()

@@ -1,10 +1,11 @@
-"""One process at a time, by a lock that the kernel drops when its holder ends, in whatever way."""
+"""One process at a time, by a lock that the system drops when its holder ends, in whatever way."""
 
-import fcntl
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from speech_commands_kws.files.atomic import written_to
 
@@ -15,18 +16,18 @@ LOG = logging.getLogger(__name__)
 def locked(path: Path, task: str) -> Iterator[None]:
     """Hold the lock file `path`; where another process holds it, wait and say so with the name of the task.
 
-    The file stays: were it removed, two processes could hold locks on different files of one name.
-
     Raises:
         KwsError: the file system does not take it.
     """
+    lock = FileLock(path)
     with written_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.open("w")
-    with stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock.acquire(blocking=False)
+        except Timeout:
             LOG.warning("another process is %s: waiting for it", task)
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()

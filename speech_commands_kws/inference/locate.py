@@ -2,7 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.files.tracked import ensure_present
+from speech_commands_kws.files.dvc import ensure_present
 
 MODEL_FILE = "model.onnx"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from speech_commands_kws.data.fetch.ensure import fetch_folder
+from speech_commands_kws.data.fetch.fetch import fetch_folder
 from speech_commands_kws.data.speech_tree import SpeechTree
 from speech_commands_kws.errors import KwsError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from speech_commands_kws.data.fetch.archives import SUFFIX
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.files.tracked import dvc_pointer, ensure_present
+from speech_commands_kws.files.dvc import dvc_pointer, ensure_present
 
 LOG = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from speech_commands_kws.data.fetch.ensure import fetch_folder
+from speech_commands_kws.data.fetch.fetch import fetch_folder
 from speech_commands_kws.data.sources.folder import FolderSource
 from speech_commands_kws.data.speech_tree import SPEECH_COMMANDS_PATTERN
 from speech_commands_kws.errors import KwsError

@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -175,12 +176,20 @@ def choices_of(group: str) -> list[str]:
 
 def known_keys(command: str) -> set[str]:
     """What an override of the command may begin with."""
-    path = Path(CONFIG_DIR, f"{module_of(command)}.yaml")
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    groups = [group for entry in settings["defaults"] if isinstance(entry, dict) for group in entry]
-    own = {"hydra", *settings} | {re.split("[@/]", group)[0] for group in groups}
-    extended = [entry for entry in settings["defaults"] if entry in list(COMMANDS)]
-    return own.union(*map(known_keys, extended))
+    settings = read_settings(module_of(command))
+    known = {"hydra", *settings}
+    for entry in settings["defaults"]:
+        if entry in list(COMMANDS):
+            known |= known_keys(entry)
+        for place, option in entry.items() if isinstance(entry, dict) else ():
+            group, _, package = place.partition("@")
+            is_here = package == "_here_"
+            known |= set(read_settings(f"{group}/{option}")) if is_here else {group.split("/")[0]}
+    return known
+
+
+def read_settings(name: str) -> dict[str, Any]:
+    return yaml.safe_load(Path(CONFIG_DIR, f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def split_arguments(

@@ -20,6 +20,7 @@ from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.atomic import replacing
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.backends.tensorrt import TensorRTBackend
+from speech_commands_kws.inference.locate import REGISTERED
 from speech_commands_kws.inference.model_info import ArtefactInfo
 from speech_commands_kws.models.checkpoint import load_spotter, read_checkpoint
 from speech_commands_kws.models.complexity import complexity
@@ -35,7 +36,7 @@ def run(cfg: DictConfig) -> float:
 
     A plan is compared with its ONNX file instead.
     """
-    if cfg.model_uri is not None:
+    if str(cfg.model).startswith(REGISTERED):
         return copy_registered(cfg)
     engine = build(cfg.backend).func
     if engine is TensorRTBackend:
@@ -94,12 +95,14 @@ def load_trained(folder: Path, checkpoint: Path) -> tuple[SpotterModule, Artefac
 def copy_registered(cfg: DictConfig) -> float:
     """Copy a registered model to `output`; returns its size in bytes."""
     if cfg.output is None or cfg.register:
-        raise KwsError("model_uri= copies a registered model: give output=FILE, and no register")
+        raise KwsError(
+            f"model={cfg.model} copies a registered model: give output=FILE, and no register"
+        )
     output = output_file(cfg.output, Path(runs.MODEL_FILE))
-    source = build(cfg.registry)(cfg.model_uri)
+    source = build(cfg.registry)(cfg.model)
     with replacing(output) as partial:
         shutil.copyfile(source, partial)
-    LOG.info("%s: %s, %d bytes", output, cfg.model_uri, output.stat().st_size)
+    LOG.info("%s: %s, %d bytes", output, cfg.model, output.stat().st_size)
     return float(output.stat().st_size)
 
 

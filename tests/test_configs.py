@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
@@ -19,13 +20,18 @@ from speech_commands_kws.cli.settings import check_settings
 CONFIGS = Path(CONFIG_DIR)
 MISSING = "???"
 INSTANTIATE_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
-# What a command hands over when it builds the node at this key; the YAML file leaves it out.
 # What must be chosen for a group to be there.
-PREREQUISITES = {"sweep/pruner": ["sweep=study"]}
+PREREQUISITES = {
+    "sweep/pruner": ["sweep=study"],
+    "data/source/folder": ["data=folder"],
+    "data/source": ["data=mixed"],
+    "data/recordings": ["data=mixed"],
+}
 # The choices of the stages in dvc.yaml.
 NO_COMMANDS = ("pipeline",)
 # They are the settings of `train`, with a few more.
 EXTENSIONS_OF_TRAIN = ("download", "pack")
+# What a command hands over when it builds the node at this key; the YAML file leaves it out.
 GIVEN_BY_COMMANDS = {"backbone": ("n_classes", "n_mels"), "augment.mixup": ("n_classes",)}
 
 
@@ -104,17 +110,24 @@ def test_primary_binds(primary: str) -> None:
 
 @pytest.mark.parametrize(("group", "option"), group_options())
 def test_group_option_binds_wherever_the_group_is_used(group: str, option: str) -> None:
-    before = PREREQUISITES.get(group, [])
-    users = ["train"] if before else [name for name in primary_names() if group in groups_of(name)]
+    before = PREREQUISITES.get(f"{group}/{option}", PREREQUISITES.get(group, []))
+    users = ["train"] if before else primary_names()
+    users = [name for name in users if group in groups_of(name, *before)]
     users = [name for name in users if name not in EXTENSIONS_OF_TRAIN]
     assert users, f"no command uses configs/{group}"
     for primary in users:
-        assert all_problems(composed(primary, *before, f"{group}={option}")) == [], primary
+        choices = [f"{place}={option}" for place in groups_of(primary, *before)[group]]
+        assert all_problems(composed(primary, *before, *choices)) == [], primary
 
 
 @functools.cache
-def groups_of(primary: str) -> set[str]:
-    return set(compose(primary, return_hydra_config=True).hydra.runtime.choices)
+def groups_of(primary: str, *overrides: str) -> dict[str, set[str]]:
+    """The groups of a command, each with the places where it is used: `signal` at `signal@data.source`."""
+    places: dict[str, set[str]] = {}
+    cfg = compose(primary, list(overrides), return_hydra_config=True)
+    for place in cfg.hydra.runtime.choices:
+        places.setdefault(place.partition("@")[0], set()).add(place)
+    return places
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
@@ -134,6 +147,68 @@ def test_all_jobs_of_a_multirun_share_its_folder() -> None:
         HydraConfig.instance().set_config(cfg)
         folders.add(re.sub(r"\d", "0", cfg.hydra.sweep.dir))
     assert len(folders) == 1
+
+
+# Values are written once
+
+WRITTEN_ONCE = (
+    "sample_rate",
+    "clip_seconds",
+    "tracking_uri",
+    "local_store",
+    "opset",
+    "hop_seconds",
+    "warm_up",
+)
+LONG_LIST = 5
+
+
+def written_values(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """What is written at the keys of a YAML file: references and nulls are no values."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name != "defaults":
+                yield from written_values(value, str(name))
+    elif node is not None and not str(node).startswith("${"):
+        yield key, node
+
+
+def repetitions(files: dict[str, str]) -> list[str]:
+    """The values that stand in more than one place: long lists, and those of the keys of `WRITTEN_ONCE`."""
+    places: dict[str, list[str]] = {}
+    for name, text in files.items():
+        for key, value in written_values(yaml.safe_load(text)):
+            if isinstance(value, list) and len(value) >= LONG_LIST:
+                places.setdefault(f"{sorted(map(str, value))}", []).append(name)
+            elif key in WRITTEN_ONCE:
+                places.setdefault(key, []).append(name)
+    return [f"{value}: {', '.join(names)}" for value, names in places.items() if len(names) > 1]
+
+
+def config_texts() -> dict[str, str]:
+    return {
+        path.relative_to(CONFIGS).as_posix(): path.read_text("utf-8")
+        for path in sorted(CONFIGS.rglob("*.yaml"))
+    }
+
+
+def test_a_value_is_written_once() -> None:
+    assert repetitions(config_texts()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sample_rate: 16000",
+        "server: { tracking_uri: http://127.0.0.1:8080 }",
+        "sweep: { latency: { opset: 17 } }",
+        "detection: { hop_seconds: 0.5 }",
+        "words: ['go', 'stop', 'off', 'on', 'right', 'left', 'down', 'up', 'no', 'yes']",
+    ],
+)
+def test_a_value_written_again_is_caught(text: str) -> None:
+    (found,) = repetitions(config_texts() | {"another.yaml": text})
+    assert "another.yaml" in found
 
 
 # The test itself can fail

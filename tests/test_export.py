@@ -87,7 +87,7 @@ def test_a_checkpoint_that_is_not_there_is_one_line(tmp_path) -> None:
 @pytest.mark.parametrize("more", [[], ["output=x.onnx", "register=true"]])
 def test_a_registered_model_is_copied_to_a_named_file_only(more, tmp_path) -> None:
     with pytest.raises(KwsError, match="give output=FILE"):
-        exported(tmp_path, f"model_uri={CHAMPION}", *more)
+        exported(tmp_path, f"model={CHAMPION}", *more)
 
 
 # From a training to an answer
@@ -155,7 +155,7 @@ def follow_one_run(address: str, tree: Path, root: Path, environment: dict[str, 
     assert metrics["best_validation_accuracy"] == pytest.approx(own, abs=1e-6)
 
     copied = root / "out" / "copy.onnx"
-    size = exported(root, f"model_uri={CHAMPION}", f"output={copied}", registry)
+    size = exported(root, f"model={CHAMPION}", f"output={copied}", registry)
     assert copied.read_bytes() == (folder / "model.onnx").read_bytes() and size > 0
     by_name, by_file = (
         run(evaluate, *asked, f"model={model}", f"input={tree}") for model in (CHAMPION, copied)

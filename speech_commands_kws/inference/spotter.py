@@ -25,7 +25,7 @@ from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.model_info import ArtefactInfo
 
-HOP_SECONDS = 0.25
+HOPS_PER_CLIP = 4  # where neither the caller nor the model's file names a step
 TOP_K = 3
 BATCH_SIZE = 32
 
@@ -77,7 +77,8 @@ class KeywordSpotter:
     Args:
         model: the exported model file.
         backend: makes the engine that runs the file; onnxruntime on the CPU by default.
-        hop_seconds: step between the windows of a recording longer than the model's clip.
+        hop_seconds: step between the windows of a recording longer than the model's clip; None takes
+            the one that the file names, or else a quarter of the clip.
         top_k: how many keywords a prediction names.
         batch_size: windows scored at once.
 
@@ -94,7 +95,7 @@ class KeywordSpotter:
         self,
         model: str | Path,
         backend: Callable[[str | Path], Backend] = OnnxBackend,
-        hop_seconds: float = HOP_SECONDS,
+        hop_seconds: float | None = None,
         top_k: int = TOP_K,
         batch_size: int = BATCH_SIZE,
     ) -> None:
@@ -106,6 +107,9 @@ class KeywordSpotter:
         self.labels = self.backend.info.labels
         self.sample_rate = self.backend.info.sample_rate
         self.clip_samples = self.backend.info.clip_samples
+        if hop_seconds is None:
+            quarter = self.clip_samples / HOPS_PER_CLIP / self.sample_rate
+            hop_seconds = self.backend.info.detection.get("hop_seconds", quarter)
         self.hop_seconds = hop_seconds
         self.hop_samples = self._hop_samples()
         self.top_k = min(top_k, len(self.labels))

@@ -31,7 +31,11 @@ def median_latency_ms(
 
 
 def onnx_latency_ms(
-    spotter: SpotterModule, info: ArtefactInfo, opset: int, repeats: int, warm_up: int
+    spotter: SpotterModule,
+    info: ArtefactInfo,
+    repeats: int,
+    warm_up: int,
+    opset: int | None = None,
 ) -> float:
     """The same of a spotter that is not exported yet, run by onnxruntime on one thread."""
     with tempfile.TemporaryDirectory() as folder:

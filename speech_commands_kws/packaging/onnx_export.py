@@ -36,8 +36,11 @@ class SpotterGraph(nn.Module):
         return logits.softmax(dim=1), logits
 
 
-def write_onnx(spotter: SpotterModule, info: ArtefactInfo, opset: int, path: Path) -> None:
-    """Write the module, in evaluation mode, with a batch of any size and the metadata that running it needs."""
+def write_onnx(spotter: SpotterModule, info: ArtefactInfo, opset: int | None, path: Path) -> None:
+    """Write the module, in evaluation mode, with a batch of any size and the metadata that running it needs.
+
+    `opset` None is the exporter's own.
+    """
     logging.getLogger(EXPORTERS_LOG).setLevel(logging.ERROR)
     batch = torch.export.Dim.DYNAMIC
     program = torch.onnx.export(
@@ -53,7 +56,7 @@ def write_onnx(spotter: SpotterModule, info: ArtefactInfo, opset: int, path: Pat
     )
     model = program.model_proto
     written = next(entry.version for entry in model.opset_import if not entry.domain)
-    if written != opset:  # it only logs that it writes another one
+    if opset not in (None, written):  # it only logs that it writes another one
         raise KwsError(f"the exporter writes opset {written}, not opset={opset}: give that one")
     forget_origin(model)
     onnx.helper.set_model_props(model, info.to_metadata())

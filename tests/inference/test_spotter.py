@@ -2,23 +2,21 @@
 
 import inspect
 import io
+import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import SAMPLE_RATE, TINY_LABELS, burst
+from conftest import SAMPLE_RATE, TINY_LABELS, TINY_METADATA, burst
 from hydra import compose, initialize_config_dir
 
 from speech_commands_kws import KeywordSpotter
 from speech_commands_kws.audio.reading import AudioError
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.spotter import Keyword, Prediction
-from speech_commands_kws.packaging.onnx_export import write_metadata
 
 # The burst's mean square over its quarter is 1/8, so that its logit is 20/8 and the three others 0.
 EXPECTED = np.exp(2.5) / (np.exp(2.5) + 3)
@@ -120,16 +118,16 @@ def test_a_rate_for_a_file_is_refused(spotter: KeywordSpotter, burst_wav: Callab
 def test_the_step_between_windows_is_the_one_that_the_file_names(
     tmp_path: Path, make_tiny_onnx: Callable
 ) -> None:
-    model = make_tiny_onnx(tmp_path / "model.onnx")
-    info = OnnxBackend(model).info
-    quarter = KeywordSpotter(model)
-    assert quarter.hop_samples == quarter.clip_samples / 4
-    write_metadata(replace(info, detection={"hop_seconds": 0.1}), model)
-    assert KeywordSpotter(model).hop_seconds == 0.1
-    assert KeywordSpotter(model, hop_seconds=0.5).hop_seconds == 0.5
-    write_metadata(replace(info, detection={"hop_seconds": 5}), model)
+    def model(hop_seconds: float) -> Path:
+        detection = {"detection": json.dumps({"hop_seconds": hop_seconds})}
+        return make_tiny_onnx(tmp_path / "model.onnx", TINY_METADATA | detection)
+
+    assert KeywordSpotter(model(0.1)).hop_seconds == 0.1
+    assert KeywordSpotter(model(0.1), hop_seconds=0.5).hop_seconds == 0.5
+    unnamed = KeywordSpotter(make_tiny_onnx(tmp_path / "unnamed.onnx"))
+    assert unnamed.hop_samples == unnamed.clip_samples / 4
     with pytest.raises(KwsError, match="hop_seconds must lie above 0 and within .* got 5"):
-        KeywordSpotter(model)
+        KeywordSpotter(model(5))
 
 
 @pytest.mark.parametrize(

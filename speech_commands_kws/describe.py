@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, run_answering
-from speech_commands_kws.errors import KwsError, display_name
+from speech_commands_kws.errors import KwsError, check_choice, display_name
 from speech_commands_kws.inference.locate import locate_model
 from speech_commands_kws.inference.model_info import ArtefactInfo
 from speech_commands_kws.inference.onnx_operators import operator_counts
@@ -58,8 +58,7 @@ WRITERS = {"table": write_table, "json": write_json}
 
 def run(cfg: DictConfig) -> float:
     """Write the description to standard output; return the size of the file in bytes."""
-    if cfg.format not in WRITERS:
-        raise KwsError(f"format must be one of {', '.join(WRITERS)}, got {cfg.format}")
+    check_choice(WRITERS, format=cfg.format)
     if "url" in cfg.backend:
         raise KwsError("describe reads a model file: leave backend= out, and give model=FILE")
     model = locate_model(cfg.model, cfg.paths.runs, instantiate(cfg.registry))

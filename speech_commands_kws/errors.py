@@ -1,7 +1,11 @@
-"""Mistakes a user can correct, and how a name is shown to him."""
+"""Mistakes a user can correct, how values are checked, and how a name is shown to him."""
 
+import math
 import re
+from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, requires
+from numbers import Integral, Real
+from typing import Any
 
 DISTRIBUTION = "speech-commands-kws"
 SUMMARY_CHARACTERS = 500
@@ -18,6 +22,80 @@ class KwsError(Exception):
 
 class ReportedError(KwsError):
     """The end of a command that has printed each mistake as it met it and went on; nothing is left to print."""
+
+
+class SettingError(KwsError, ValueError):
+    """A value that its constructor or function does not take; the message begins with the argument's name.
+
+    Where the value comes from a configuration, `cli.launch` puts the key of the node before that name.
+    """
+
+
+def check_number(low: float = -math.inf, high: float = math.inf, /, **values: Any) -> None:
+    """Raises SettingError for a value that is no finite number from `low` to `high`."""
+    for name, value in values.items():
+        if not (is_number(value) and low <= value <= high):
+            raise SettingError(f"{name} must be {span('a number', low, high)}, got {value!r}")
+
+
+def check_whole(low: float = 1, high: float = math.inf, /, **values: Any) -> None:
+    """Raises SettingError for a value that is no whole number from `low` to `high`."""
+    for name, value in values.items():
+        if not (is_number(value) and isinstance(value, Integral) and low <= value <= high):
+            raise SettingError(f"{name} must be {span('a whole number', low, high)}, got {value!r}")
+
+
+def check_positive(**values: Any) -> None:
+    """Raises SettingError for a value that is no finite number above 0."""
+    for name, value in values.items():
+        if not (is_number(value) and value > 0):
+            raise SettingError(f"{name} must be a number above 0, got {value!r}")
+
+
+def check_range(low: float = -math.inf, high: float = math.inf, /, **values: Any) -> None:
+    """Raises SettingError for a value that is no pair (lowest, highest) of numbers from `low` to `high`."""
+    for name, value in values.items():
+        pair = list(value) if isinstance(value, list | tuple) else []
+        if len(pair) != 2 or not all(map(is_number, pair)) or not low <= pair[0] <= pair[1] <= high:
+            raise SettingError(
+                f"{name} must be [lowest, highest], each {span('a number', low, high)}, got {value!r}"
+            )
+
+
+def check_flag(**values: Any) -> None:
+    """Raises SettingError for a value that is not True or False: Hydra reads `no` as a text, which counts as true."""
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise SettingError(f"{name} must be true or false, got {value!r}")
+
+
+def check_choice(choices: Collection[str], /, **values: Any) -> None:
+    """Raises SettingError for a value that is none of these texts."""
+    for name, value in values.items():
+        if value not in choices:
+            raise SettingError(f"{name} must be one of {', '.join(choices)}, got {value}")
+
+
+def check_texts(**values: Any) -> None:
+    """Raises SettingError for a value that is no list of texts, with one at least."""
+    for name, value in values.items():
+        texts = value if isinstance(value, list | tuple) else [None]
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise SettingError(
+                f"{name} must be a list of texts such as [left,right], in quotes where one looks like a number or a "
+                f"truth value, got {value!r}"
+            )
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def span(kind: str, low: float, high: float) -> str:
+    """Such as "a number from 0 to 1" or "a whole number of 1 or more"."""
+    if high < math.inf:
+        return f"{kind} from {low} to {high}"
+    return kind if low == -math.inf else f"{kind} of {low} or more"
 
 
 def display_name(source: object) -> str:

@@ -15,8 +15,20 @@ from omegaconf import DictConfig
 from speech_commands_kws.assembly.delivery import deliver, deliver_variant, write_card
 from speech_commands_kws.assembly.registration import register, required_record, validation_split
 from speech_commands_kws.assembly.tensorrt import export_plan
-from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.cli.launch import (
+    CONFIG_DIR,
+    EXECUTION_WHITELIST,
+    build,
+    run_command,
+    settings_of,
+)
+from speech_commands_kws.errors import (
+    KwsError,
+    check_flag,
+    check_number,
+    check_positive,
+    check_whole,
+)
 from speech_commands_kws.files.atomic import replacing
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.backends.tensorrt import TensorRTBackend
@@ -36,6 +48,7 @@ def run(cfg: DictConfig) -> float:
 
     A plan is compared with its ONNX file instead.
     """
+    check_settings(cfg)
     if str(cfg.model).startswith(REGISTERED):
         return copy_registered(cfg)
     engine = build(cfg.backend).func
@@ -47,6 +60,7 @@ def run(cfg: DictConfig) -> float:
     output = output_file(cfg.output, folder / runs.MODEL_FILE)
     record = required_record(folder) if cfg.register else None
     variant = build(cfg.quantize) if cfg.quantize else None
+    triton = build(cfg.triton) if cfg.get("triton") else None
     spotter, info = load_trained(folder, checkpoint)
     saved = runs.read_config(folder)
     split = validation_split(saved, info)
@@ -57,8 +71,8 @@ def run(cfg: DictConfig) -> float:
             files.append(deliver_variant(cfg, variant, model, split, saved))
     finally:  # a model whose variant was refused has its card too
         card = write_card(cfg, model, split)
-    if cfg.get("triton"):
-        fill_repository(build(cfg.triton), files)
+    if triton:
+        fill_repository(triton, files)
     figures = {
         registry.PARITY: model.difference,
         registry.LATENCY: model.latency_ms,
@@ -71,6 +85,26 @@ def run(cfg: DictConfig) -> float:
         export = registry.Export(model.path, model.info, record.run_id, step, example, figures)
         register(cfg, record.tracking_uri, export, split, saved)
     return model.difference
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Refuse what would be found only when the file is written."""
+    check_flag(register=cfg.register)
+    check_whole(batch_size=cfg.batch_size)
+    check_whole(0, seed=cfg.seed)
+    with settings_of("parity"):
+        check_whole(clips=cfg.parity.clips)
+        check_positive(tolerance=cfg.parity.tolerance)
+        for size in cfg.parity.batch_sizes:
+            check_whole(batch_sizes=size)
+    with settings_of("detection"):
+        check_positive(hop_seconds=cfg.detection.hop_seconds)
+        check_number(0, 1, false_alarm_rate=cfg.detection.false_alarm_rate)
+    with settings_of("card"):
+        check_whole(bins=cfg.card.bins, worst=cfg.card.worst)
+    with settings_of("latency"):
+        check_whole(repeats=cfg.latency.repeats)
+        check_whole(0, warm_up=cfg.latency.warm_up)
 
 
 def fill_repository(model: TritonModel, files: Sequence[Path]) -> None:

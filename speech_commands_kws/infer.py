@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.audio.locate import STANDARD_INPUT, recordings
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
-from speech_commands_kws.errors import KwsError, ReportedError, display_name
+from speech_commands_kws.errors import KwsError, ReportedError, check_choice, display_name
 from speech_commands_kws.inference.backends.triton import MODEL_NAME
 from speech_commands_kws.inference.locate import locate_model
 from speech_commands_kws.inference.predictions import write_csv, write_json, write_table
@@ -64,8 +64,7 @@ def run(cfg: DictConfig) -> float:
             others are answered.
     """
     names = input_names(cfg.input)
-    if cfg.format not in WRITERS:
-        raise KwsError(f"format must be one of {', '.join(WRITERS)}, got {cfg.format}")
+    check_choice(WRITERS, format=cfg.format)
     if cfg.url is not None and "url" not in cfg.backend:
         raise KwsError(
             f"url={cfg.url} is the address of a server: add backend=triton or backend=triton_grpc"

@@ -11,7 +11,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_choice
 from speech_commands_kws.inference.locate import locate_model
 from speech_commands_kws.packaging.triton_repository import MODEL_FILES, versions_of
 from speech_commands_kws.serving.container import Container
@@ -23,8 +23,7 @@ EMBEDDED_FILES = (MODEL_FILES["onnxruntime"],)
 
 def run(cfg: DictConfig) -> float:
     """Serve until Ctrl-C or SIGTERM; return how often the server had to be started again."""
-    if cfg.mode not in MODES:
-        raise KwsError(f"mode must be one of {', '.join(MODES)}, got {cfg.mode}")
+    check_choice(MODES, mode=cfg.mode)
     repository, names = served_models(cfg)
     if cfg.mode == CONTAINER:
         return run_container(build(cfg.container), repository, names)

@@ -8,7 +8,7 @@ Complaints = Iterator[tuple[int, str]]
 Rule = Callable[[ast.Module], Complaints]
 
 SHORT_NAMES_ALLOWED = {"i", "j", "k"}
-NUMBERS_ALLOWED = {0, 0.5, 1, 2}
+NUMBERS_ALLOWED = {0, 0.5, 1, 2, 3, 4, 10, 16, 100, 1000}
 CONSTANT_NAME = re.compile(r"_?[A-Z][A-Z0-9_]*")
 TYPE_NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
 NAMES_READ_BY_TOOLS = {"__all__", "pytestmark"}

@@ -99,7 +99,7 @@ def test_the_newest_export_answers(
             "batch_size must be a whole number of 1 or more, got 'many'",
         ),
         (["a.wav", "hop_seconds=nan"], "hop_seconds must lie above 0"),
-        (["a.wav", "backend.intra_threads=-1"], "intra_threads must be a whole number of 0"),
+        (["a.wav", "backend.intra_threads=-1"], "intra_threads must be a whole number from 0"),
         (["a.wav", "model=5"], "5 does not exist"),
         (["a.wav", "hop_seconds=2"], "hop_seconds must lie above 0"),
         (["a.wav", "model=nowhere.onnx"], "nowhere.onnx does not exist"),

@@ -17,7 +17,7 @@ from speech_commands_kws.inference.backends.tensorrt import (
 )
 from speech_commands_kws.packaging.latency import median_latency_ms
 from speech_commands_kws.packaging.onnx_export import trial_waveforms
-from speech_commands_kws.packaging.tensorrt_plan import Agreement, build_plan, compare
+from speech_commands_kws.packaging.tensorrt_plan import Agreement, PlanGate, build_plan, compare
 from speech_commands_kws.tracking import runs
 
 LOG = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ def export_plan(cfg: DictConfig) -> float:
     """
     if cfg.register:
         raise KwsError("register=true registers an ONNX file: leave it out with backend=tensorrt")
+    gate = build(cfg.plan_gate)
     model = find_onnx(cfg)
     output = Path(str(cfg.output)).expanduser() if cfg.output else model.with_suffix(PLAN_SUFFIX)
     settings = OmegaConf.to_object(cfg.tensorrt)
@@ -45,7 +46,7 @@ def export_plan(cfg: DictConfig) -> float:
     try:
         LOG.info("building %s, which may take minutes", output)
         LOG.info(build_plan(model, candidate, **settings))
-        agreement = check_plan(cfg, model, candidate, split)
+        agreement = check_plan(cfg, gate, model, candidate, split)
         for suffix in WRITTEN:
             Path(f"{candidate}{suffix}").replace(f"{output}{suffix}")
     finally:
@@ -77,7 +78,7 @@ def find_onnx(cfg: DictConfig) -> Path:
     return model
 
 
-def check_plan(cfg: DictConfig, model: Path, plan: Path, split: Clips) -> Agreement:
+def check_plan(cfg: DictConfig, gate: PlanGate, model: Path, plan: Path, split: Clips) -> Agreement:
     """Ask a plan and its ONNX file the same, and log how accurate and how fast both are.
 
     Raises:
@@ -89,7 +90,7 @@ def check_plan(cfg: DictConfig, model: Path, plan: Path, split: Clips) -> Agreem
     agreement = compare(expected, engine, waveforms, cfg.parity.batch_sizes)
     accuracies = tuple(accuracy(asked, split, cfg.batch_size) for asked in (expected, engine))
     exact = cfg.tensorrt.precision == FP32
-    objections = build(cfg.plan_gate).objections(agreement, accuracies, exact)
+    objections = gate.objections(agreement, accuracies, exact)
     if objections:
         raise KwsError(f"{plan.name} was not kept: {objections}")
     latencies = [median_latency_ms(asked, clips[:1], **cfg.latency) for asked in (expected, engine)]

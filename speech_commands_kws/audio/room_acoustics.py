@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_positive, check_range, check_whole
 
 METRES_PER_SECOND = 343  # of sound
 DECAY = 10**6  # the ratio of energies that 60 decibel are
@@ -47,6 +47,9 @@ def room_responses(
     Raises:
         KwsError: the smallest room has no place for a speaker.
     """
+    check_whole(rooms=rooms, places=places, max_order=max_order)
+    check_range(rt60_seconds=rt60_seconds, length_m=length_m, width_m=width_m, height_m=height_m)
+    check_positive(seconds=seconds, rt60_seconds=min(rt60_seconds))
     narrowest = min(*length_m, *width_m, *height_m)
     if 2 * wall_distance_m > narrowest:
         raise KwsError(

@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from speech_commands_kws.augment.subset import change_rows, random_rows, uniform
+from speech_commands_kws.errors import SettingError, check_number, check_range
 
 MU = 255  # of ITU-T G.711
 
@@ -36,10 +37,10 @@ class BandLimit(nn.Module):
         sample_rate: int,
     ):
         super().__init__()
-        if max(low_hz) >= min(high_hz):
-            raise ValueError(
-                f"expected low_hz below high_hz, got {list(low_hz)} and {list(high_hz)}"
-            )
+        check_number(0, 1, share=share)
+        check_range(1, low_hz=low_hz, high_hz=high_hz)
+        if low_hz[1] >= high_hz[0]:
+            raise SettingError(f"low_hz must lie below high_hz={high_hz}, got {low_hz}")
         self.share = share
         self.low_hz = low_hz
         self.high_hz = high_hz
@@ -65,6 +66,7 @@ class MuLaw(nn.Module):
 
     def __init__(self, share: float):
         super().__init__()
+        check_number(0, 1, share=share)
         self.share = share
 
     def forward(self, waveform: Tensor, is_silence: Tensor, generator: Generator) -> Tensor:
@@ -83,6 +85,8 @@ class BitDepth(nn.Module):
 
     def __init__(self, share: float, bits: tuple[float, float]):
         super().__init__()
+        check_number(0, 1, share=share)
+        check_range(1, bits=bits)
         self.share = share
         self.bits = bits
 

@@ -15,6 +15,7 @@ from speech_commands_kws.augment.primitives import (
     shift,
 )
 from speech_commands_kws.augment.subset import random_rows, uniform
+from speech_commands_kws.errors import check_number, check_range
 
 
 class Shift(nn.Module):
@@ -25,6 +26,8 @@ class Shift(nn.Module):
 
     def __init__(self, share: float, shift_ms: float, sample_rate: int):
         super().__init__()
+        check_number(0, 1, share=share)
+        check_number(0, shift_ms=shift_ms)
         self.share = share
         self.shift_samples = round(shift_ms * sample_rate / MILLISECONDS)
 
@@ -50,6 +53,9 @@ class BackgroundNoise(nn.Module):
 
     def __init__(self, share: float, snr_db: tuple[float, float], silence_amplitude: float):
         super().__init__()
+        check_number(0, 1, share=share)
+        check_range(snr_db=snr_db)
+        check_number(0, silence_amplitude=silence_amplitude)
         self.share = share
         self.snr_db = snr_db
         self.silence_amplitude = silence_amplitude
@@ -84,6 +90,8 @@ class Gain(nn.Module):
 
     def __init__(self, share: float, gain_db: tuple[float, float]):
         super().__init__()
+        check_number(0, 1, share=share)
+        check_range(gain_db=gain_db)
         self.share = share
         self.gain_db = gain_db
 
@@ -105,6 +113,7 @@ class Polarity(nn.Module):
 
     def __init__(self, share: float):
         super().__init__()
+        check_number(0, 1, share=share)
         self.share = share
 
     def forward(self, waveform: Tensor, is_silence: Tensor, generator: Generator) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from speech_commands_kws.augment.primitives import by_width
 from speech_commands_kws.augment.subset import random_rows, uniform
+from speech_commands_kws.errors import check_number
 
 
 class Mixup(nn.Module):
@@ -39,6 +40,7 @@ class Mixup(nn.Module):
     ):
         super().__init__()
         self.share = by_width(shares, model_width)
+        check_number(0, 1, shares=self.share, least_weight=least_weight)
         self.least_weight = least_weight
         self.n_classes = n_classes
 

@@ -17,7 +17,7 @@ from speech_commands_kws.augment.primitives import (
     random_shifts,
     shift,
 )
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_number, check_range, check_whole
 
 
 class ShiftAndNoise(nn.Module):
@@ -48,6 +48,15 @@ class ShiftAndNoise(nn.Module):
         sample_rate: int,
     ):
         super().__init__()
+        check_number(0, 1, probability=probability)
+        check_number(
+            0,
+            shift_ms=shift_ms,
+            noise_amplitude=noise_amplitude,
+            silence_amplitude=silence_amplitude,
+        )
+        if noise_snr_db is not None:
+            check_range(noise_snr_db=noise_snr_db)
         self.probability = probability
         self.shift_samples = round(shift_ms * sample_rate / MILLISECONDS)
         self.noise_amplitude = noise_amplitude
@@ -102,10 +111,13 @@ class SpecAugment(nn.Module):
         model_width: float,
     ):
         super().__init__()
+        check_whole(0, time_masks=time_masks, time_width=time_width)
+        check_whole(0, frequency_masks=frequency_masks)
         self.time_masks = time_masks
         self.time_width = time_width
         self.frequency_masks = frequency_masks
         self.frequency_width = by_width(frequency_width, model_width)
+        check_whole(0, frequency_width=self.frequency_width)
 
     def forward(self, log_mel: Tensor, generator: Generator) -> Tensor:
         if not self.frequency_width:

@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from speech_commands_kws.audio.room_acoustics import convolve, room_responses
 from speech_commands_kws.augment.primitives import random_integers
 from speech_commands_kws.augment.subset import change_rows, random_rows
+from speech_commands_kws.errors import check_number
 
 
 class Reverberation(nn.Module):
@@ -26,6 +27,7 @@ class Reverberation(nn.Module):
 
     def __init__(self, share: float, rooms: Mapping[str, Any]):
         super().__init__()
+        check_number(0, 1, share=share)
         self.share = share
         responses = torch.from_numpy(room_responses(**rooms)) if share else torch.zeros(0, 1)
         self.register_buffer("responses", responses, persistent=False)

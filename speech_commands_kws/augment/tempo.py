@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from speech_commands_kws.augment.subset import change_groups, random_rows
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_number, check_positive
 
 TINY = 1e-12
 HOPS_PER_WINDOW = 4  # overlap that lets a Hann window be undone
@@ -34,6 +34,9 @@ class Speed(nn.Module):
 
     def __init__(self, share: float, factors: Sequence[float]):
         super().__init__()
+        check_number(0, 1, share=share)
+        for factor in factors:
+            check_positive(factors=factor)
         self.share = share
         self.factors = factors
 
@@ -59,6 +62,7 @@ class Pitch(nn.Module):
 
     def __init__(self, share: float, semitones: Sequence[float], window_samples: int):
         super().__init__()
+        check_number(0, 1, share=share)
         self.share = share
         self.semitones = semitones
         self.register_buffer("window", torch.hann_window(window_samples), persistent=False)

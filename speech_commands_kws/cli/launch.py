@@ -13,11 +13,17 @@ from hydra.utils import instantiate
 from omegaconf import MissingMandatoryValue
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from speech_commands_kws.cli.settings import check_settings
 from speech_commands_kws.cli.terminal import refusals_reported, require_output
-from speech_commands_kws.errors import KwsError, ReportedError, missing_package, summarize_error
+from speech_commands_kws.errors import (
+    KwsError,
+    ReportedError,
+    SettingError,
+    missing_package,
+    summarize_error,
+)
 
 INTERRUPTED = 130  # the status of a shell's command that Ctrl-C has ended
+KEY_NOTE = "full_key: "
 PACKAGE_DIR = Path(__file__).resolve().parent.parent
 REPOSITORY_CONFIGS = PACKAGE_DIR.parent / "configs"
 # A wheel carries the configs inside the package; a checkout has them beside it.
@@ -38,14 +44,27 @@ def build(node: Any, **arguments: Any) -> Any:
     Raises:
         KwsError: its settings are not what it takes.
     """
-    try:
+    with settings_of(node.get("_target_", "")):
         return instantiate(node, _execution_whitelist_=EXECUTION_WHITELIST, **arguments)
+
+
+@contextmanager
+def settings_of(key: str) -> Iterator[None]:
+    """Name the settings that something made of them refuses: by the key that Hydra notes on the error, or by this one.
+
+    Raises:
+        KwsError: they were refused.
+    """
+    try:
+        yield
     except OmegaConfBaseException:
         raise
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        raise KwsError(
-            f"{node.get('_target_')} cannot be made of its settings: {summarize_error(error)}"
-        ) from error
+        notes = [note for note in getattr(error, "__notes__", ()) if note.startswith(KEY_NOTE)]
+        key = notes[0].removeprefix(KEY_NOTE) if notes else key
+        if isinstance(error, SettingError):
+            raise KwsError(f"{key}.{error}") from error
+        raise KwsError(f"{key} cannot be made of its settings: {summarize_error(error)}") from error
 
 
 def is_multirun() -> bool:
@@ -86,7 +105,6 @@ def mistakes_end_the_process() -> Iterator[None]:
 def checked(run: Callable[[Any], Any], cfg: Any) -> Any:
     """Run a command; a setting or a package that is missing, or a disk that is full, is a mistake of the user."""
     try:
-        check_settings(cfg)
         with refusals_reported():
             return run(cfg)
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:

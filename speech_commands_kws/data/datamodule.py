@@ -36,7 +36,14 @@ from speech_commands_kws.data.training_batches import (
     as_waveforms,
     fits,
 )
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import (
+    KwsError,
+    check_choice,
+    check_flag,
+    check_number,
+    check_positive,
+    check_whole,
+)
 from speech_commands_kws.labels import SILENCE, UNKNOWN
 
 LOG = logging.getLogger(__name__)
@@ -124,6 +131,13 @@ class KeywordDataModule(lightning.LightningDataModule):
         resident: bool | None = None,
     ):
         super().__init__()
+        check_whole(sample_rate=sample_rate, batch_size=batch_size)
+        check_whole(evaluation_batch_size=evaluation_batch_size)
+        check_whole(0, seed=seed)
+        check_positive(clip_seconds=clip_seconds)
+        check_number(0, silence_volume=silence_volume)
+        if resident is not None:
+            check_flag(resident=resident)
         self.source = source
         self.task = task
         self.sample_rate = sample_rate
@@ -228,10 +242,7 @@ class KeywordDataModule(lightning.LightningDataModule):
 
     def evaluation_set(self, split: str) -> Clips:
         """Clips of a split; for the test split those of the test folder, where the data set has one that fits."""
-        if split not in SPLITS:
-            raise KwsError(
-                f"expected split to be one of {', '.join(SPLITS)}, got {split!r}; change split"
-            )
+        check_choice(SPLITS, split=split)
         self.setup()
         if split == TEST and self.tree.test_root is not None:
             clips = self._test_folder()

@@ -13,6 +13,7 @@ import numpy as np
 
 from speech_commands_kws.audio.levels import FULL_SCALE, level_db
 from speech_commands_kws.data.packed import INT16_SCALE
+from speech_commands_kws.errors import check_number, check_positive
 from speech_commands_kws.labels import SILENCE, UNKNOWN
 
 DIGEST_BYTES = 16
@@ -57,6 +58,11 @@ class Limits:
     clipped_samples: int
     offset: float
     sure: float
+
+    def __post_init__(self) -> None:
+        check_positive(loud_seconds=self.loud_seconds)
+        check_number(silent_db=self.silent_db)
+        check_number(0, 1, sure=self.sure)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_flag, check_texts
 from speech_commands_kws.labels import SILENCE, UNKNOWN
 
 
@@ -20,6 +20,11 @@ class Task:
     words: Sequence[str] | None
     unknown: bool
     silence: bool
+
+    def __post_init__(self) -> None:
+        check_flag(unknown=self.unknown, silence=self.silence)
+        if self.words is not None:
+            check_texts(words=self.words)
 
     def labels(self, available: Sequence[str]) -> list[str]:
         """Labels of the classes, given the words that the data has."""

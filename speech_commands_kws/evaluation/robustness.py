@@ -14,6 +14,7 @@ import numpy as np
 from speech_commands_kws.audio.levels import amplitude_for_snr
 from speech_commands_kws.audio.noise_recordings import noise_holdout, read_noises
 from speech_commands_kws.audio.room_acoustics import convolve, room_responses
+from speech_commands_kws.errors import check_number, check_positive, check_whole
 from speech_commands_kws.evaluation.metrics import wilson_interval
 from speech_commands_kws.evaluation.scoring import LabelledClips, Predict, Scores, gather
 from speech_commands_kws.labels import SILENCE
@@ -57,6 +58,12 @@ class Robustness:
     rt60_seconds: Sequence[float]
     rooms: Mapping[str, Any]
     seed: int
+
+    def __post_init__(self) -> None:
+        check_whole(0, clips=self.clips, seed=self.seed)
+        check_whole(babble_voices=self.babble_voices)
+        check_number(0, 1, held_out=self.held_out)
+        check_positive(held_out=self.held_out)
 
     def measure(
         self,

@@ -21,7 +21,7 @@ from speech_commands_kws.audio.reading import (
     resample,
     stream_windows,
 )
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_whole
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.model_info import ArtefactInfo
 
@@ -99,9 +99,7 @@ class KeywordSpotter:
         top_k: int = TOP_K,
         batch_size: int = BATCH_SIZE,
     ) -> None:
-        for name, value in (("top_k", top_k), ("batch_size", batch_size)):
-            if type(value) is not int or value < 1:
-                raise KwsError(f"{name} must be a whole number of 1 or more, got {value!r}")
+        check_whole(top_k=top_k, batch_size=batch_size)
         self.model = Path(model)
         self.backend = backend(model)
         self.labels = self.backend.info.labels

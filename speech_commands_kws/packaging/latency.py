@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from speech_commands_kws.errors import check_whole
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.locate import MODEL_FILE
 from speech_commands_kws.inference.model_info import ArtefactInfo
@@ -22,6 +23,8 @@ def median_latency_ms(
     backend: Callable[[np.ndarray], Any], waveform: np.ndarray, repeats: int, warm_up: int
 ) -> float:
     """Median of `repeats` calls with the same clip (1, T), after `warm_up` others; milliseconds."""
+    check_whole(repeats=repeats)
+    check_whole(0, warm_up=warm_up)
     durations = []
     for _ in range(warm_up + repeats):
         began = perf_counter()

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_flag, check_number, check_whole
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.model_info import INPUT, LOGITS
 
@@ -38,6 +38,10 @@ class VariantGate:
     accuracy_loss: float
     agreement: float
     trial_agreement: float
+
+    def __post_init__(self) -> None:
+        check_number(0, 1, accuracy_loss=self.accuracy_loss, agreement=self.agreement)
+        check_number(0, 1, trial_agreement=self.trial_agreement)
 
     def check(self, name: str, accuracy_loss: float, agreement: Mapping[str, float]) -> None:
         """Args: agreement: by kind of sound, the validation clips among them.
@@ -81,6 +85,10 @@ class Int8:
     operators: Sequence[str]
     grouped: bool
     name: ClassVar[str] = "int8"
+
+    def __post_init__(self) -> None:
+        check_whole(calibration_clips=self.calibration_clips)
+        check_flag(symmetric=self.symmetric, grouped=self.grouped)
 
     def convert(self, source: Path, target: Path, waveforms: np.ndarray) -> None:
         """Write the variant of `source`, calibrated on waveforms (n, T)."""

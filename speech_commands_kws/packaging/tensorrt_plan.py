@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_number
 
 Answers = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -47,6 +47,10 @@ class PlanGate:
     difference: float
     same_keyword: float
     accuracy_loss: float
+
+    def __post_init__(self) -> None:
+        check_number(0, difference=self.difference, accuracy_loss=self.accuracy_loss)
+        check_number(0, 1, same_keyword=self.same_keyword)
 
     def objections(self, agreement: Agreement, accuracies: tuple[float, float], exact: bool) -> str:
         """Why a plan is not kept, in a line; nothing where it is.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from filecmp import cmp
 from pathlib import Path
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, SettingError, check_choice, check_whole
 from speech_commands_kws.files.atomic import replacing, write_whole, written_to
 from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ArtefactInfo
 
@@ -55,16 +55,15 @@ class TritonModel:
     versions_kept: int
 
     def __post_init__(self) -> None:
-        if self.backend not in MODEL_FILES:
-            raise KwsError(
-                f"triton.backend must be one of {', '.join(MODEL_FILES)}, got {self.backend}"
-            )
-        if self.kind not in KINDS:
-            raise KwsError(f"triton.kind must be one of {', '.join(KINDS)}, got {self.kind}")
+        check_choice(MODEL_FILES, backend=self.backend)
+        check_choice(KINDS, kind=self.kind)
         if not NAME_FORM.fullmatch(str(self.name)):
-            raise KwsError(
-                f"triton.name must be of letters, digits and . _ - within, got {self.name!r}"
+            raise SettingError(
+                f"name must be of letters, digits and . _ - within, got {self.name!r}"
             )
+        check_whole(instances=self.instances, max_batch_size=self.max_batch_size)
+        check_whole(queue_size=self.queue_size, versions_kept=self.versions_kept)
+        check_whole(0, queue_delay_us=self.queue_delay_us, queue_timeout_us=self.queue_timeout_us)
 
     @property
     def folder(self) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import check_choice
 from speech_commands_kws.serving.server import ADDRESS, KEY_BYTES, KEY_HEADER, RESTRICTED
 
 MODELS = "/models"
@@ -37,10 +37,7 @@ class Container:
     action: str
 
     def __post_init__(self) -> None:
-        if self.action not in ACTIONS:
-            raise KwsError(
-                f"container.action must be one of {', '.join(ACTIONS)}, got {self.action}"
-            )
+        check_choice(ACTIONS, action=self.action)
 
     def command(self, repository: Path, names: Sequence[str]) -> list[str]:
         """`docker run …`: nothing but the models is there to read, nothing to write but /tmp, no way to more rights."""

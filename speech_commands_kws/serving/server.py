@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_whole
 from speech_commands_kws.files.atomic import written_to
+from speech_commands_kws.inference.backends.triton_requests import HIGHEST_PORT
 from speech_commands_kws.serving.environment import ServerEnvironment, prepared
 
 # Never another: the python backend of this release has holes that let a caller run code.
@@ -61,6 +62,8 @@ class TritonServer:
 
     def __post_init__(self) -> None:
         ports = (self.http_port, self.grpc_port, self.metrics_port)
+        check_whole(1, HIGHEST_PORT, http_port=self.http_port, grpc_port=self.grpc_port)
+        check_whole(1, HIGHEST_PORT, metrics_port=self.metrics_port)
         if len(set(ports)) < len(ports):
             raise KwsError(
                 "server.http_port, server.grpc_port and server.metrics_port must differ, "

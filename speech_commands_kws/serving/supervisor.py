@@ -8,7 +8,7 @@ from math import ceil
 from pathlib import Path
 from typing import Protocol
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_positive, check_whole
 from speech_commands_kws.packaging.triton_repository import CONFIG_FILE, LABELS_FILE, versions_of
 from speech_commands_kws.serving.health import fault
 
@@ -55,6 +55,12 @@ class Watch:
     start_seconds: float
     restarted: int = field(default=0, init=False)
     answered: float = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        check_positive(every_seconds=self.every_seconds, timeout_seconds=self.timeout_seconds)
+        check_positive(start_seconds=self.start_seconds)
+        check_whole(faults=self.faults, looks=self.looks)
+        check_whole(0, restarts=self.restarts)
 
     def run(
         self,

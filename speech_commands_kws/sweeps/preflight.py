@@ -12,8 +12,9 @@ from speech_commands_kws.cli.launch import (
     build,
     checked,
     mistakes_end_the_process,
+    settings_of,
 )
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_whole
 from speech_commands_kws.sweeps.comparison import is_study
 from speech_commands_kws.sweeps.sweeper import StudySweeper
 from speech_commands_kws.training.objectives import check_objectives
@@ -39,7 +40,10 @@ class SweepCheck(Callback):
 
 def check_sweep(config: DictConfig) -> None:
     check_objectives(config.sweep.objectives)
-    build(config.sweep.get("pruner"))
+    with settings_of("trainer"):
+        check_whole(max_epochs=config.trainer.max_epochs)
+    if config.sweep.get("pruner"):
+        build(config.sweep.pruner)
     if is_study(config):
         sweeper: StudySweeper = instantiate(
             config.hydra.sweeper, _recursive_=False, _execution_whitelist_=EXECUTION_WHITELIST

@@ -19,8 +19,14 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.cli.launch import mistakes_end_the_process
-from speech_commands_kws.errors import KwsError, summarize_error
+from speech_commands_kws.cli.launch import mistakes_end_the_process, settings_of
+from speech_commands_kws.errors import (
+    KwsError,
+    SettingError,
+    check_positive,
+    check_whole,
+    summarize_error,
+)
 from speech_commands_kws.sweeps.comparison import OK, PRUNED, read_result, shown, write_result
 from speech_commands_kws.sweeps.space import SearchSpace, grid, read_space
 
@@ -36,6 +42,8 @@ TRIAL_KEY = "sweep.trial"
 FREE_KEYS = ("hydra", "logger", "paths", "sweep", "trainer.accelerator", "trainer.devices")
 REQUIRED = ("name", "storage", "trials", "seed", "jobs", "attempts")
 PLAIN_KEY = re.compile(r"[\w.]+")
+# Of a folder, and in a query of MLflow.
+NAME_FORM = re.compile(r"\w[\w .,+=@()-]*")
 GRID = "optuna.samplers.GridSampler"
 
 
@@ -124,6 +132,15 @@ class StudySweeper(Sweeper):
         for key in REQUIRED:
             if getattr(self, key) is None:
                 raise KwsError(f"sweep.{key} must be given where a study is searched, got null")
+        with settings_of("sweep"):
+            check_whole(trials=self.trials, jobs=self.jobs, attempts=self.attempts)
+            check_whole(0, seed=self.seed)
+            check_positive(lost_after_seconds=self.lost_after_seconds)
+            check_positive(beat_seconds=self.beat_seconds)
+            if not NAME_FORM.fullmatch(str(self.name)):
+                raise SettingError(
+                    f"name must be a name for a folder, of letters, digits and . , + = @ ( ) _ -, got {self.name!r}"
+                )
         if self.prunes and len(self.objectives) > 1:
             raise KwsError(
                 "expected one objective where trials are pruned, got "

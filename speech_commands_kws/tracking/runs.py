@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, SettingError
 from speech_commands_kws.files.atomic import written_to
 from speech_commands_kws.tracking.old_names import renamed
 
@@ -29,6 +29,8 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 def make_run_folder(runs: Path, name: str) -> Path:
     """A new folder `<runs>/<time>_<name>`; two runs of one second get different ones."""
+    if "/" in str(name):
+        raise SettingError(f"name must be a name for a folder, without /, got {name!r}")
     base = f"{datetime.now().strftime(TIME_FORMAT)}_{name}"
     attempt = 1
     while True:

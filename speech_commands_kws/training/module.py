@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_number
 from speech_commands_kws.models.checkpoint import FACTS_KEY
 from speech_commands_kws.models.spotter_module import SpotterModule
 
@@ -57,6 +57,7 @@ class KeywordModule(lightning.LightningModule):
         mixup: nn.Module | None = None,
     ):
         super().__init__()
+        check_number(0, 1, label_smoothing=label_smoothing)
         self.spotter = spotter
         self.waveform_augment = waveform_augment
         self.spectrogram_augment = spectrogram_augment

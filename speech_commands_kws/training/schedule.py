@@ -3,6 +3,8 @@ import math
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from speech_commands_kws.errors import check_number
+
 
 def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup_fraction: float) -> LambdaLR:
     """Learning rate per step: from zero up in a straight line, then down to zero along half a cosine.
@@ -11,6 +13,7 @@ def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup_fraction: float
         total_steps: optimizer steps of the whole training.
         warmup_fraction: share of the steps on the way up.
     """
+    check_number(0, 1, warmup_fraction=warmup_fraction)
     warmup_steps = max(1, round(total_steps * warmup_fraction))
 
     def factor(step: int) -> float:

@@ -209,7 +209,7 @@ def test_band_limits_halve_the_power_at_the_corners():
 
 
 def test_a_band_without_anything_in_it_is_refused():
-    with pytest.raises(ValueError, match="low_hz below high_hz, got .50, 3000. and .2500, 7500."):
+    with pytest.raises(ValueError, match="low_hz must lie below high_hz=.2500, 7500., got .50, 3"):
         BandLimit(0.5, (50, 3000), (2500, 7500), 4, RATE)
 
 

@@ -1,10 +1,15 @@
 import errno
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from speech_commands_kws.cli.launch import build, checked, run_command
-from speech_commands_kws.errors import KwsError, ReportedError
+from speech_commands_kws.cli.launch import CONFIG_DIR, build, checked, run_command, settings_of
+from speech_commands_kws.errors import KwsError, ReportedError, check_whole
+
+STEPS = "augment.waveform.steps"
+SHARE, COUNT = "a number from 0 to 1", "a whole number of 1 or more"
+NATURAL, PAIR = "a whole number of 0 or more", "[lowest, highest], each a number"
 
 
 def failing(error: Exception):
@@ -60,7 +65,10 @@ def test_foreign_targets_are_refused():
         ({"top_k": "${nope}"}, "nope"),
         ({"part": {"_target_": "os.system"}}, "os.system"),
         ({"part": {"_target_": "speech_commands_kws.nothing.Nothing"}}, "nothing.Nothing"),
-        ({"part": {"_target_": "torch.optim.SGD", "speed": 1}}, "torch.optim.SGD cannot be made"),
+        (
+            {"part": {"_target_": "torch.optim.SGD", "speed": 1}},
+            "part cannot be made of its settings: .*speed",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_one_line(settings, reason):
@@ -98,3 +106,111 @@ def test_a_full_disk_is_a_mistake_of_the_user():
     full = OSError(errno.ENOSPC, "No space left on device", "a.png")
     with pytest.raises(KwsError, match="a.png .No space left"):
         checked(failing(full), None)
+
+
+# What a likely mistake would cost: a result that is silently wrong, or the hours until it is found.
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        (f"{STEPS}.gain.share=-0.5", SHARE),
+        (f"{STEPS}.gain.share=null", SHARE),
+        (f"{STEPS}.gain.gain_db=[6,-12]", PAIR),
+        (f"{STEPS}.shift.shift_ms=-1", "a number of 0 or more"),
+        (f"{STEPS}.noise.snr_db=[25,-5]", PAIR),
+        (f"{STEPS}.noise.snr_db=10", PAIR),
+        (f"{STEPS}.bit_depth.bits=[12,7]", PAIR),
+        (f"{STEPS}.band_limit.low_hz=[0,400]", PAIR),
+        (f"{STEPS}.speed.factors=[0]", "a number above 0"),
+        ("augment.mixup.shares={1: 2}", SHARE),
+        ("augment.spectrogram.time_width=-1", NATURAL),
+        ("augment.spectrogram.time_masks=1.5", NATURAL),
+        ("frontend.hop_ms=0", "a number above 0"),
+        ("frontend.n_mels=40.5", COUNT),
+        ("task.silence=no", "true or false"),
+        ("task.unknown=1", "true or false"),
+        ("task.words=[yes,true]", "a list of texts"),
+        ("data.source.pitch=[75,25]", PAIR),
+        ("data.source.rate=[130,2100]", f"{PAIR} from 80 to 450"),
+        ("data.source.position=[-1,1]", PAIR),
+        ("data.source.speakers=20.5", "a whole number of 10 or more"),
+        ("data.source.babbles=-1", NATURAL),
+        ("data.source.seed=-1", NATURAL),
+    ],
+)
+def test_a_value_that_a_constructor_refuses_is_named_by_its_key(setting, expected):
+    with initialize_config_dir(CONFIG_DIR):
+        cfg = compose("train", ["augment=robust", setting])
+    cfg.paths.root = "here"
+    key, _, value = setting.partition("=")
+    with pytest.raises(KwsError) as mistake:
+        build_without_data(cfg)
+    assert str(mistake.value).startswith(f"{key} must be {expected}")
+    assert ", got " in str(mistake.value) and "\n" not in str(mistake.value)
+
+
+def build_without_data(cfg):
+    build(cfg.augment.waveform)
+    build(cfg.augment.spectrogram)
+    build(cfg.augment.mixup, n_classes=2)
+    build(cfg.frontend)
+    build(cfg.task)
+    build(cfg.data.source)
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("data.words=no", "source.words must be a list of texts"),
+        ("data.words=[]", "source.words must be a list of texts"),
+        ("data.test_speakers=theo", "source.test_speakers must be a list such as"),
+        ("data.validation_percent=101", "source.validation_percent must be a number from 0 to 100"),
+    ],
+)
+def test_a_value_that_a_folder_refuses_is_one_line(setting, expected):
+    with initialize_config_dir(CONFIG_DIR):
+        cfg = compose("train", ["data=folder", "data.root=here", setting])
+    with pytest.raises(KwsError, match=f"^data.{expected}"):
+        build(cfg.data.source)
+
+
+@pytest.mark.parametrize(
+    ("primary", "setting", "expected"),
+    [
+        ("train", "augment.waveform.probability=-1", SHARE),
+        ("train", "augment.waveform.noise_snr_db=[20,0]", PAIR),
+        ("export", "quantize.gate.agreement=97", SHARE),
+        ("export", "quantize.calibration_clips=-1", COUNT),
+        ("export", "quantize.symmetric=no", "true or false"),
+        ("export", "triton.instances=0", COUNT),
+        ("export", "triton.queue_delay_us=x", NATURAL),
+        ("export", "plan_gate.same_keyword=97", SHARE),
+        ("serve", "server.http_port=0", "a whole number from 1 to 65535"),
+        ("serve", "watch.faults=0", COUNT),
+        ("serve", "watch.every_seconds=0", "a number above 0"),
+        ("evaluate", "robustness.held_out=0", "a number above 0"),
+        ("evaluate", "robustness.clips=1.5", NATURAL),
+        ("check_data", "limits.sure=90", SHARE),
+    ],
+)
+def test_a_value_of_another_command_is_named_by_its_key(primary, setting, expected):
+    choices = ["quantize=int8", "triton=repository"] if primary == "export" else []
+    with initialize_config_dir(CONFIG_DIR):
+        cfg = compose(primary, [*choices, setting])
+    cfg.paths.root = "here"
+    key = setting.partition("=")[0]
+    node = ".".join(key.split(".")[:2]) if primary == "train" else key.split(".")[0]
+    with pytest.raises(KwsError, match=f"^{key} must be ") as mistake:
+        build(OmegaConf.select(cfg, node))
+    assert expected in str(mistake.value)
+
+
+def test_a_step_may_be_left_out():
+    with initialize_config_dir(CONFIG_DIR):
+        cfg = compose("train", ["augment=robust", f"{STEPS}.gain=null"])
+    assert "gain" not in build(cfg.augment.waveform).steps
+
+
+def test_settings_that_are_not_built_are_named_by_their_group():
+    with pytest.raises(KwsError, match="^parity.clips must be a whole number of 1 or more, got 0$"):
+        with settings_of("parity"):
+            check_whole(clips=0)

@@ -118,7 +118,7 @@ def test_a_split_without_clips_is_an_error(tree):
 
 
 def test_unknown_split_is_an_error(tree):
-    with pytest.raises(KwsError, match="'dev'"):
+    with pytest.raises(KwsError, match="split must be one of train, validation, test, got dev"):
         datamodule(tree).evaluation_set("dev")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from speech_commands_kws.data.fetch.fetch import fetch_folder
 from speech_commands_kws.data.speech_tree import SpeechTree
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, SettingError, check_number, check_texts
 
 LOG = logging.getLogger(__name__)
 
@@ -30,6 +30,16 @@ class FolderSource:
     test_percent: float
     hint: str
     download: Callable[[Path], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.words is not None:
+            check_texts(words=self.words)
+        for name in ("validation_speakers", "test_speakers"):
+            speakers = getattr(self, name)
+            if not isinstance(speakers, Sequence) or isinstance(speakers, str):
+                raise SettingError(f"{name} must be a list such as [anna,theo], got {speakers!r}")
+        check_number(0, 100, validation_percent=self.validation_percent)
+        check_number(0, 100, test_percent=self.test_percent)
 
     def fetch(self) -> None:
         """Bring what is missing, once and before anything is trained.
@@ -65,4 +75,4 @@ class FolderSource:
 
 def folder_of(name: str) -> Path:
     """A shell leaves `~` as it is behind a `=`."""
-    return Path(name).expanduser()
+    return Path(str(name)).expanduser()

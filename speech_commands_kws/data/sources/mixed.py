@@ -23,7 +23,7 @@ from speech_commands_kws.data.speech_tree import (
     audio_paths,
     words_and_speakers,
 )
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, SettingError, check_number, check_whole
 from speech_commands_kws.files.whole_folder import make_whole
 from speech_commands_kws.labels import BACKGROUND_NOISE
 
@@ -63,12 +63,17 @@ class MixedSource:
     most_repeats: int
     enough_recordings: int
 
+    def __post_init__(self) -> None:
+        check_number(0, 1, recorded_share=self.recorded_share)
+        if self.recorded_share == 1:
+            raise SettingError("recorded_share must be below 1, got 1")
+        check_whole(most_repeats=self.most_repeats, enough_recordings=self.enough_recordings)
+
     def prepare(self) -> SpeechTree:
         """Make the tree of links `<parent>/mixed-<hash of its files>` unless it is there.
 
-        Raises KwsError for settings that make no tree, and for recordings of none of the keywords.
+        Raises KwsError for recordings of none of the keywords.
         """
-        self._check()
         recorded_tree = self.recorded.prepare()
         recorded = clips_of(recorded_tree, RECORDED)
         check_recorded_words({clip.word for clip in recorded}, self.synthetic.words)
@@ -80,15 +85,6 @@ class MixedSource:
         if not root.is_dir():
             make_whole(root, lambda part: write_links(clips, noises, part))
         return SpeechTree(root, repetitions=self._repetitions(recorded, synthetic))
-
-    def _check(self) -> None:
-        if not 0 <= self.recorded_share < 1:
-            raise KwsError(
-                f"recorded_share: expected 0 or more and less than 1, got {self.recorded_share}"
-            )
-        for name in ("most_repeats", "enough_recordings"):
-            if getattr(self, name) < 1:
-                raise KwsError(f"{name}: expected at least 1, got {getattr(self, name)}: raise it")
 
     def _repetitions(
         self, recorded: Sequence[Clip], synthetic: Sequence[Clip]

@@ -37,7 +37,13 @@ from speech_commands_kws.data.synthesis.speakers import (
     voice_split,
 )
 from speech_commands_kws.data.words import check_words
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import (
+    check_number,
+    check_positive,
+    check_range,
+    check_texts,
+    check_whole,
+)
 from speech_commands_kws.files.whole_folder import make_whole
 from speech_commands_kws.labels import BACKGROUND_NOISE
 
@@ -45,6 +51,7 @@ from speech_commands_kws.labels import BACKGROUND_NOISE
 GENERATOR = 2
 FACTS_FILE = "synthetic.json"
 HASH_DIGITS = 8
+SLOWEST_RATE, FASTEST_RATE = 80, 450  # words a minute
 SEEDS = 2**32
 # Streams of random numbers, independent of that of the speakers' voices.
 TAKES_STREAM, NOISE_STREAM = 1, 2
@@ -101,12 +108,36 @@ class SyntheticSource:
     near_miss_distance: float = 0.0
     near_miss_candidates: Sequence[str] | None = None
 
+    def __post_init__(self) -> None:
+        check_texts(words=self.words)
+        check_words(self.words, "words")
+        check_words(self.unknown_words, "unknown_words")
+        check_words(self.near_miss_candidates or [], "near_miss_candidates")
+        # With fewer than a row of voices a split would be empty.
+        check_whole(VOICES_PER_ROW, speakers=self.speakers, voices=len(self.voices))
+        check_whole(takes_per_word=self.takes_per_word, speakers_per_chunk=self.speakers_per_chunk)
+        check_whole(
+            0,
+            unknown_per_speaker=self.unknown_per_speaker,
+            near_misses=self.near_misses,
+            near_misses_per_speaker=self.near_misses_per_speaker,
+            babbles=self.babbles,
+            seed=self.seed,
+        )
+        check_whole(sample_rate=self.sample_rate, babble_voices=self.babble_voices)
+        check_positive(clip_seconds=self.clip_seconds)
+        check_number(1, noise_seconds=self.noise_seconds)
+        # What espeak-ng speaks; beyond that it takes the nearest without a word.
+        check_range(0, 100, pitch=self.pitch, pitch_range=self.pitch_range)
+        check_range(SLOWEST_RATE, FASTEST_RATE, rate=self.rate)
+        check_range(0, 1, position=self.position)
+        check_range(level_db=self.level_db, floor_db=self.floor_db, floor_colour=self.floor_colour)
+
     def prepare(self) -> SpeechTree:
         """Make the tree `<parent>/synthetic-<hash of the settings>` unless it is there.
 
-        Raises KwsError for settings that make no tree, and where espeakng-loader is missing.
+        Raises KwsError where espeakng-loader is missing.
         """
-        check_settings(self)
         root = Path(self.parent).absolute() / f"synthetic-{settings_hash(self)}"
         if not root.is_dir():
             require_espeak()
@@ -126,27 +157,6 @@ def settings(source: SyntheticSource) -> dict[str, Any]:
         candidates = hashlib.sha1(" ".join(english_words()).encode()).hexdigest()
     facts = {"parent": None, "generator": GENERATOR, "near_miss_candidates": candidates}
     return {**asdict(source), **facts}
-
-
-def check_settings(source: SyntheticSource) -> None:
-    """Raise KwsError where no sensible tree can come of it."""
-    check_words(source.words, "words")
-    check_words(source.unknown_words, "unknown_words")
-    check_words(source.near_miss_candidates or [], "near_miss_candidates")
-    if not source.words:
-        raise KwsError("words: expected at least one word to spot, got none")
-    # With fewer than a row of voices a split would be empty.
-    least = {
-        "speakers": (source.speakers, VOICES_PER_ROW),
-        "voices": (len(source.voices), VOICES_PER_ROW),
-        "takes_per_word": (source.takes_per_word, 1),
-        "speakers_per_chunk": (source.speakers_per_chunk, 1),
-        "near_misses": (source.near_misses, 0),
-        "near_misses_per_speaker": (source.near_misses_per_speaker, 0),
-    }
-    for name, (amount, lowest) in least.items():
-        if amount < lowest:
-            raise KwsError(f"{name}: expected at least {lowest}, got {amount}: raise it")
 
 
 def words_to_say(source: SyntheticSource, number: int, others: OtherWords) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_whole
 from speech_commands_kws.inference.locate import MODEL_FILE
 from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ArtefactInfo
 
@@ -63,10 +63,7 @@ def _open_session(model: Path, intra_threads: int, providers: list[str]) -> Any:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as engine
 
-    if type(intra_threads) is not int or not 0 <= intra_threads <= MOST_THREADS:
-        raise KwsError(
-            f"intra_threads must be a whole number of 0 to {MOST_THREADS}, got {intra_threads!r}"
-        )
+    check_whole(0, MOST_THREADS, intra_threads=intra_threads)
     available = onnxruntime.get_available_providers()
     if not set(providers) <= set(available):
         raise KwsError(

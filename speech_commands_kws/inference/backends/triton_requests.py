@@ -7,12 +7,11 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
-from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_number, check_positive, check_whole
 from speech_commands_kws.inference.model_info import ArtefactInfo
 
 HTTP = "http"
@@ -42,14 +41,9 @@ class Patience:
     wait_seconds: float
 
     def __post_init__(self) -> None:
-        if not is_seconds(self.timeout_seconds) or self.timeout_seconds == 0:
-            raise KwsError(
-                f"timeout_seconds must be a number above 0, got {self.timeout_seconds!r}"
-            )
-        if not is_seconds(self.wait_seconds):
-            raise KwsError(f"wait_seconds must be a number of 0 or more, got {self.wait_seconds!r}")
-        if type(self.retries) is not int or self.retries < 0:
-            raise KwsError(f"retries must be a whole number of 0 or more, got {self.retries!r}")
+        check_positive(timeout_seconds=self.timeout_seconds)
+        check_number(0, wait_seconds=self.wait_seconds)
+        check_whole(0, retries=self.retries)
 
     def waits(self) -> Iterator[float]:
         """Seconds to wait before each further try."""
@@ -130,10 +124,6 @@ def checked_url(url: str | None, protocol: str) -> str:
     if not host or "/" in url or not port.isdecimal() or not 0 < int(port) <= HIGHEST_PORT:
         raise KwsError(f"url must be host:port, such as {DEFAULT_URLS[protocol]}, got {url}")
     return url
-
-
-def is_seconds(value: Any) -> bool:
-    return type(value) in (int, float) and isfinite(value) and value >= 0
 
 
 def is_worth_another_try(error: Exception) -> bool:

@@ -218,11 +218,11 @@ def test_recordings_of_no_keyword_are_refused(source, tmp_path, folder, complain
 @pytest.mark.parametrize(
     "changes, complaint",
     [
-        ({"recorded_share": 1}, "recorded_share: expected 0 or more and less than 1, got 1"),
-        ({"most_repeats": 0}, "most_repeats: expected at least 1, got 0"),
-        ({"enough_recordings": 0}, "enough_recordings: expected at least 1"),
+        ({"recorded_share": 1}, "recorded_share must be below 1, got 1"),
+        ({"most_repeats": 0}, "most_repeats must be a whole number of 1 or more, got 0"),
+        ({"enough_recordings": 0}, "enough_recordings must be a whole number of 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(source, changes, complaint):
     with pytest.raises(KwsError, match=complaint):
-        replace(source, **changes).prepare()
+        replace(source, **changes)

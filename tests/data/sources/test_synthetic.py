@@ -286,23 +286,23 @@ def test_words_are_overridden_on_the_command_line(tmp_path):
 @pytest.mark.parametrize(
     "changes, complaint",
     [
-        ({"words": []}, "words: expected at least one word"),
+        ({"words": []}, "words must be a list of texts such as .* got ..$"),
         ({"words": ["yes", "yes"]}, "'yes' is there twice"),
         ({"words": ["yes", "_unknown_"]}, "got '_unknown_'"),
-        ({"words": ["yes", 7]}, "expected words of letters, got 7"),
+        ({"words": ["yes", 7]}, "words must be a list of texts .*quotes .*got .'yes', 7.$"),
         ({"unknown_words": ["a/b"]}, "unknown_words: .*got 'a/b'"),
-        ({"speakers": 9}, "speakers: expected at least 10, got 9"),
-        ({"voices": ["f1"]}, "voices: expected at least 10, got 1"),
-        ({"near_misses": -1}, "near_misses: expected at least 0, got -1"),
+        ({"speakers": 9}, "speakers must be a whole number of 10 or more, got 9"),
+        ({"voices": ["f1"]}, "voices must be a whole number of 10 or more, got 1"),
+        ({"near_misses": -1}, "near_misses must be a whole number of 0 or more, got -1"),
         ({"near_miss_candidates": ["a/b"]}, "near_miss_candidates: .*got 'a/b'"),
-        ({"takes_per_word": 0}, "takes_per_word: expected at least 1, got 0"),
+        ({"takes_per_word": 0}, "takes_per_word must be a whole number of 1 or more"),
     ],
 )
 def test_settings_that_make_no_tree_are_refused_before_anything_is_written(
     tmp_path, changes, complaint
 ):
     with pytest.raises(KwsError, match=complaint):
-        configured_source(tmp_path, **changes).prepare()
+        configured_source(tmp_path, **changes)
     assert list(tmp_path.iterdir()) == []
 
 

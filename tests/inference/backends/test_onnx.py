@@ -86,8 +86,8 @@ def test_an_unknown_provider_is_refused(tiny_onnx: Path) -> None:
     ("setting", "complaint"),
     [
         ({"providers": "CPUExecutionProvider"}, "must be a list such as .CPUExecutionProvider.,"),
-        ({"intra_threads": 100_000}, "a whole number of 0 to 256, got 100000"),
-        ({"intra_threads": True}, "a whole number of 0 to 256, got True"),
+        ({"intra_threads": 100_000}, "a whole number from 0 to 256, got 100000"),
+        ({"intra_threads": True}, "a whole number from 0 to 256, got True"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(

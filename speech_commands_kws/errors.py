@@ -116,7 +116,8 @@ def summarize_error(error: object, limit: int = SUMMARY_CHARACTERS) -> str:
 
 def missing_package(error: ModuleNotFoundError) -> KwsError:
     """The same news for a user: what to install. Any other failing import is a bug and stays one."""
-    package = (error.name or "").partition(".")[0].replace("_", "-")
+    module = (error.name or "").partition(".")[0]
+    package = module.replace("_", "-")
     try:
         requirements = requires(DISTRIBUTION) or []
     except PackageNotFoundError:  # a copy that was never installed
@@ -125,7 +126,5 @@ def missing_package(error: ModuleNotFoundError) -> KwsError:
         # `import cuda` is of cuda-bindings, `import hydra_plugins` of hydra-optuna-sweeper.
         plugin = found[1].replace("hydra-optuna-sweeper", "hydra-plugins")
         if package in (found[1], found[1].removesuffix("-bindings"), plugin):
-            return KwsError(
-                f'{error.name.partition(".")[0]} is not installed: pip install "{DISTRIBUTION}[{found[2]}]"'
-            )
+            return KwsError(f'{module} is not installed: pip install "{DISTRIBUTION}[{found[2]}]"')
     raise error

@@ -79,7 +79,7 @@ def test_wheel_carries_every_config_inside_the_package(wheel_names: list[str]) -
 
 def test_wheel_carries_the_package_and_nothing_else(wheel_names: list[str]) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / PACKAGE).rglob("*.py")}
-    assert modules <= set(wheel_names)
+    assert modules | {f"{PACKAGE}/py.typed"} <= set(wheel_names)
     rooms = {name.split("/")[0] for name in wheel_names}
     assert rooms == {PACKAGE, f"{PACKAGE}-{PROJECT['version']}.dist-info"}
     assert any(name.endswith("licenses/LICENSE") for name in wheel_names)

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from io import SEEK_END
 from pathlib import Path
 from shutil import copyfileobj
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 import soundfile
@@ -241,7 +241,10 @@ def _opened(source: str | Path | BinaryIO) -> Iterator[soundfile.SoundFile]:
 
 def _open(source: str | Path | BinaryIO, stack: ExitStack) -> soundfile.SoundFile:
     is_path = isinstance(source, (str, Path))
-    handle = stack.enter_context(Path(source).open("rb", buffering=0)) if is_path else source
+    if isinstance(source, (str, Path)):
+        handle: IO[bytes] = stack.enter_context(Path(source).open("rb", buffering=0))
+    else:
+        handle = source
     if not handle.seekable():
         # libsndfile seeks while it reads the header; a pipe of any length goes through the disk.
         spool = stack.enter_context(tempfile.TemporaryFile())

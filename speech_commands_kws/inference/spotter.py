@@ -141,7 +141,9 @@ class KeywordSpotter:
         self, audio: str | Path | BinaryIO | np.ndarray, sample_rate: int | None = None
     ) -> Iterator[tuple[float, np.ndarray]]:
         """What the model takes of a recording: `(start in seconds, waveform (T,))`."""
-        if isinstance(audio, (str, Path)) or hasattr(audio, "read"):
+        if isinstance(audio, (str, Path)) or (
+            not isinstance(audio, np.ndarray) and hasattr(audio, "read")
+        ):
             if sample_rate is not None:
                 raise KwsError(
                     "sample_rate is for samples in memory, a file carries its own: leave it out"

@@ -129,6 +129,7 @@ def shortened(line: str) -> str:
 
 
 LINES = shell_lines(README)
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
 
 
 @pytest.mark.parametrize(
@@ -155,6 +156,13 @@ def test_line_of_the_readme_is_understood(line: str) -> None:
             assert words[1] == "-m" or (ROOT / words[1]).is_file()
         else:
             assert words[0] in OTHER_PROGRAMS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_of_the_documentation_are_understood(page: Path) -> None:
+    for line in shell_lines(page.read_text(encoding="utf-8")):
+        if line.startswith(("kws ", "python -m ")):
+            commands_of(line)
 
 
 def test_unknown_options_are_seen() -> None:

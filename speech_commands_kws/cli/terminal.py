@@ -71,6 +71,6 @@ def text_console(stream: TextIO) -> Console:
     return Console(file=stream, markup=False, emoji=False, highlight=False)
 
 
-def progress(items: Iterable[Any], doing: str, total: int | None = None) -> Iterable[Any]:
+def progress(items: Iterable[Any], total: int | None = None, *, doing: str) -> Iterable[Any]:
     """The items, with a bar on standard error that goes away at the end; standard output is for results."""
     return track(items, doing, total, console=Console(stderr=True), transient=True)

@@ -157,7 +157,7 @@ def _read_all(
 
     with ThreadPoolExecutor() as pool:
         starts = range(0, len(paths), READ_AHEAD)
-        for start in progress(starts, f"packing {root.name}"):
+        for start in progress(starts, doing=f"packing {root.name}"):
             block = paths[start : start + READ_AHEAD]
             for path, waveform in zip(block, pool.map(read, block), strict=True):
                 if isinstance(waveform, KwsError):

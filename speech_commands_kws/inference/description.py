@@ -1,0 +1,54 @@
+"""What an exported model says about itself, for reading."""
+
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from speech_commands_kws.cli.terminal import text_console
+from speech_commands_kws.errors import display_name
+from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.onnx_operators import operator_counts
+
+# Of the network, and of the front-end, for one clip.
+SIZES = ("parameters", "multiply_adds", "frontend_multiply_adds")
+
+
+def describe(model: Path, info: ArtefactInfo) -> dict[str, Any]:
+    """The facts about a model file, in the order in which they are shown."""
+    content = model.read_bytes()
+    facts = asdict(info)
+    nested = {name: facts.pop(name) for name in ("frontend", "detection", "training")}
+    return {
+        "file": str(model),
+        "bytes": len(content),
+        "sha256": sha256(content).hexdigest(),
+        **{name: info.training[name] for name in SIZES if name in info.training},
+        "operators": operator_counts(content),
+        **facts,
+        "clip_seconds": info.clip_samples / info.sample_rate,
+        **nested,
+    }
+
+
+def write_table(facts: dict[str, Any], stream: TextIO) -> None:
+    table = Table("fact", "value", box=SIMPLE, show_header=False)
+    table.columns[1].overflow = "fold"
+    for name, text in _rows(facts):
+        table.add_row(display_name(name), display_name(text))
+    text_console(stream).print(table)
+
+
+def _rows(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested facts as rows of dotted names and texts."""
+    rows = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            rows += _rows(value, f"{prefix}{name}.")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            rows.append((f"{prefix}{name}", text))
+    return rows

@@ -1,6 +1,7 @@
 """The whole command, with a device that plays prepared sound into it."""
 
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -55,8 +56,8 @@ def kws_record(tmp_path, monkeypatch, capsys):
             "build",
             lambda node: device if "Microphone" in node._target_ else real_build(node),
         )
-        monkeypatch.setattr(record.time, "sleep", waits.append)
-        monkeypatch.setattr(record.sys, "stdin", SimpleNamespace(readline=lambda: next(given)))
+        monkeypatch.setattr(time, "sleep", waits.append)
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(readline=lambda: next(given)))
         monkeypatch.setattr(sys, "argv", ["kws", "record", *arguments])
         try:
             status = commands.main()

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from speech_commands_kws.cli.launch import build
 from speech_commands_kws.data.labelled_folder import LabelledFolder
 from speech_commands_kws.data.speech_tree import SPLITS
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_whole
 from speech_commands_kws.evaluation.scoring import LabelledClips, Predict
 from speech_commands_kws.files.dvc import dvc_pointer, ensure_present
 from speech_commands_kws.inference.locate import locate_model
@@ -38,9 +38,7 @@ def check_settings(cfg: DictConfig) -> None:
             raise KwsError(f"expected {name} to be one of {', '.join(choices)}, got {cfg[name]}")
     if cfg.input is not None and cfg.get("data"):
         raise KwsError("both input= and data= say what to score: leave one of them out")
-    for name in ("bins", "worst", "batch_size"):
-        if not isinstance(cfg[name], int) or cfg[name] < 1:
-            raise KwsError(f"{name} must be a whole number of 1 or more, got {cfg[name]!r}")
+    check_whole(bins=cfg.bins, worst=cfg.worst, batch_size=cfg.batch_size)
 
 
 def find_model(cfg: DictConfig) -> tuple[Path, Path | None]:

@@ -1,9 +1,11 @@
-"""Takes of a word: where the word lies in what a microphone heard, whether it is good enough, and where it is kept.
+"""Takes of a word: recorded, judged, trimmed to the word, and kept.
 
 Waveforms are float32 (T,) within ±1. Levels are dBFS of the root mean square of a frame.
 """
 
 import re
+import sys
+import time
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,13 +16,16 @@ from uuid import uuid4
 import numpy as np
 
 from speech_commands_kws.audio.levels import FULL_SCALE, level_db
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.audio.microphone import SoundDevice
+from speech_commands_kws.audio.reading import resample
+from speech_commands_kws.errors import KwsError, check_flag, check_number, check_whole, display_name
 
 FRAME_SECONDS = 0.01
 # Quiet frames between the sounds of a word, such as the closure of a "t".
 FLOOR_PERCENTILE = 10
 SPEAKER = re.compile(r"\w[\w.-]*")
 NUMBER_MARK = "_nohash_"
+REPEAT = "r"
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,105 @@ class TakeCriteria:
     clipped_samples: int
     shortest_seconds: float
     longest_seconds: float
+
+
+@dataclass(frozen=True)
+class Session:
+    """One speaker says one word again and again.
+
+    Args:
+        device: what hears and plays.
+        folder: of the word.
+        speaker: part of the names of the clips.
+        criteria: what a take must be.
+        sample_rate: of the clips (Hz).
+        take_seconds: how long the device listens for a word.
+        countdown: seconds before it listens.
+        playback: whether each take is played, and kept only if the speaker accepts it.
+        attempts: bad takes in a row after which something is wrong with the microphone.
+    """
+
+    device: SoundDevice
+    folder: Path
+    speaker: str
+    criteria: TakeCriteria
+    sample_rate: int
+    take_seconds: float
+    countdown: int
+    playback: bool
+    attempts: int
+
+    def __post_init__(self) -> None:
+        check_speaker(self.speaker)
+        check_whole(attempts=self.attempts, sample_rate=self.sample_rate)
+        check_whole(0, countdown=self.countdown)
+        check_flag(playback=self.playback)
+        check_number(take_seconds=self.take_seconds)
+        longest = self.criteria.longest_seconds
+        if not self.take_seconds > longest:
+            raise KwsError(
+                f"take_seconds must be more than demands.longest_seconds={longest}, got {self.take_seconds}"
+            )
+
+    def record(self, count: int) -> Iterator[Path]:
+        """Record until there are `count` clips; what is recorded stays when it is interrupted.
+
+        Raises:
+            KwsError: there are as many already, or too many takes in a row were bad.
+        """
+        check_whole(count=count)
+        there, word = recorded(self.folder, self.speaker), self.folder.name
+        if there >= count:
+            raise KwsError(
+                f"{there} clips by {self.speaker} lie in {display_name(self.folder)} already: "
+                f"ask for more, such as count={there + count}"
+            )
+        say(
+            f"{count - there} clips by {self.speaker} into {display_name(self.folder)}; Ctrl-C ends"
+        )
+        try:
+            for number in range(there, count):
+                yield self._record_clip(f"{word} ({number + 1} of {count})")
+        except (KeyboardInterrupt, KwsError):
+            kept = recorded(self.folder, self.speaker)
+            say(f"{kept} of {count} are there; the same command goes on")
+            raise
+
+    def _record_clip(self, prompt: str) -> Path:
+        """One clip, as often as it takes to be good."""
+        bad, rate = 0, self.device.sample_rate
+        while bad < self.attempts:
+            waveform = self._take(prompt)
+            reason = fault(waveform, rate, self.criteria)
+            if reason is not None:
+                say(f"{reason}; once more")
+                bad += 1
+                continue
+            word = trim(waveform, rate, self.criteria)
+            if not self.playback or self._is_accepted(word):
+                clip = resample(word, rate, self.sample_rate)
+                return keep(clip, self.sample_rate, self.folder, self.speaker)
+        raise KwsError(
+            f"{self.attempts} takes in a row were no good, the last one: {reason}; "
+            "look at the microphone and its level"
+        )
+
+    def _take(self, prompt: str) -> np.ndarray:
+        for seconds in range(self.countdown, 0, -1):
+            say(f"{prompt} in {seconds} …")
+            time.sleep(1)
+        say(f"{prompt}: now")
+        return self.device.record(self.take_seconds)
+
+    def _is_accepted(self, word: np.ndarray) -> bool:
+        self.device.play(word)
+        say("Enter keeps it, r repeats it: ", end="")
+        return sys.stdin.readline().strip().lower() != REPEAT
+
+
+def say(line: str, end: str = "\n") -> None:
+    # Standard output is for the names of the clips.
+    print(line, end=end, file=sys.stderr, flush=True)
 
 
 def frame_levels(waveform: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -4,16 +4,24 @@ Legend: N clips, B of them at a time, T samples of a clip. Levels are dBFS of th
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from speech_commands_kws.audio.levels import FULL_SCALE, level_db
-from speech_commands_kws.data.packed import INT16_SCALE
+from speech_commands_kws.cli.terminal import progress
+from speech_commands_kws.data.packed import INT16_SCALE, PackedClips
+from speech_commands_kws.data.speech_tree import (
+    SPLITS,
+    SpeechTree,
+    assign_splits,
+    words_and_speakers,
+)
 from speech_commands_kws.errors import check_number, check_positive
+from speech_commands_kws.inference.spotter import KeywordSpotter
 from speech_commands_kws.labels import SILENCE, UNKNOWN
 
 DIGEST_BYTES = 16
@@ -86,11 +94,12 @@ class Measures:
 
 @dataclass(frozen=True)
 class ClipTable:
-    """A row for each of N clips: `paths`, (N, T) int16 `clips`, words and splits."""
+    """A row for each of N clips: `paths`, (N, T) int16 `clips`, words, speakers and splits."""
 
     paths: Sequence[str]
     clips: np.ndarray
     words: Sequence[str]
+    speakers: Sequence[str]
     splits: Sequence[str]
 
     def finding(self, kind: str, index: int, detail: str) -> Finding:
@@ -98,7 +107,7 @@ class ClipTable:
 
 
 def measure(
-    clips: np.ndarray, sample_rate: int, loud_seconds: float, blocks: Sequence[slice]
+    clips: np.ndarray, sample_rate: int, loud_seconds: float, blocks: Iterable[slice]
 ) -> Measures:
     """Measure (N, T) int16 clips, a block of them at a time."""
     parts = [_measure_block(clips[block], sample_rate, loud_seconds) for block in blocks]
@@ -162,7 +171,7 @@ def disagreements(
     labels: Sequence[str],
     score: Callable[[np.ndarray], np.ndarray],
     sure: float,
-    blocks: Sequence[slice],
+    blocks: Iterable[slice],
 ) -> Iterator[Finding]:
     """Clips of which a trained model is sure that they are something else than their word.
 
@@ -183,3 +192,60 @@ def disagreements(
         for j in doubted.nonzero()[0]:
             detail = f"heard as {labels[heard[j]]} ({probabilities[j, heard[j]]:.1%})"
             yield table.finding(MISLABELLED, block.start + j, detail)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is known about a data set; `findings` are sorted, the worst kind first."""
+
+    table: ClipTable
+    measures: Measures
+    findings: list[Finding]
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """How many findings there are of each kind that there are any of, the worst kind first."""
+        found = Counter(finding.kind for finding in self.findings)
+        return {kind: found[kind] for kind in KINDS if found[kind]}
+
+    @property
+    def n_speakers(self) -> int:
+        return len(set(self.table.speakers))
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """A row for each word: clips by split, and speakers."""
+        words = self.table.words
+        clips = Counter(zip(words, map(str, self.table.splits), strict=True))
+        people = Counter(word for word, _ in set(zip(words, self.table.speakers, strict=True)))
+        return {
+            word: {split: clips[word, split] for split in SPLITS} | {"speakers": people[word]}
+            for word in sorted(people)
+        }
+
+
+def inspect(
+    tree: SpeechTree,
+    packed: PackedClips,
+    limits: Limits,
+    sample_rate: int,
+    batch_size: int,
+    spotter: KeywordSpotter | None = None,
+) -> Report:
+    """Look at all packed clips of a tree, and listen to them with a trained model where there is one."""
+    words, speakers = words_and_speakers(packed.paths, tree.pattern)
+    splits = assign_splits(tree, packed.paths, speakers)
+    table = ClipTable(packed.paths, packed.clips, words, speakers, splits)
+    starts = range(0, len(words), batch_size)
+    blocks = [slice(start, min(start + batch_size, len(words))) for start in starts]
+    measures = measure(
+        packed.clips, sample_rate, limits.loud_seconds, progress(blocks, doing="measuring")
+    )
+    findings = [Finding(UNUSABLE, "", "", "", reason) for reason in packed.left_out]
+    findings += duplicates(table, measures.digests)
+    findings += judge(table, measures, limits)
+    if spotter is not None:
+        parts = progress(blocks, doing="listening")
+        findings += disagreements(table, spotter.labels, spotter.score, limits.sure, parts)
+    findings.sort(key=lambda finding: KINDS.index(finding.kind))
+    return Report(table, measures, findings)

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
+from speech_commands_kws.data.quality import Report
 from speech_commands_kws.data.speech_tree import SPLITS
 from speech_commands_kws.figures.style import BLUE, GREEN, GREY, ORANGE, STYLE, save
 
@@ -20,6 +21,14 @@ MOST_WORDS = 60
 LEVEL_BINS = 60
 # Digital silence would stretch the axis.
 LOWEST_DB = -100.0
+
+
+def plot_report(report: Report, silent_db: float, title: str, path: Path) -> Path:
+    """Draw what `quality.inspect` found; below `silent_db` (dBFS) a clip counts as silent."""
+    found = [f"{count:,} {kind}" for kind, count in report.kinds.items()]
+    about = f"{len(report.table.paths):,} clips; to look at: {', '.join(found) or 'nothing'}"
+    level_db, splits = report.measures.level_db, report.table.splits
+    return plot_data(report.counts, level_db, splits, silent_db, title, about, path)
 
 
 @matplotlib.rc_context(STYLE)

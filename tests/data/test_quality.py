@@ -39,7 +39,8 @@ def tone(amplitude=0.1, start=0.0, stop=1.0, offset=0.0, hz=440.0) -> np.ndarray
 def labelled(*clips, words=None, splits=None) -> ClipTable:
     names = [f"clip{i}.wav" for i in range(len(clips))]
     count = len(clips)
-    return ClipTable(names, np.stack(clips), words or ["yes"] * count, splits or ["train"] * count)
+    words, splits = words or ["yes"] * count, splits or ["train"] * count
+    return ClipTable(names, np.stack(clips), words, names, splits)
 
 
 def measured(clips: ClipTable, block: int = 2):

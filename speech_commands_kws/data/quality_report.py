@@ -1,0 +1,70 @@
+"""What was found in a data set, written as a table for a person or as CSV and JSON for programs."""
+
+import csv
+import json
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from rich.box import SIMPLE
+from rich.table import Table
+
+from speech_commands_kws.cli.terminal import text_console
+from speech_commands_kws.data.quality import Finding, Report
+from speech_commands_kws.data.speech_tree import SPLITS
+from speech_commands_kws.errors import display_name
+
+SHOWN_PERCENTILES = (10, 50, 90)
+
+
+def write_table(title: str, root: Path, report: Report, examples: int, stream: TextIO) -> None:
+    """For reading: the classes, then the kinds of findings with a few clips of each."""
+    console = text_console(stream)
+    console.print(display_name(f"{title}, in {root}"), soft_wrap=True)
+    counts = report.counts
+    n_clips = len(report.table.paths)
+    low, middle, high = np.percentile(report.measures.level_db, SHOWN_PERCENTILES)
+    console.print(
+        f"{n_clips:,} clips by {report.n_speakers:,} speakers, {len(counts)} words; "
+        f"level {middle:.0f} dBFS, {low:.0f} to {high:.0f} for four of five",
+        soft_wrap=True,
+    )
+    balance = Table("word", box=SIMPLE, pad_edge=False)
+    for name in (*SPLITS, "speakers"):
+        balance.add_column(name, justify="right")
+    for word, row in counts.items():
+        balance.add_row(display_name(word), *(f"{number:,}" for number in row.values()))
+    console.print(balance)
+    if not report.findings:
+        console.print("nothing to look at")
+        return
+    table = Table("to look at", box=SIMPLE, pad_edge=False)
+    table.add_column("clips", justify="right")
+    table.add_column("for example", overflow="fold")
+    for kind, count in report.kinds.items():
+        some = [finding for finding in report.findings if finding.kind == kind][:examples]
+        texts = [f"{finding.file} {finding.detail}".strip() for finding in some]
+        table.add_row(kind, f"{count:,}", display_name("; ".join(texts)))
+    console.print(table)
+    console.print("format=csv names every clip", soft_wrap=True)
+
+
+def write_csv(report: Report, stream: TextIO) -> None:
+    """A row for every finding."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(Finding._fields)
+    writer.writerows(report.findings)
+
+
+def write_json(title: str, root: Path, fingerprint: str, report: Report, stream: TextIO) -> None:
+    facts = {
+        "data": title,
+        "root": str(root),
+        "fingerprint": fingerprint,
+        "clips": len(report.table.paths),
+        "speakers": report.n_speakers,
+        "words": report.counts,
+        "counts": report.kinds,
+        "findings": [finding._asdict() for finding in report.findings],
+    }
+    stream.write(json.dumps(facts, indent=2) + "\n")

@@ -24,6 +24,7 @@ HISTORY_FILE = "history.json"
 MODEL_FILE = "model.onnx"
 TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
 READ_AGAIN = ("data", "loader")  # what tells the clips of a run
+WARNINGS_LOGGER = "py.warnings"  # where `logging.captureWarnings` puts them
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
@@ -115,13 +116,19 @@ def checkpoint_of(folder: Path, *names: str) -> Path:
 
 @contextmanager
 def log_file(folder: Path) -> Iterator[None]:
-    """Write the log into the folder of the run too."""
+    """Write the log into the folder of the run too; the warnings of libraries go there alone."""
     handler = logging.FileHandler(folder / LOG_FILE)
     handler.setFormatter(logging.Formatter(LOG_FORMAT))
-    root = logging.getLogger()
+    root, library_warnings = logging.getLogger(), logging.getLogger(WARNINGS_LOGGER)
     root.addHandler(handler)
+    library_warnings.addHandler(handler)
+    library_warnings.propagate = False
+    logging.captureWarnings(True)
     try:
         yield
     finally:
+        logging.captureWarnings(False)
+        library_warnings.propagate = True
+        library_warnings.removeHandler(handler)
         root.removeHandler(handler)
         handler.close()

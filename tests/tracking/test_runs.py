@@ -1,4 +1,5 @@
 import logging
+import warnings
 import os
 
 import pytest
@@ -79,3 +80,12 @@ def test_log_goes_into_the_folder_while_the_run_lasts(tmp_path):
     logging.getLogger("a").info("outside")
     text = (tmp_path / "log.txt").read_text()
     assert "inside" in text and "outside" not in text
+
+
+def test_a_warning_of_a_library_goes_into_the_log_and_not_to_the_terminal(tmp_path, recwarn, capfd):
+    with runs.log_file(tmp_path):
+        warnings.warn("an old interface", FutureWarning)
+    assert "an old interface" in (tmp_path / "log.txt").read_text()
+    assert len(recwarn) == 0 and capfd.readouterr().err == ""
+    warnings.warn("after the run", UserWarning)
+    assert [str(found.message) for found in recwarn] == ["after the run"]

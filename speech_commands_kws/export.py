@@ -64,7 +64,8 @@ def run(cfg: DictConfig) -> float:
     spotter, info = load_trained(folder, checkpoint)
     saved = runs.read_config(folder)
     split = validation_split(saved, info)
-    model = deliver(cfg, spotter, info, split, output)
+    with runs.log_file(folder):
+        model = deliver(cfg, spotter, info, split, output)
     files = [model.path]
     try:
         if variant:

@@ -1,6 +1,6 @@
 import logging
-import warnings
 import os
+import warnings
 
 import pytest
 

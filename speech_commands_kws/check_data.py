@@ -1,4 +1,4 @@
-"""Look a data set over: `kws check-data data=folder data.root=recordings picture=check.png`. Nothing is changed."""
+"""Check a data set: `kws check-data data=folder data.root=recordings picture=check.png`. Nothing is changed."""
 
 import sys
 from pathlib import Path

@@ -62,7 +62,7 @@ OVERRIDE = re.compile(r"\+{0,2}[A-Za-z_$][\w$./@:\[\]-]*=|~[A-Za-z_][\w./@]*(=|$
 
 
 def main() -> int:
-    """Run one command. A command line that makes no sense gives one line and status 2."""
+    """Run one command. An invalid command line gives one line and status 2."""
     try:
         with refusals_reported():
             return dispatch(*(sys.argv[1:] or HELP_FLAGS[:1]))
@@ -144,7 +144,7 @@ def to_overrides(command: str, arguments: list[str]) -> list[str]:
 
 
 def check_overrides(command: str, overrides: Sequence[str]) -> None:
-    """Refuse what Hydra would answer with many lines.
+    """Report in one line what Hydra would report in many.
 
     Raises:
         KwsError: a key is unknown, or a multirun is asked of a command that answers on standard output.

@@ -1,4 +1,4 @@
-"""Bring the recordings that a training will use: `kws download data=speech_commands`."""
+"""Fetch the recordings for a training: `kws download data=speech_commands`."""
 
 import logging
 from typing import Any

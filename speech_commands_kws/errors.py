@@ -21,7 +21,7 @@ class KwsError(Exception):
 
 
 class ReportedError(KwsError):
-    """The end of a command that has printed each mistake as it met it and went on; nothing is left to print."""
+    """Ends a command that has already printed each of its errors; nothing is left to print."""
 
 
 class SettingError(KwsError, ValueError):
@@ -115,7 +115,7 @@ def summarize_error(error: object, limit: int = SUMMARY_CHARACTERS) -> str:
 
 
 def missing_package(error: ModuleNotFoundError) -> KwsError:
-    """The same news for a user: what to install. Any other failing import is a bug and stays one."""
+    """The error as a message that says what to install; any other failing import is a bug and is raised again."""
     module = (error.name or "").partition(".")[0]
     package = module.replace("_", "-")
     try:

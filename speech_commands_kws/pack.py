@@ -1,4 +1,4 @@
-"""Pack the recordings that a training will use, and count them: `kws pack data=folder data.root=recordings`."""
+"""Pack the recordings for a training, and count them: `kws pack data=folder data.root=recordings`."""
 
 from typing import Any
 

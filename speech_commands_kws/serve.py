@@ -22,7 +22,7 @@ EMBEDDED_FILES = (MODEL_FILES["onnxruntime"],)
 
 
 def run(cfg: DictConfig) -> float:
-    """Serve until Ctrl-C or SIGTERM; return how often the server had to be started again."""
+    """Serve until Ctrl-C or SIGTERM; return the number of restarts."""
     check_choice(MODES, mode=cfg.mode)
     repository, names = served_models(cfg)
     if cfg.mode == CONTAINER:
@@ -76,7 +76,7 @@ def models_in(repository: Path, files: tuple[str, ...]) -> list[str]:
 
 
 def run_container(container: Container, repository: Path, names: list[str]) -> float:
-    """Print the command, or become it."""
+    """Print the command, or replace this process with it."""
     command = container.command(repository, names)
     if container.action == "print":
         print(shlex.join(command))

@@ -1,6 +1,6 @@
-"""Decibels, and the amplitude that a signal-to-noise ratio asks for.
+"""Decibels, and the amplitude for a signal-to-noise ratio.
 
-Ratios are computed by operators alone, so that numpy arrays and torch tensors go through the same formula.
+Only operators are used, so that the same formula serves numpy arrays and torch tensors.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ AMPLITUDE_OF_1_DB = 10 ** (1 / 20)
 # For the logarithm of digital silence: -200 dB.
 LEAST_POWER = 1e-20
 DECIBELS_OF_POWER = 10
-# Part of full scale at which a converter is at its end.
+# Fraction of full scale at which a converter saturates.
 FULL_SCALE = 0.999
 
 

@@ -1,4 +1,4 @@
-"""From what a user names (files, folders, patterns, standard input) to the recordings meant."""
+"""Finds the recordings that a user names: files, folders, patterns, standard input."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""The sound device: what a microphone hears, and a loudspeaker to hear it again. By PortAudio, through sounddevice."""
+"""The sound device: records from a microphone and plays back, through PortAudio (package sounddevice)."""
 
 from types import ModuleType
 from typing import Protocol
@@ -14,14 +14,14 @@ class SoundDevice(Protocol):
     sample_rate: int
 
     def record(self, seconds: float) -> np.ndarray:
-        """Listen so long; float32 (T,) within ±1."""
+        """Record for `seconds`; float32 (T,) within ±1."""
 
     def play(self, waveform: np.ndarray) -> None:
         """Play float32 (T,) at `sample_rate` to the end."""
 
 
 class Microphone:
-    """A microphone of this machine, at the rate that it has by itself.
+    """A microphone of this machine, at its own sample rate.
 
     Args:
         device: its number or a part of its name, as `python -m sounddevice` lists them; None takes the standard one.
@@ -69,7 +69,7 @@ class Microphone:
 
 
 def load_sounddevice() -> ModuleType:
-    """Import sounddevice, which looks for PortAudio at once."""
+    """Import sounddevice, which loads PortAudio at once."""
     try:
         import sounddevice
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Background noise by name: read from a folder, and divided into what training hears and what it never hears."""
+"""Background noise by name: read from a folder, and divided into a training part and a held-out part."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,7 +43,7 @@ def read_noises(
 def training_portions(
     noises: Iterable[np.ndarray], held_out: float, clip_samples: int
 ) -> list[np.ndarray]:
-    """The beginnings of recordings, which training hears.
+    """The training part of recordings: their beginnings.
 
     Args:
         held_out: share of each recording that it does not hear; a clip's length at least, unless it is zero.
@@ -54,7 +54,7 @@ def training_portions(
 
 
 def noise_holdout(noise: np.ndarray, held_out: float, clip_samples: int) -> np.ndarray:
-    """The end of a recording, which training with that share does not hear."""
+    """The held-out part of a recording: its end."""
     return noise[_border(len(noise), held_out, clip_samples) :]
 
 

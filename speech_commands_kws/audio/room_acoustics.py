@@ -11,7 +11,7 @@ import numpy as np
 from speech_commands_kws.errors import KwsError, check_positive, check_range, check_whole
 
 METRES_PER_SECOND = 343  # of sound
-DECAY = 10**6  # the ratio of energies that 60 decibel are
+DECAY = 10**6  # 60 dB as a ratio of energies
 PATHS_PER_SURFACE = 4  # mean free path: 4 volume / surface
 COORDINATES = 3
 LEAST_ABSORPTION, MOST_ABSORPTION = 0.01, 0.99
@@ -95,10 +95,10 @@ def simulate(
 
 
 def absorption_for(size: np.ndarray, rt60: float) -> float:
-    """Share of energy that walls swallow, by Eyring's formula; in reach of what walls can."""
+    """Absorption coefficient of the walls by Eyring's formula, clamped to what is possible."""
     volume = np.prod(size)
     surface = 2 * (size[0] * size[1] + size[1] * size[2] + size[2] * size[0])
-    # Sound meets a wall so often in a second, and keeps 1 - absorption of its energy each time.
+    # Reflections per second; each keeps 1 - absorption of the energy.
     reflections = METRES_PER_SECOND * surface / (PATHS_PER_SURFACE * volume)
     absorption = 1 - DECAY ** (-1 / (reflections * rt60))
     return float(np.clip(absorption, LEAST_ABSORPTION, MOST_ABSORPTION))

@@ -201,7 +201,7 @@ def fault(waveform: np.ndarray, sample_rate: int, criteria: TakeCriteria) -> str
 
 
 def check_speaker(speaker: str) -> None:
-    """Raise KwsError for a name that the name of a file could not give back."""
+    """Raise KwsError for a name that could not be read back from a file name."""
     if not SPEAKER.fullmatch(speaker) or NUMBER_MARK in speaker:
         raise KwsError(
             f"speaker: expected a name of letters, digits, - and _, got {speaker!r}: choose another"
@@ -213,12 +213,12 @@ def clip_path(folder: Path, speaker: str, number: int) -> Path:
 
 
 def free_numbers(folder: Path, speaker: str) -> Iterator[int]:
-    """Numbers that no clip of the speaker has yet, from 0."""
+    """Numbers that no clip of the speaker uses yet, from 0."""
     return (number for number in count() if not clip_path(folder, speaker, number).exists())
 
 
 def recorded(folder: Path, speaker: str) -> int:
-    """How many clips of the speaker are there."""
+    """Number of clips of the speaker."""
     return len(list(folder.glob(f"{speaker}{NUMBER_MARK}*.wav")))
 
 

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on the device where they lie, one module for each effect."""
+"""Augmentation of whole batches on their device, one module per effect."""
 
 from speech_commands_kws.augment.recipe import (
     NoSpectrogramAugment,

@@ -1,4 +1,4 @@
-"""What a line, a converter or a codec does to a waveform.
+"""Distortions of a phone line, a converter or a codec.
 
 Legend: B batch, T samples.
 """
@@ -13,7 +13,7 @@ MU = 255  # of ITU-T G.711
 
 
 class BandLimit(nn.Module):
-    """A share of the clips passes a line that cuts what is low and what is high.
+    """A share of the clips passes a band limit: a high-pass and a low-pass filter.
 
     Both cuts have the slope of a Butterworth filter, without its phase; they are drawn for each clip, their logarithms
     uniformly.
@@ -59,7 +59,7 @@ class BandLimit(nn.Module):
 
 
 class MuLaw(nn.Module):
-    """A share of the clips goes through the 8 bits of a telephone line, mu-law of ITU-T G.711.
+    """A share of the clips is quantised to 8 bits like a telephone line, by mu-law of ITU-T G.711.
 
     Shape: waveform (B, T) in [-1, 1] to the same.
     """
@@ -74,7 +74,7 @@ class MuLaw(nn.Module):
 
 
 class BitDepth(nn.Module):
-    """A share of the clips keeps only so many bits a sample.
+    """A share of the clips is reduced to fewer bits per sample.
 
     Args:
         share: of the clips.

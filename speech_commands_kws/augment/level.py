@@ -1,4 +1,4 @@
-"""Place, loudness and background: shift, noise at a ratio, gain, polarity.
+"""Time shift, background noise at a signal-to-noise ratio, gain and polarity.
 
 Legend: B batch, T samples.
 """
@@ -19,7 +19,7 @@ from speech_commands_kws.errors import check_number, check_range
 
 
 class Shift(nn.Module):
-    """A share of the clips moves by U(-shift_ms, shift_ms) with zeros moving in.
+    """A share of the clips is shifted by U(-shift_ms, shift_ms) and filled with zeros.
 
     Shape: waveform (B, T) to the same.
     """
@@ -79,7 +79,7 @@ class BackgroundNoise(nn.Module):
 
 
 class Gain(nn.Module):
-    """Louder or softer by U(gain_db) decibel, but never beyond full scale.
+    """A share of the clips is made louder or softer by U(gain_db) dB, never beyond full scale.
 
     Args:
         share: of the clips.

@@ -1,4 +1,4 @@
-"""What several effects draw and compute with.
+"""Random draws and formulas that several effects share.
 
 Legend: B batch, T samples.
 """
@@ -36,7 +36,7 @@ def random_shifts(waveform: Tensor, reach: int, generator: Generator) -> Tensor:
 
 
 def shift(waveform: Tensor, shifts: Tensor) -> Tensor:
-    """Move each (B, T) waveform later by its number of samples in (B,), zeros moving in."""
+    """Delay each (B, T) waveform by its number of samples in (B,), filled with zeros."""
     reach = int(shifts.abs().max())
     padded = functional.pad(waveform, (reach, reach))
     rows = torch.arange(len(waveform), device=waveform.device)

@@ -1,4 +1,4 @@
-"""Shift, background noise and SpecAugment as the recipe of BC-ResNet has them, and nothing at all.
+"""Shift, background noise and SpecAugment as in the recipe of BC-ResNet, and no augmentation.
 
 Each module takes the random generator as an argument. Legend: B batch, T samples, M mel bins, F frames.
 """

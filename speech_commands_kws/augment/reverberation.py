@@ -1,4 +1,4 @@
-"""Rooms around the speaker.
+"""Reverberation in simulated rooms.
 
 Legend: B batch, T samples, N room impulse responses.
 """
@@ -16,7 +16,7 @@ from speech_commands_kws.errors import check_number
 
 
 class Reverberation(nn.Module):
-    """A share of the clips sounds as in a room: convolved with one of N impulse responses of simulated rooms.
+    """A share of the clips is reverberated: convolved with one of N impulse responses of simulated rooms.
 
     Args:
         share: of the clips.

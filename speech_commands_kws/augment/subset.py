@@ -1,4 +1,4 @@
-"""Which clips of a batch an effect falls on.
+"""Which clips of a batch an effect applies to.
 
 A share of the batch, not a coin for each clip: the number of clips is then known before anything is drawn, so that the
 effect is computed for these alone and a GPU never waits for the answer. Over many batches it comes to the same.
@@ -17,7 +17,7 @@ def random_rows(batch: int, share: float, generator: Generator) -> Tensor:
 
 
 def change_rows(waveform: Tensor, rows: Tensor, effect: Callable[[Tensor], Tensor]) -> Tensor:
-    """A copy of (B, T) in which the rows are what `effect` makes of them."""
+    """A copy of (B, T) in which `effect` is applied to the rows."""
     if not len(rows):
         return waveform
     return waveform.index_copy(0, rows, effect(waveform[rows]))

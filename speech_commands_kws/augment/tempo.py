@@ -1,4 +1,4 @@
-"""Speed and pitch, a factor for each group of clips.
+"""Speed and pitch, with one factor per group of clips.
 
 Clips that share a factor are computed at once, with exact band-limited resampling by FFT: the spectrum of T samples is
 read back at another length. Legend: B batch, T samples, F frames.

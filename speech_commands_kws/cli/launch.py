@@ -1,4 +1,4 @@
-"""What every command shares: where the configs lie, what they may instantiate, how a mistake ends the process."""
+"""What every command shares: the configuration folder, what may be instantiated, errors of one line."""
 
 import sys
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Texts written so that Hydra's command line reads them back as they are."""
+"""Quotes texts so that Hydra's command line reads them back unchanged."""
 
 import re
 import shlex
@@ -26,7 +26,7 @@ def quoted(name: str) -> str:
 
 
 def resume_command(run_folder: Path) -> str:
-    """The shell command that goes on with a training, to be copied from a terminal."""
+    """The shell command that resumes a training, to be copied from a terminal."""
     folder = str(run_folder)
     value = folder if PLAIN.fullmatch(folder) else quoted(folder)
     return shlex.join(["kws", "train", "resume=true", f"run={value}"])

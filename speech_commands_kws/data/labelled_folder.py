@@ -1,4 +1,4 @@
-"""A folder of `<word>/<clip>` read as it lies, to score a model on it; nothing is packed or kept.
+"""A folder of `<word>/<clip>` that a model is scored on directly; nothing is packed or kept.
 
 Legend: N clips, B batch, T samples.
 """

@@ -1,4 +1,4 @@
-"""A split of a data set in the classes of a model that is there already."""
+"""A split of a data set in the classes of an existing model."""
 
 from collections.abc import Sequence
 from pathlib import Path

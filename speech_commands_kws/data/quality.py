@@ -1,4 +1,4 @@
-"""What may be wrong with recordings: measured on the packed clips, judged by limits.
+"""Possible faults of recordings: measured on the packed clips, reported beyond limits.
 
 Legend: N clips, B of them at a time, T samples of a clip. Levels are dBFS of the root mean square.
 """
@@ -38,7 +38,7 @@ KINDS = (
 
 
 class Finding(NamedTuple):
-    """Something about a clip that a person should look at; `file` is below the root."""
+    """A possible fault of a clip for a person to check; `file` is relative to the root."""
 
     kind: str
     file: str

@@ -9,7 +9,7 @@ from speech_commands_kws.errors import KwsError
 
 @dataclass(frozen=True)
 class Shard:
-    """What one of several processes gets of every batch: the clips `rank`, `rank + world_size`, …
+    """The share of one of several processes in every batch: the clips `rank`, `rank + world_size`, …
 
     Together the processes get each clip once, and all get equally many batches, none of them empty: they wait for
     each other at every batch. The last batch holds what is left over; where that is less than a clip for each process,

@@ -1,4 +1,4 @@
-"""A folder of spoken words and what its file names tell: word, speaker, split."""
+"""A folder of spoken words, and the word, speaker and split that its file names give."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What a step of training is given: clips read from the memory map, or rows of clips that the device holds.
+"""The input of a training step: clips read from the memory map, or rows of clips kept on the device.
 
 Legend: N clips, B batch, T samples of a clip. Row -1 stands for a clip of digital silence.
 """
@@ -41,7 +41,7 @@ class TrainingClips(TrainingRows):
 
 
 class ResidentClips:
-    """All clips in the memory of the device that trains, so that a step waits for no host: int16 (N + 1, T).
+    """All clips in the memory of the training device, so that a step never waits for the host: int16 (N + 1, T).
 
     The last row is digital silence, so that the row -1 stands for it.
 
@@ -72,7 +72,7 @@ def as_waveforms(clips: Tensor) -> Tensor:
 
 
 def fits(packed: PackedClips, device: torch.device) -> bool:
-    """Whether a GPU has room for the clips; other devices have the host's memory, which maps them."""
+    """Whether a GPU has enough free memory for the clips; other devices read the memory map."""
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)

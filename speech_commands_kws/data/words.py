@@ -1,4 +1,4 @@
-"""Which texts can be a keyword: it is a folder's name, a label and something to say."""
+"""Which texts can be a keyword: a folder's name, a label and something to say at once."""
 
 import unicodedata
 

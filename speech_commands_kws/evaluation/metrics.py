@@ -1,4 +1,4 @@
-"""Figures about a classifier's answers.
+"""Metrics of a classifier's predictions.
 
 Legend: N clips, K classes. `targets` and `predictions` are class indices (N,), the rows of
 `probabilities` (N, K) sum to 1.
@@ -50,7 +50,7 @@ def wilson_interval(successes: int, trials: int, z_score: float = Z_95) -> tuple
 
 
 def confusion_matrix(targets: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
-    """Count the clips of class i that were answered j: (K, K) integers, truth in rows."""
+    """Count the clips of class i that were predicted as j: (K, K) integers, truth in rows."""
     assert targets.shape == predictions.shape, (targets.shape, predictions.shape)
     cells = np.bincount(classes * targets + predictions, minlength=classes**2)
     return cells.reshape(classes, classes)
@@ -119,7 +119,7 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 class OperatingPoint(NamedTuple):
-    """From which probability on a keyword counts, and the shares of clips that follow."""
+    """A detection threshold, and its rates on the validation clips."""
 
     threshold: float
     false_alarm_rate: float

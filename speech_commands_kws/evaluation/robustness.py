@@ -1,4 +1,4 @@
-"""How a model's accuracy falls in noise and in rooms. All is drawn from a seed; an exported model needs no torch.
+"""A model's accuracy in noise and in rooms. All is drawn from a seed; an exported model needs no torch.
 
 Legend: N clips, B batch, T samples, S signal-to-noise ratios.
 """
@@ -182,7 +182,7 @@ def trial_cell(predict: Predict, trial: Trial, batch_size: int) -> dict[str, Any
 
 
 def cell(right: int, n_clips: int) -> dict[str, Any]:
-    """Share of right answers with its 95 % interval."""
+    """Accuracy with its 95 % interval."""
     return {"accuracy": right / n_clips, "interval_95": list(wilson_interval(right, n_clips))}
 
 

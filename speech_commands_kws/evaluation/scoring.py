@@ -84,7 +84,7 @@ def score(
     batch_size: int,
     watch: Callable[[Iterable], Iterable] = iter,
 ) -> Scores:
-    """Ask a model about every clip.
+    """Score every clip with a model.
 
     Args:
         predict: waveforms (B, T) to probabilities (B, K).

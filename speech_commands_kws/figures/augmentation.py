@@ -1,4 +1,4 @@
-"""What each augmentation of a training makes of one clip, as a picture.
+"""The effect of each augmentation on one clip, as a figure.
 
 The mel images are those of the training's own front-end. Legend: T samples, M mel bins, F frames.
 """

@@ -1,4 +1,4 @@
-"""Clips as mel pictures. Apart from the graphs, because librosa takes seconds to load.
+"""Clips as mel spectrograms, in a separate module because librosa takes seconds to load.
 
 Legend: T samples, M mel bins, F frames.
 """

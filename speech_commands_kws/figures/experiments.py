@@ -1,4 +1,4 @@
-"""The runs of an experiment as a picture: what each reaches against what it costs."""
+"""The runs of an experiment: a metric against multiply-adds."""
 
 from collections.abc import Sequence
 from itertools import chain

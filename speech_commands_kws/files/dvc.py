@@ -1,4 +1,4 @@
-"""Files that the repository only points at: DVC keeps what a `<path>.dvc` lies beside, and it is pulled when needed.
+"""Files that DVC tracks by a pointer `<path>.dvc`, pulled when they are needed.
 
 Through its Python API, one process at a time, and without a login that would hang. What is there needs no DVC: it is
 imported inside functions.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 GOOGLE_DRIVE = "gdrive://"
 GOOGLE_KEY_VARIABLE = "GDRIVE_CREDENTIALS_DATA"
 LOOK_SECONDS = 1.0
-# For another command of DVC's, a push of a data set for instance.
+# Wait for another DVC command, such as a push of a data set.
 WAIT_SECONDS = 1800.0
 
 DVC_LOGGERS = ("dvc", "dvc_data", "dvc_objects")

@@ -1,4 +1,4 @@
-"""One process at a time, by a lock that the system drops when its holder ends, in whatever way."""
+"""One process at a time, by a lock that the system releases when its holder ends, even if killed."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A generated folder is there as a whole or not at all, interrupted or made by several at once."""
+"""Generated folders that are complete or absent, even if interrupted or made by several processes at once."""
 
 import shutil
 import time
@@ -34,7 +34,7 @@ def make_whole(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def rename_unless_there(part: Path, folder: Path) -> None:
-    """Rename in one step; a folder that is there already wins."""
+    """Rename in one step; an existing folder is kept."""
     try:
         part.rename(folder)
     except OSError:
@@ -43,7 +43,7 @@ def rename_unless_there(part: Path, folder: Path) -> None:
 
 
 def remove_stale_parts(folder: Path) -> None:
-    """Remove what killed processes left of this folder."""
+    """Remove leftovers of killed processes."""
     for part in folder.parent.glob(f".{folder.name}.*"):
         if part.is_dir() and time.time() - part.stat().st_mtime > STALE_SECONDS:
             shutil.rmtree(part, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What an exported keyword spotter says about itself, and where exports lie.
+"""The metadata of an exported keyword spotter.
 
 The metadata of the file is the only place where a program that runs a model learns its labels and
 signal path.

@@ -49,7 +49,7 @@ class Keyword:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model hears in one window of sound.
+    """The prediction for one window of sound.
 
     Attributes:
         start_seconds: where the window begins in the recording.

@@ -1,4 +1,4 @@
-"""The trained thing: front-end and backbone in one module, trained and exported as a unit."""
+"""Front-end and backbone in one module, trained and exported as a unit."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""The same function in fewer and cheaper steps, for the exported graph.
+"""Rewrites a model to fewer and cheaper steps for the exported graph.
 
 In BC-ResNet the sub-spectral normalisation scales each sub-band by itself, so that it cannot be folded into the weights
 of a convolution over frequency. But with the picture laid out as C M rows of F frames, a convolution over frequency

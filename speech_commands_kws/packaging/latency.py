@@ -1,4 +1,4 @@
-"""How long a model takes for one clip."""
+"""Time that a model takes for one clip."""
 
 import tempfile
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The model card: what an exported model is and what was measured of it, as Markdown.
+"""The model card: a description of an exported model and its measurements, as Markdown.
 
 After Mitchell et al. 2019, "Model Cards for Model Reporting".
 """

@@ -65,7 +65,7 @@ def write_onnx(spotter: SpotterModule, info: ArtefactInfo, opset: int | None, pa
 
 
 def forget_origin(model: onnx.ModelProto) -> None:
-    """Drop what the exporter notes about each node: lines of source code, with the folders of this machine."""
+    """Drop the exporter's notes about each node: lines of source code, with folders of this machine."""
     for node in model.graph.node:
         node.ClearField("doc_string")
         del node.metadata_props[:]
@@ -75,7 +75,7 @@ def forget_origin(model: onnx.ModelProto) -> None:
 
 
 def write_metadata(info: ArtefactInfo, path: Path) -> None:
-    """Let a file say this about itself instead of what it said before."""
+    """Replace the metadata of a file."""
     model = onnx.load(path)
     onnx.helper.set_model_props(model, info.to_metadata())
     onnx.save(model, path)
@@ -123,7 +123,7 @@ def _difference(spotter: SpotterModule, backend: OnnxBackend, waveform: np.ndarr
 
 
 def trial_waveforms(clips: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Kinds of sound that an export is tried on, given (n, T) real clips."""
+    """The kinds of sound that an export is tested on, given (n, T) real clips."""
     generator = np.random.default_rng(seed)
     noise = generator.uniform(-1, 1, clips.shape).astype(np.float32)
     return {

@@ -1,4 +1,4 @@
-"""Variants of an exported model in fewer bits, and the gate that they have to pass.
+"""Quantised variants of an exported model, and the gate that they have to pass.
 
 The front-end stays in 32 bits: the dynamic range of power spectra exceeds 16 bits, and all that follows rests on them.
 """
@@ -27,7 +27,7 @@ VALIDATION = "validation clips"
 
 @dataclass(frozen=True)
 class VariantGate:
-    """What a variant must hold against the model in 32 bits, or it is not written.
+    """How closely a variant must match the 32-bit model, or it is not written.
 
     Attributes:
         accuracy_loss: most accuracy that it may lose on the validation clips.

@@ -21,7 +21,7 @@ COMPLAINT = "error: "
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two engines agree.
+    """How closely two engines agree.
 
     Attributes:
         difference: the largest, of probabilities and logits.
@@ -36,7 +36,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class PlanGate:
-    """What a plan must hold to be kept.
+    """The conditions for keeping a plan.
 
     Attributes:
         difference: largest of probabilities and logits between a plan in fp32 and its ONNX file.
@@ -59,7 +59,7 @@ class PlanGate:
             accuracies: of the ONNX file and of the plan, on the same clips.
             exact: the plan calculates in fp32, so that the answers themselves can be compared.
         """
-        # Not >: no number must not pass either.
+        # Not >: NaN must not pass either.
         found = []
         if exact and not agreement.difference <= self.difference:
             found.append(f"answers differ by {agreement.difference:.1e}, not {self.difference:g}")
@@ -77,7 +77,7 @@ def compare(
     waveforms: Mapping[str, np.ndarray],
     batch_sizes: Sequence[int],
 ) -> Agreement:
-    """Ask two engines the same.
+    """Run two engines on the same clips and compare their outputs.
 
     Args:
         expected, answers: waveforms (B, T) to probabilities and logits, both (B, K).
@@ -90,7 +90,7 @@ def compare(
             batch = np.resize(samples, (max(size, len(samples)), samples.shape[1]))
             wanted = expected(batch)
             given = asked_in_batches(answers, batch, size)
-            # np.maximum keeps what is no number.
+            # np.maximum propagates NaN.
             gaps = [np.abs(one - other).max() for one, other in zip(wanted, given, strict=True)]
             largest = float(np.maximum(largest, np.max(gaps)))
             same = float((wanted[1].argmax(1) == given[1].argmax(1)).mean())

@@ -67,7 +67,7 @@ class Container:
 
 
 def health_command(names: Sequence[str]) -> list[str]:
-    """What the container runs to learn whether it answers."""
+    """The container's health check."""
     return ["python3", PROBE_INSIDE, f"{ADDRESS}:{HTTP}", *names]
 
 

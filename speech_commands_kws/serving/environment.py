@@ -75,7 +75,7 @@ class ServerEnvironment:
         }
 
     def check(self) -> None:
-        """Raises KwsError where NumPy 1 is not what is there."""
+        """Raises KwsError unless NumPy 1 is installed."""
         found = [path.name for path in self.site_packages.glob("numpy-*.dist-info")]
         if len(found) != 1 or not list(self.site_packages.glob(NUMPY)):
             raise KwsError(
@@ -85,7 +85,7 @@ class ServerEnvironment:
 
 
 def prepared(folder: str | Path) -> ServerEnvironment:
-    """The environment in a folder, made first where it is not there or no longer what is required.
+    """The environment in a folder, created if it is missing or outdated.
 
     Raises:
         KwsError: this machine cannot run the server, or a package cannot be installed.

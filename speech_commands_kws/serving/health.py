@@ -1,4 +1,4 @@
-"""Whether a Triton server answers: one inference by HTTP, with nothing but Python's own library.
+"""Health check of a Triton server: one inference by HTTP, with the standard library only.
 
 A server whose backend has died goes on to call itself ready, so that only an answer is a proof. In a container it is
 the health check: `python3 health.py 127.0.0.1:8000 kws_onnx`.
@@ -51,7 +51,7 @@ def ask(url: str, name: str, timeout_seconds: float) -> list[float]:
 
 
 def fault(url: str, name: str, timeout_seconds: float = TIMEOUT_SECONDS) -> str | None:
-    """Why the server cannot be relied on; None where it answers."""
+    """Why the server is unhealthy; None if it responds."""
     try:
         probabilities = ask(url, name, timeout_seconds)
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -68,7 +68,7 @@ def _answer(
     body: bytes | None = None,
     headers: dict[str, str] | None = None,
 ) -> tuple[bytes, int]:
-    """The body of an answer, and how long its JSON header is."""
+    """The body of a response, and the length of its JSON header."""
     connection.request(method, path, body, headers or {})
     answer = connection.getresponse()
     content = answer.read()
@@ -78,7 +78,7 @@ def _answer(
 
 
 def main() -> None:
-    """As a program: ends well where every model answers, and with an error otherwise."""
+    """As a program: exit status 0 if every model responds, otherwise an error."""
     url, *names = sys.argv[1:]
     faults = [reason for name in names if (reason := fault(url, name))]
     if faults or not names:

@@ -1,4 +1,4 @@
-"""The embedded Triton server: one process group on this machine's own address, started, reloaded and ended."""
+"""The embedded Triton server: one process group on 127.0.0.1, started, reloaded and stopped."""
 
 import http.client
 import os
@@ -16,9 +16,9 @@ from speech_commands_kws.files.atomic import written_to
 from speech_commands_kws.inference.backends.triton_requests import HIGHEST_PORT
 from speech_commands_kws.serving.environment import ServerEnvironment, prepared
 
-# Never another: the python backend of this release has holes that let a caller run code.
+# Never another: the Python backend of this release has vulnerabilities that let a caller run code.
 ADDRESS = "127.0.0.1"
-# What a client of a keyword spotter has no business with; it takes a key that only `kws serve` knows.
+# Endpoints that clients do not need; they require a key that only `kws serve` knows.
 RESTRICTED = "model-repository,shared-memory,trace,logging"
 KEY_HEADER = "kws-key"
 KEY_BYTES = 16
@@ -28,7 +28,7 @@ SHARED_MEMORY = Path("/dev/shm")
 LOG_TAIL = 5
 ANSWERED = "nv_inference_request_success{"  # a line of its metrics
 NO_FAULT = "CudaDriverHelper"  # it looks for a GPU
-# The server gets SIGTERM when this process ends in whatever way, even killed.
+# The server receives SIGTERM when this process ends, even if it is killed.
 LEASH = (
     "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
     "os.execv(sys.argv[1], sys.argv[1:])"
@@ -193,7 +193,7 @@ class TritonServer:
             region.unlink(missing_ok=True)
 
     def last_words(self) -> str:
-        """What the server said last since its start, in one line, errors first of all."""
+        """The server's latest log line since its start, preferring errors."""
         said = Path(self.log_file).read_bytes()[self.log_start :]
         lines = said.decode(errors="replace").splitlines()
         lines = [line for line in lines if NO_FAULT not in line]

@@ -1,4 +1,4 @@
-"""Keeps a server answering: asks it for an inference, starts it again where none comes, loads what has changed."""
+"""Keeps a server running: probes it with an inference, restarts it on failure, reloads changed models."""
 
 import time
 from collections import deque

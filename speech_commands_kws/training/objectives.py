@@ -1,4 +1,4 @@
-"""What a training can be judged by."""
+"""The objectives that a training returns."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ OBJECTIVES = ACCURACY, MULTIPLY_ADDS, PARAMETERS, LATENCY = (
 
 
 def check_objectives(objectives: Mapping[str, str] | None) -> None:
-    """Raises KwsError where one is none that a training returns, or its direction is none."""
+    """Raises KwsError for an unknown objective or direction."""
     unknown = sorted(set(objectives or ()) - set(OBJECTIVES))
     if unknown or not objectives:
         raise KwsError(

@@ -1,4 +1,4 @@
-"""Recordings from where they are published: downloaded, checked, unpacked, there as a whole or not at all.
+"""Published data sets: downloaded, checked and unpacked, completely or not at all.
 
 Of an archive come plain files and folders below one folder, and nothing else.
 """
@@ -89,7 +89,7 @@ def check_archive(archive: Path, remote: RemoteFile) -> None:
 
 
 def check_space(folder: Path, needed: float) -> None:
-    """Raises KwsError where so many bytes have no room beside a folder."""
+    """Raises KwsError if a folder's disk has not this many bytes free."""
     free = shutil.disk_usage(folder.parent).free
     if free < needed:
         raise KwsError(

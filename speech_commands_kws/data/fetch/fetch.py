@@ -1,4 +1,4 @@
-"""Brings the recordings that are missing: by DVC where it has a pointer to them, else from where they are published."""
+"""Fetches missing recordings: with DVC if there is a pointer, otherwise from their publisher."""
 
 import logging
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Downloads of large files that go on where they were interrupted, and are checked before anybody reads them."""
+"""Downloads of large files that resume after an interruption and are verified before use."""
 
 import hashlib
 import http.client
@@ -100,7 +100,7 @@ def is_address(url: str) -> bool:
 
 
 def file_fault(path: Path, remote: RemoteFile) -> str | None:
-    """What is wrong with a downloaded file, if anything."""
+    """The fault of a downloaded file, if any."""
     if remote.size is not None and length_of(path) != remote.size:
         return f"expected {remote.size} bytes, got {length_of(path)}"
     if remote.sha256 is None:
@@ -145,7 +145,7 @@ class Download:
             time.sleep(pause)
 
     def refuse_final(self, error: Exception) -> None:
-        """Raises KwsError for an answer that another attempt would not change."""
+        """Raises KwsError for a response that a retry would not change."""
         if not isinstance(error, urllib.error.HTTPError):
             return
         if error.code < HTTPStatus.INTERNAL_SERVER_ERROR and error.code not in TRANSIENT_STATUSES:
@@ -222,7 +222,7 @@ class Download:
 
 
 def append(stream, block: bytes) -> None:
-    """A disk that refuses must not look like a connection that was lost."""
+    """A write error must not look like a lost connection."""
     try:
         stream.write(block)
         stream.flush()
@@ -237,12 +237,12 @@ def length_of(path: Path) -> int:
 
 
 def part_of(path: Path) -> Path:
-    """Where the beginning of a file lies whose download is not over."""
+    """Path of the partial download of a file."""
     return path.with_name(f".{path.name}.part")
 
 
 def tag_file(part: Path) -> Path:
-    """Where the ETag of the file lies whose part this is."""
+    """Path of the ETag that belongs to a partial download."""
     return part.with_name(f"{part.name}.etag")
 
 

@@ -1,4 +1,4 @@
-"""The embedded data: a Speech Commands tree of synthetic speech, spoken by espeak-ng here and now.
+"""The default data: a Speech Commands tree of synthetic speech, generated locally with espeak-ng.
 
 A speaker is one fixed combination of timbre, accent, pitch, pitch range, rate, level and noise
 floor. Equal settings give equal trees, byte for byte, as long as the libraries are the same.
@@ -59,7 +59,7 @@ TAKES_STREAM, NOISE_STREAM = 1, 2
 
 @dataclass(frozen=True)
 class SyntheticSource:
-    """What is spoken, by whom and how.
+    """Which words are spoken, by whom and how.
 
     Pairs are the lowest and highest of a uniform draw for each speaker. The `*_jitter` are how far
     a take may be from its speaker's pitch, rate (as a factor) and level. `voices` are espeak-ng's
@@ -127,7 +127,7 @@ class SyntheticSource:
         check_whole(sample_rate=self.sample_rate, babble_voices=self.babble_voices)
         check_positive(clip_seconds=self.clip_seconds)
         check_number(1, noise_seconds=self.noise_seconds)
-        # What espeak-ng speaks; beyond that it takes the nearest without a word.
+        # Range of espeak-ng, which silently clamps values outside it.
         check_range(0, 100, pitch=self.pitch, pitch_range=self.pitch_range)
         check_range(SLOWEST_RATE, FASTEST_RATE, rate=self.rate)
         check_range(0, 1, position=self.position)

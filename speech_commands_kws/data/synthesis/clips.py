@@ -31,7 +31,7 @@ PROGRAM = "speech_commands_kws.data.synthesis.clips"
 IMPORT_ROOT = Path(__file__).resolve().parents[3]
 # espeak-ng at its own volume peaks near 0.1; a word below this was not spoken.
 AUDIBLE_PEAK = 1e-3
-# What lies 60 dB below the peak at either end is not the word.
+# Anything 60 dB below the peak at either end is not part of the word.
 TRIM_BELOW_PEAK = 1e-3
 # A word that is too long is spoken again, faster than the ratio asks for by this factor.
 HURRY = 1.1
@@ -117,7 +117,7 @@ def speak_word(engine: Espeak, take: Take, sample_rate: int, max_samples: int) -
 
 
 def trim(waveform: np.ndarray) -> np.ndarray:
-    """Cut what is nearly silent at either end; all of it where nothing is audible. Shape: (T,)."""
+    """Trim near-silence at both ends; everything, if nothing is audible. Shape: (T,)."""
     magnitude = np.abs(waveform)
     peak = magnitude.max(initial=0)
     if peak < AUDIBLE_PEAK:

@@ -22,7 +22,7 @@ def english_words() -> list[str]:
 
 @dataclass(frozen=True)
 class OtherWords:
-    """What is spoken as no keyword.
+    """The words spoken as `_unknown_`.
 
     Attributes:
         unknown: words in general.

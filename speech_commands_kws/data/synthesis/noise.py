@@ -1,4 +1,4 @@
-"""Noise made of random numbers.
+"""Generated noise.
 
 Shapes: waveforms are float32 (T,). Levels are dBFS of the root mean square.
 """
@@ -7,7 +7,7 @@ import numpy as np
 
 from speech_commands_kws.audio.levels import amplitude
 
-# Brown noise would otherwise be a slow drift that nobody hears.
+# Brown noise would otherwise be an inaudible slow drift.
 LOWEST_HZ = 20.0
 # Peaks stay below full scale, so that 16 bits never clip.
 MAX_PEAK = 0.9

@@ -1,4 +1,4 @@
-"""How alike two words sound: Levenshtein distance over phonemes, weighted by phonetic features.
+"""How similar two words sound: Levenshtein distance over phonemes, weighted by phonetic features.
 
 A phoneme is a symbol of the International Phonetic Alphabet (IPA). Inserting or leaving out one costs
 1, replacing one by another the share of three features in which they differ: voice, place and manner
@@ -11,7 +11,7 @@ dialect distance phonetically"; the choice of features and the half are ours.
 from collections.abc import Sequence
 from functools import cache
 
-# Stress, length, syllables and ties do not make another word of it.
+# Stress, length, syllables and ties do not distinguish words.
 MARKS = str.maketrans({mark: None for mark in "ˈˌːˑ̩̯͡ʲ"} | {"ᵻ": "ɪ", "ɫ": "l", "g": "ɡ"})
 # Features of symbols of which each stands for itself, by place: voiceless and voiced.
 CONSONANTS = {

@@ -1,4 +1,4 @@
-"""Who speaks the synthetic data: each speaker is one fixed voice, in the split of that voice."""
+"""The synthetic speakers: each is one fixed voice, in the split of that voice."""
 
 import hashlib
 from dataclasses import dataclass, replace

@@ -10,7 +10,7 @@ from speech_commands_kws.errors import KwsError, check_whole
 from speech_commands_kws.inference.locate import MODEL_FILE
 from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ArtefactInfo
 
-# At batch 1 a second thread only costs.
+# At batch 1 a second thread only adds overhead.
 INTRA_THREADS = 1
 MOST_THREADS = 256  # onnxruntime takes a minute to start some thousands
 PROVIDERS = ("CPUExecutionProvider",)

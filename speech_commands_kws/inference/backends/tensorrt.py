@@ -177,7 +177,7 @@ def _check_version(tensorrt: Any, facts: Mapping[str, Any], plan: Path) -> None:
 
 
 def _check_tensors(tensorrt: Any, engine: Any, info: ArtefactInfo, plan: Path) -> None:
-    """The plan must take and give what the metadata says, in float32 and with a batch of any size."""
+    """The plan's inputs and outputs must match the metadata, in float32 and with a batch of any size."""
     expected = {INPUT: info.clip_samples, PROBABILITIES: len(info.labels)}
     expected[LOGITS] = expected[PROBABILITIES]
     names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]

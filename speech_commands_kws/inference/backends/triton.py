@@ -34,7 +34,7 @@ WAIT_SECONDS = 0.1
 
 
 class TritonClient:
-    """Asks a Triton server about clips. May be shared by threads.
+    """A client of a Triton server. May be shared by threads.
 
     Args:
         url: host:port of the server; None: this machine, at the protocol's usual port.

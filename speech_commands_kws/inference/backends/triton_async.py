@@ -35,7 +35,7 @@ from speech_commands_kws.inference.backends.triton_requests import (
 
 
 class AsyncTritonClient:
-    """Asks a Triton server about clips, many requests at a time in one thread.
+    """A client of a Triton server with many requests in flight in one thread.
 
     It connects where `async with` begins. The arguments, the attribute `served` and the errors are those of
     `TritonClient`.

@@ -1,4 +1,4 @@
-"""What every client of a Triton server shares: which request may be sent, which failure is worth another try.
+"""What the Triton clients share: which requests may be sent, and which failures are retried.
 
 Legend: B batch, T samples, K keywords.
 """
@@ -27,7 +27,7 @@ TOO_LATE = ("499", "StatusCode.DEADLINE_EXCEEDED")
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a client waits, and how often it asks again.
+    """How long a client waits, and how often it retries.
 
     Attributes:
         timeout_seconds: for one answer.
@@ -53,7 +53,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class ServedModel:
-    """What a server says about a model.
+    """A model as its server describes it.
 
     Attributes:
         info: labels, sample rate and clip length, as the exported file has them.
@@ -84,7 +84,7 @@ class ServedModel:
         return cls(ArtefactInfo.from_metadata(parameters, source), most_clips)
 
     def check(self, waveforms: np.ndarray) -> None:
-        """Refuse what the server would refuse, and what it would answer with nonsense.
+        """Reject what the server would reject, and what it would score as nonsense.
 
         Raises:
             KwsError: not float32 `(B, T)`, too many clips, no clip, or samples that are not finite.

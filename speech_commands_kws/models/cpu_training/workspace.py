@@ -1,4 +1,4 @@
-"""Arrays that one training step leaves to the next."""
+"""Arrays reused from one training step to the next."""
 
 from collections import defaultdict
 
@@ -19,7 +19,7 @@ class Workspace:
         return Workspace, ()  # a copy of a model begins with an empty one
 
     def take(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """An array with anything in it."""
+        """An uninitialised array."""
         free = self.free[shape, np.dtype(dtype)]
         return free.pop() if free else np.empty(shape, dtype)
 

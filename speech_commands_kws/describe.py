@@ -6,6 +6,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
+from speech_commands_kws.assembly.engine import engine_of
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.errors import KwsError, check_choice
 from speech_commands_kws.inference.description import describe, write_table
@@ -17,7 +18,7 @@ FORMATS = ("table", "json")
 def run(cfg: DictConfig) -> float:
     """Write the description to standard output; return the size of the file in bytes."""
     check_choice(FORMATS, format=cfg.format)
-    if "url" in cfg.backend:
+    if engine_of(cfg.backend).is_server:
         raise KwsError("describe reads a model file: leave backend= out, and give model=FILE")
     model = locate_model(cfg.model, cfg.paths.runs, build(cfg.registry))
     facts = describe(model, build(cfg.backend)(model).info)

@@ -5,15 +5,20 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
-from speech_commands_kws.assembly.delivery import deliver, deliver_variant, write_card
-from speech_commands_kws.assembly.registration import register, required_record, validation_split
+from speech_commands_kws.assembly.engine import engine_of
+from speech_commands_kws.assembly.registration import register, required_record
+from speech_commands_kws.assembly.release import (
+    build_release,
+    build_variant,
+    check_settings,
+    write_card,
+)
+from speech_commands_kws.assembly.run_data import find_checkpoint, load_trained, validation_split
 from speech_commands_kws.assembly.tensorrt import export_plan
 from speech_commands_kws.cli.launch import (
     CONFIG_DIR,
@@ -33,11 +38,8 @@ from speech_commands_kws.files.atomic import replacing
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.backends.tensorrt import TensorRTBackend
 from speech_commands_kws.inference.locate import REGISTERED
-from speech_commands_kws.inference.model_info import ArtefactInfo
-from speech_commands_kws.models.checkpoint import load_spotter, read_checkpoint
-from speech_commands_kws.models.complexity import complexity
-from speech_commands_kws.models.spotter_module import SpotterModule
-from speech_commands_kws.packaging.triton_repository import TritonModel
+from speech_commands_kws.models.checkpoint import read_checkpoint
+from speech_commands_kws.packaging.triton_repository import fill_repository
 from speech_commands_kws.tracking import recording, registry, runs
 
 LOG = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ def run(cfg: DictConfig) -> float:
     check_settings(cfg)
     if str(cfg.model).startswith(REGISTERED):
         return copy_registered(cfg)
-    engine = build(cfg.backend).func
+    engine = engine_of(cfg.backend)
     if engine is TensorRTBackend:
         return export_plan(cfg)
     if engine is not OnnxBackend:
@@ -65,11 +67,11 @@ def run(cfg: DictConfig) -> float:
     saved = runs.read_config(folder)
     split = validation_split(saved, info)
     with runs.log_file(folder):
-        model = deliver(cfg, spotter, info, split, output)
+        model = build_release(cfg, spotter, info, split, output)
     files = [model.path]
     try:
         if variant:
-            files.append(deliver_variant(cfg, variant, model, split, saved))
+            files.append(build_variant(cfg, variant, model, split, saved))
     finally:  # a model whose variant was refused has its card too
         card = write_card(cfg, model, split)
     if triton:
@@ -86,45 +88,6 @@ def run(cfg: DictConfig) -> float:
         export = registry.Export(model.path, model.info, record.run_id, step, example, figures)
         register(cfg, record.tracking_uri, export, split, saved)
     return model.difference
-
-
-def check_settings(cfg: DictConfig) -> None:
-    """Refuse what would be found only when the file is written."""
-    check_flag(register=cfg.register)
-    check_whole(batch_size=cfg.batch_size)
-    check_whole(0, seed=cfg.seed)
-    with settings_of("parity"):
-        check_whole(clips=cfg.parity.clips)
-        check_positive(tolerance=cfg.parity.tolerance)
-        for size in cfg.parity.batch_sizes:
-            check_whole(batch_sizes=size)
-    with settings_of("detection"):
-        check_positive(hop_seconds=cfg.detection.hop_seconds)
-        check_number(0, 1, false_alarm_rate=cfg.detection.false_alarm_rate)
-    with settings_of("card"):
-        check_whole(bins=cfg.card.bins, worst=cfg.card.worst)
-    with settings_of("latency"):
-        check_whole(repeats=cfg.latency.repeats)
-        check_whole(0, warm_up=cfg.latency.warm_up)
-
-
-def fill_repository(model: TritonModel, files: Sequence[Path]) -> None:
-    """Put a model file into Triton's repository, and its variants under names of their own."""
-    for path in files:
-        info = OnnxBackend(path).info
-        precision = info.training["precision"]
-        name = model.name if path is files[0] else f"{model.name}_{precision}"
-        LOG.info("%s: in the model repository", replace(model, name=name).fill(path, info))
-
-
-def load_trained(folder: Path, checkpoint: Path) -> tuple[SpotterModule, ArtefactInfo]:
-    """The trained module, and what a model file says about it."""
-    spotter, facts = load_spotter(checkpoint)
-    signal = {key: facts.pop(key) for key in ("labels", "sample_rate", "clip_samples", "frontend")}
-    facts |= complexity(spotter, signal["clip_samples"])
-    facts |= {"run": recording.run_name(folder), "checkpoint": checkpoint.name}
-    signal["labels"] = tuple(signal["labels"])
-    return spotter, ArtefactInfo(**signal, training=facts)
 
 
 def copy_registered(cfg: DictConfig) -> float:
@@ -151,23 +114,6 @@ def output_file(name: str | None, default: Path) -> Path:
     if path.suffix != default.suffix or path.is_dir():
         raise KwsError(f"output must be a file that ends in {default.suffix}, got {path}")
     return path
-
-
-def find_checkpoint(cfg: DictConfig) -> tuple[Path, Path]:
-    """The run's folder and the checkpoint to export."""
-    if cfg.checkpoint is None:
-        folder = runs.find_run(cfg.run, cfg.paths.runs)
-        return folder, runs.checkpoint_of(folder, runs.BEST, runs.LAST)
-    checkpoint = Path(str(cfg.checkpoint)).expanduser().absolute()
-    if not checkpoint.is_file():
-        raise KwsError(f"expected a checkpoint at {checkpoint}, found none: give another path")
-    folder = checkpoint.parent.parent
-    if not (folder / runs.CONFIG_FILE).is_file():
-        raise KwsError(
-            f"expected the checkpoint of a run, {checkpoint} has no {runs.CONFIG_FILE} in the folder above; "
-            f"give the one in the run's own folder"
-        )
-    return folder, checkpoint
 
 
 @hydra.main(config_path=CONFIG_DIR, config_name="export", execution_whitelist=EXECUTION_WHITELIST)

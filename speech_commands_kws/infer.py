@@ -6,6 +6,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from speech_commands_kws.assembly.engine import engine_of
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.errors import KwsError, ReportedError, check_choice, display_name
 from speech_commands_kws.inference.backends.triton import MODEL_NAME
@@ -26,7 +27,7 @@ def run(cfg: DictConfig) -> float:
     """
     names = input_names(cfg.input)
     check_choice(WRITERS, format=cfg.format)
-    if cfg.url is not None and "url" not in cfg.backend:
+    if cfg.url is not None and not engine_of(cfg.backend).is_server:
         raise KwsError(
             f"url={cfg.url} is the address of a server: add backend=triton or backend=triton_grpc"
         )
@@ -49,7 +50,7 @@ def run(cfg: DictConfig) -> float:
 
 def model_of(cfg: DictConfig) -> Path | str:
     """The file of the model asked for, or its name where a server has it."""
-    if "url" in cfg.backend:
+    if engine_of(cfg.backend).is_server:
         return cfg.model or MODEL_NAME
     return locate_model(cfg.model, cfg.paths.runs, build(cfg.registry))
 

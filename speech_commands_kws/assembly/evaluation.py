@@ -7,18 +7,19 @@ from typing import NamedTuple
 import numpy as np
 from omegaconf import DictConfig
 
+from speech_commands_kws.assembly.engine import engine_of
 from speech_commands_kws.cli.launch import build
 from speech_commands_kws.data.labelled_folder import LabelledFolder
 from speech_commands_kws.data.speech_tree import SPLITS
 from speech_commands_kws.errors import KwsError, check_whole
 from speech_commands_kws.evaluation.scoring import LabelledClips, Predict
 from speech_commands_kws.files.dvc import dvc_pointer, ensure_present
+from speech_commands_kws.inference.backends.tensorrt import PLAN_SUFFIX
 from speech_commands_kws.inference.locate import locate_model
 from speech_commands_kws.inference.model_info import ArtefactInfo
 from speech_commands_kws.tracking import runs
 
 FORMATS = ("table", "json")
-TENSORRT = "speech_commands_kws.inference.backends.tensorrt.TensorRTBackend"
 CHECKPOINT_SUFFIX = ".ckpt"
 
 
@@ -53,10 +54,10 @@ def find_model(cfg: DictConfig) -> tuple[Path, Path | None]:
 
 def open_model(path: Path, cfg: DictConfig) -> tuple[ArtefactInfo, Predict]:
     """What a model says of itself, and how to ask it: waveforms (B, T) to probabilities (B, K)."""
-    if "url" in cfg.backend:
+    if engine_of(cfg.backend).is_server:
         raise KwsError("evaluate runs a file: give backend=onnx or backend=tensorrt, no server")
     if path.suffix == CHECKPOINT_SUFFIX:
-        if cfg.backend._target_ == TENSORRT:
+        if engine_of(cfg.backend).suffix == PLAN_SUFFIX:
             raise KwsError(f"{path} is a checkpoint: backend=tensorrt needs model=FILE.plan")
         return open_checkpoint(path)
     backend = build(cfg.backend)(path)

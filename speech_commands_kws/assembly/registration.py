@@ -1,23 +1,16 @@
 """Registers an export with what choosing a model needs: its accuracy, on which clips, and the champion's on these."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
 from omegaconf import DictConfig
 
+from speech_commands_kws.assembly.run_data import accuracy, clips_fingerprint, validation_split
 from speech_commands_kws.cli.launch import build
 from speech_commands_kws.data.datamodule import Clips
-from speech_commands_kws.data.labelled_split import labelled_split
-from speech_commands_kws.data.speech_tree import VALIDATION
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.evaluation import scoring
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
-from speech_commands_kws.inference.model_info import ArtefactInfo
-from speech_commands_kws.inference.spotter import Backend
 from speech_commands_kws.tracking import registry
 from speech_commands_kws.tracking.mlflow_run import RECORD_NAME, MlflowRun, read_record
 from speech_commands_kws.tracking.mlflow_store import store_fault
@@ -46,31 +39,6 @@ def required_record(folder: Path) -> MlflowRun:
             "start it, or export without register=true"
         )
     return record
-
-
-def validation_split(saved: DictConfig, info: ArtefactInfo) -> Clips:
-    """The validation clips of the data that a run, with this configuration, was trained on."""
-    return recorded_split(saved, info, VALIDATION)
-
-
-def recorded_split(saved: DictConfig, info: ArtefactInfo, split: str) -> Clips:
-    """A split of the data that a run, with this configuration, was trained on."""
-    drawing = {key: saved.loader[key] for key in ("silence_volume", "cache", "seed")}
-    source = build(saved.data.source)
-    shape = info.labels, info.sample_rate, info.clip_samples
-    try:
-        return labelled_split(source, split, *shape, **drawing)
-    except KwsError as error:
-        raise KwsError(
-            f"the data that the run was trained on cannot be used: {error}; if they have moved, put them back, or "
-            "correct their place in the run's config.yaml"
-        ) from error
-
-
-def spread_clips(split: Clips, count: int) -> np.ndarray:
-    """(count, T) clips, spread over the classes."""
-    chosen = np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)
-    return np.concatenate([split.waveforms(slice(i, i + 1)) for i in chosen])
 
 
 def register(
@@ -114,16 +82,3 @@ def complete(export: registry.Export, split: Clips) -> registry.Export:
     facts = {key: str(training[key]) for key in FACTS}
     facts[registry.EVALUATED_ON] = clips_fingerprint(split, export.info.labels)
     return replace(export, figures={**export.figures, **figures}, facts=facts)
-
-
-def accuracy(backend: Backend, split: Clips, batch_size: int) -> float:
-    scores = scoring.score(
-        lambda waveforms: backend(waveforms)[0], split, backend.info.labels, batch_size
-    )
-    return scores.accuracy
-
-
-def clips_fingerprint(clips: Clips, labels: tuple[str, ...]) -> str:
-    """SHA-256 of the recordings, of which clips of them, and of their classes in words."""
-    words = [labels[target] for target in clips.targets]
-    return sha256(json.dumps([clips.fingerprint, list(clips.names), words]).encode()).hexdigest()

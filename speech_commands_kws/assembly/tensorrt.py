@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.assembly.registration import accuracy, spread_clips, validation_split
+from speech_commands_kws.assembly.run_data import accuracy, sample_evenly, validation_split
 from speech_commands_kws.cli.launch import build
 from speech_commands_kws.data.datamodule import Clips
 from speech_commands_kws.errors import KwsError
@@ -16,7 +16,7 @@ from speech_commands_kws.inference.backends.tensorrt import (
     import_engine,
 )
 from speech_commands_kws.packaging.latency import median_latency_ms
-from speech_commands_kws.packaging.onnx_export import trial_waveforms
+from speech_commands_kws.packaging.parity import probe_waveforms
 from speech_commands_kws.packaging.tensorrt_plan import Agreement, PlanGate, build_plan, compare
 from speech_commands_kws.tracking import runs
 
@@ -73,7 +73,7 @@ def find_onnx(cfg: DictConfig) -> Path:
     if not (model.parent / runs.CONFIG_FILE).is_file():
         raise KwsError(
             f"{model} lies in no run, whose clips a plan is tried on: "
-            "give one in a run's folder, or build without trial by trt/convert.sh"
+            "give one in a run's folder, or build without the comparison by trt/convert.sh"
         )
     return model
 
@@ -85,8 +85,8 @@ def check_plan(cfg: DictConfig, gate: PlanGate, model: Path, plan: Path, split: 
         KwsError: the plan does not pass the gate.
     """
     expected, engine = OnnxBackend(model), TensorRTBackend(plan)
-    clips = spread_clips(split, cfg.parity.clips)
-    waveforms = trial_waveforms(clips, cfg.seed)
+    clips = sample_evenly(split, cfg.parity.clips)
+    waveforms = probe_waveforms(clips, cfg.seed)
     agreement = compare(expected, engine, waveforms, cfg.parity.batch_sizes)
     accuracies = tuple(accuracy(asked, split, cfg.batch_size) for asked in (expected, engine))
     exact = cfg.tensorrt.precision == FP32

@@ -190,8 +190,8 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
         cost = complexity(spotter, datamodule.clip_samples)
     except (ValueError, ArithmeticError, RuntimeError) as error:
         raise KwsError(
-            f"front-end and backbone do not take clips of {datamodule.clip_samples} samples ({summarize_error(error)}): "
-            "change clip_seconds, frontend or backbone"
+            f"front-end and backbone do not take clips of {datamodule.clip_samples} samples "
+            f"({summarize_error(error)}): change clip_seconds, frontend or backbone"
         ) from error
     LOG.info(
         "parameters: %s, multiply-adds: %s, front-end: %s",

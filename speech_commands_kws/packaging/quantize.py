@@ -32,16 +32,16 @@ class VariantGate:
     Attributes:
         accuracy_loss: most accuracy that it may lose on the validation clips.
         agreement: least share of the validation clips with the same answer.
-        trial_agreement: the same of each kind of trial sound, such as silence, clipping and noise.
+        probe_agreement: the same of each kind of trial sound, such as silence, clipping and noise.
     """
 
     accuracy_loss: float
     agreement: float
-    trial_agreement: float
+    probe_agreement: float
 
     def __post_init__(self) -> None:
         check_number(0, 1, accuracy_loss=self.accuracy_loss, agreement=self.agreement)
-        check_number(0, 1, trial_agreement=self.trial_agreement)
+        check_number(0, 1, probe_agreement=self.probe_agreement)
 
     def check(self, name: str, accuracy_loss: float, agreement: Mapping[str, float]) -> None:
         """Args: agreement: by kind of sound, the validation clips among them.
@@ -55,7 +55,7 @@ class VariantGate:
                 f"it loses {accuracy_loss:.2%} of accuracy, {self.accuracy_loss:.2%} are allowed"
             )
         for kind, share in agreement.items():
-            least = self.agreement if kind == VALIDATION else self.trial_agreement
+            least = self.agreement if kind == VALIDATION else self.probe_agreement
             if not share >= least:
                 objections.append(f"it agrees on {share:.1%} of {kind}, {least:.1%} are expected")
         if objections:
@@ -221,7 +221,7 @@ def grouped_convolutions(model: onnx.ModelProto) -> list[str]:
     ]
 
 
-def trial_agreement(
+def probe_agreement(
     model: Path, variant: Path, waveforms: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
     """Share of the waveforms (n, T) of each kind that a variant gives the same answer to as the model."""

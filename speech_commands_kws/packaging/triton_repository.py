@@ -5,16 +5,20 @@ becomes parameters of the configuration, from which a client learns labels, samp
 """
 
 import json
+import logging
 import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from filecmp import cmp
 from pathlib import Path
 
 from speech_commands_kws.errors import KwsError, SettingError, check_choice, check_whole
 from speech_commands_kws.files.atomic import replacing, write_whole, written_to
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ArtefactInfo
 
+LOG = logging.getLogger(__name__)
 CONFIG_FILE = "config.pbtxt"
 LABELS_FILE = "labels.txt"
 MODEL_FILES = {"onnxruntime": "model.onnx", "tensorrt": "model.plan"}
@@ -182,3 +186,12 @@ def _parameter(key: str, value: str) -> str:
     # The escapes of JSON are those of the format too, as long as letters stand as they are.
     text = json.dumps(value, ensure_ascii=False)
     return f'  {{ key: "{key}" value: {{ string_value: {text} }} }}'
+
+
+def fill_repository(model: TritonModel, files: Sequence[Path]) -> None:
+    """Put a model file into Triton's repository, and its variants under names of their own."""
+    for path in files:
+        info = OnnxBackend(path).info
+        precision = info.training["precision"]
+        name = model.name if path is files[0] else f"{model.name}_{precision}"
+        LOG.info("%s: in the model repository", replace(model, name=name).fill(path, info))

@@ -1,19 +1,10 @@
 import pytest
-from omegaconf import OmegaConf
 
-from speech_commands_kws.assembly.registration import validation_split
+from speech_commands_kws.assembly.registration import check_words
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.inference.model_info import ArtefactInfo
-
-SOURCE = "speech_commands_kws.data.sources.folder.FolderSource"
 
 
-def test_recordings_that_have_moved_are_one_clear_error(tmp_path):
-    settings = {"test_root": None, "words": None, "pattern": "x", "hint": "set data.root"}
-    settings |= {"validation_speakers": [], "test_speakers": []}
-    settings |= {"validation_percent": 10, "test_percent": 10}
-    source = {"_target_": SOURCE, "root": str(tmp_path / "gone"), **settings}
-    loader = {"silence_volume": 1.0, "cache": str(tmp_path), "seed": 0}
-    saved = OmegaConf.create({"data": {"source": source}, "loader": loader})
-    with pytest.raises(KwsError, match="gone.*correct their place in the run's config.yaml"):
-        validation_split(saved, ArtefactInfo(("yes", "no"), 16_000, 16_000, {}, {}))
+def test_a_champion_with_other_words_is_no_comparison() -> None:
+    check_words(("yes", "no"), ("no", "yes"))
+    with pytest.raises(KwsError, match="it knows other words: yes, no, up"):
+        check_words(("yes", "no", "up"), ("yes", "no"))

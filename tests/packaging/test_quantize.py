@@ -8,17 +8,18 @@ from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.model_info import ArtefactInfo
 from speech_commands_kws.models.bc_resnet import BCResNet
-from speech_commands_kws.packaging.onnx_export import trial_waveforms, write_metadata, write_onnx
+from speech_commands_kws.packaging.onnx_export import write_metadata, write_onnx
+from speech_commands_kws.packaging.parity import probe_waveforms
 from speech_commands_kws.packaging.quantize import (
     VALIDATION,
     Fp16,
     Int8,
     VariantGate,
     front_end_nodes,
-    trial_agreement,
+    probe_agreement,
 )
 
-GATE = VariantGate(accuracy_loss=0.005, agreement=0.97, trial_agreement=0.9)
+GATE = VariantGate(accuracy_loss=0.005, agreement=0.97, probe_agreement=0.9)
 NETWORK = ["Add", "Conv", "Gemm", "MatMul", "Mul", "ReduceMean", "Relu", "Sigmoid"]
 CONVOLUTIONS = ["Conv", "Gemm", "MatMul", "Relu"]
 INFO = ArtefactInfo(
@@ -106,9 +107,9 @@ def test_a_damaged_variant_disagrees_and_is_refused(model, waveforms, tmp_path) 
     values[answers[0]] -= 100
     bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
     onnx.save(proto, tmp_path / "damaged.onnx")
-    kinds = trial_waveforms(waveforms, seed=0)
-    assert set(trial_agreement(model, model, kinds).values()) == {1.0}
-    agreement = trial_agreement(model, tmp_path / "damaged.onnx", kinds)
+    kinds = probe_waveforms(waveforms, seed=0)
+    assert set(probe_agreement(model, model, kinds).values()) == {1.0}
+    agreement = probe_agreement(model, tmp_path / "damaged.onnx", kinds)
     assert agreement["real clips"] == np.mean(answers != answers[0])
     with pytest.raises(
         KwsError, match="int8 variant is not written: it agrees on .* of real clips"

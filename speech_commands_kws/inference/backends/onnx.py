@@ -34,6 +34,9 @@ class OnnxBackend:
         KwsError: the file cannot be read, is not ONNX, or is not one of our exports.
     """
 
+    is_server = False
+    suffix = ".onnx"
+
     def __init__(
         self,
         model: str | Path,

@@ -40,6 +40,9 @@ class TensorRTBackend:
         KwsError: there is no such plan, it does not belong to its ONNX file, or it cannot run here.
     """
 
+    is_server = False
+    suffix = PLAN_SUFFIX
+
     def __init__(self, model: str | Path) -> None:
         plan = Path(model)
         plan = plan.with_suffix(PLAN_SUFFIX) if plan.suffix == ".onnx" else plan

@@ -169,6 +169,9 @@ class TritonBackend:
         info: what the server says about the model.
     """
 
+    is_server = True
+    suffix = None
+
     def __init__(self, model: str, **settings: Any) -> None:
         self.client = TritonClient(name=str(model), **settings)
         self.info = self.client.served.info

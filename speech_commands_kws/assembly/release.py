@@ -1,4 +1,4 @@
-"""Makes what a delivery contains: the model file, its variant in fewer bits, and the card that tells about both."""
+"""Builds what a release contains: the model file, its variant in fewer bits, and the card that tells about both."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from speech_commands_kws.assembly.registration import recorded_split, spread_clips
+from speech_commands_kws.assembly.run_data import recorded_split, sample_evenly, score
+from speech_commands_kws.cli.launch import settings_of
 from speech_commands_kws.data.datamodule import Clips
 from speech_commands_kws.data.speech_tree import TRAIN
+from speech_commands_kws.errors import check_flag, check_number, check_positive, check_whole
 from speech_commands_kws.evaluation import scoring
 from speech_commands_kws.evaluation.metrics import operating_point
 from speech_commands_kws.evaluation.scoring import Scores
@@ -23,17 +25,12 @@ from speech_commands_kws.labels import SILENCE, UNKNOWN
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.latency import median_latency_ms
 from speech_commands_kws.packaging.model_card import model_card
-from speech_commands_kws.packaging.onnx_export import (
-    REAL,
-    check_parity,
-    trial_waveforms,
-    write_metadata,
-    write_onnx,
-)
-from speech_commands_kws.packaging.quantize import VALIDATION, Fp16, Int8, trial_agreement
+from speech_commands_kws.packaging.onnx_export import write_metadata, write_onnx
+from speech_commands_kws.packaging.parity import REAL, check_parity, probe_waveforms
+from speech_commands_kws.packaging.quantize import VALIDATION, Fp16, Int8, probe_agreement
 
 LOG = logging.getLogger(__name__)
-TRIAL_SHARE = (
+PROBE_SHARE = (
     8  # of the clips for calibration there are so many times fewer of each other kind of sound
 )
 DIGITS = 6
@@ -41,7 +38,7 @@ PERCENT = 100
 
 
 @dataclass(frozen=True)
-class Delivery:
+class Release:
     """A model file and what was measured of it.
 
     Attributes:
@@ -61,18 +58,38 @@ class Delivery:
     latency_ms: float
 
 
-def deliver(
+def check_settings(cfg: DictConfig) -> None:
+    """Refuse what would be found only when the file is written."""
+    check_flag(register=cfg.register)
+    check_whole(batch_size=cfg.batch_size)
+    check_whole(0, seed=cfg.seed)
+    with settings_of("parity"):
+        check_whole(clips=cfg.parity.clips)
+        check_positive(tolerance=cfg.parity.tolerance)
+        for size in cfg.parity.batch_sizes:
+            check_whole(batch_sizes=size)
+    with settings_of("detection"):
+        check_positive(hop_seconds=cfg.detection.hop_seconds)
+        check_number(0, 1, false_alarm_rate=cfg.detection.false_alarm_rate)
+    with settings_of("card"):
+        check_whole(bins=cfg.card.bins, worst=cfg.card.worst)
+    with settings_of("latency"):
+        check_whole(repeats=cfg.latency.repeats)
+        check_whole(0, warm_up=cfg.latency.warm_up)
+
+
+def build_release(
     cfg: DictConfig, spotter: SpotterModule, info: ArtefactInfo, split: Clips, output: Path
-) -> Delivery:
+) -> Release:
     """Write the model file, which says how accurate it is on the validation split and how to decide with it.
 
     Raises:
         KwsError: it answers otherwise than the trained module; nothing is written.
     """
-    clips = spread_clips(split, cfg.parity.clips)
+    clips = sample_evenly(split, cfg.parity.clips)
     with replacing(output) as partial:
         write_onnx(spotter, info, cfg.opset, partial)
-        scores = score(partial, split, cfg.batch_size)
+        scores = score(OnnxBackend(partial), split, cfg.batch_size)
         info = replace(
             info,
             training=info.training | {"precision": "fp32", **accuracy_facts(scores)},
@@ -82,7 +99,7 @@ def deliver(
         difference = check_parity(
             spotter,
             partial,
-            trial_waveforms(clips, cfg.seed),
+            probe_waveforms(clips, cfg.seed),
             cfg.parity.batch_sizes,
             cfg.parity.tolerance,
         )
@@ -92,11 +109,11 @@ def deliver(
         "on one thread",
         *(output, output.stat().st_size, scores.accuracy, len(scores.targets), difference, latency),
     )
-    return Delivery(output, info, scores, clips, difference, latency)
+    return Release(output, info, scores, clips, difference, latency)
 
 
-def deliver_variant(
-    cfg: DictConfig, variant: Int8 | Fp16, model: Delivery, split: Clips, saved: DictConfig
+def build_variant(
+    cfg: DictConfig, variant: Int8 | Fp16, model: Release, split: Clips, saved: DictConfig
 ) -> Path:
     """Write the variant beside the model.
 
@@ -107,12 +124,12 @@ def deliver_variant(
         KwsError: it does not pass its gate; nothing is written.
     """
     output = model.path.with_suffix(f".{variant.name}{model.path.suffix}")
-    trials = trial_waveforms(model.clips, cfg.seed)
+    probes = probe_waveforms(model.clips, cfg.seed)
     with replacing(output) as partial:
         variant.convert(model.path, partial, calibration_waveforms(cfg, variant, model, saved))
-        scores = score(partial, split, cfg.batch_size)
+        scores = score(OnnxBackend(partial), split, cfg.batch_size)
         agreement = {VALIDATION: float(np.mean(scores.answers == model.scores.answers))}
-        agreement |= trial_agreement(model.path, partial, trials)
+        agreement |= probe_agreement(model.path, partial, probes)
         loss = model.scores.accuracy - scores.accuracy
         variant.gate.check(variant.name, loss, agreement)
         latency = median_latency_ms(OnnxBackend(partial), model.clips[:1], **cfg.latency)
@@ -136,21 +153,14 @@ def deliver_variant(
 
 
 def calibration_waveforms(
-    cfg: DictConfig, variant: Int8 | Fp16, model: Delivery, saved: DictConfig
+    cfg: DictConfig, variant: Int8 | Fp16, model: Release, saved: DictConfig
 ) -> np.ndarray:
     """(n, T) clips of the training split, with silence, clipping and noise among them."""
     if not variant.calibration_clips:
         return model.clips[:0]
-    clips = spread_clips(recorded_split(saved, model.info, TRAIN), variant.calibration_clips)
-    others = trial_waveforms(clips[::TRIAL_SHARE], cfg.seed)
+    clips = sample_evenly(recorded_split(saved, model.info, TRAIN), variant.calibration_clips)
+    others = probe_waveforms(clips[::PROBE_SHARE], cfg.seed)
     return np.concatenate([clips, *(sounds for kind, sounds in others.items() if kind != REAL)])
-
-
-def score(path: Path, split: Clips, batch_size: int) -> Scores:
-    backend = OnnxBackend(path)
-    return scoring.score(
-        lambda waveforms: backend(waveforms)[0], split, backend.info.labels, batch_size
-    )
 
 
 def accuracy_facts(scores: Scores) -> dict[str, Any]:
@@ -171,7 +181,7 @@ def detection_facts(
     return {name: round(value, DIGITS) for name, value in facts.items()}
 
 
-def write_card(cfg: DictConfig, model: Delivery, split: Clips) -> Path:
+def write_card(cfg: DictConfig, model: Release, split: Clips) -> Path:
     """Write the card beside the model, with the pictures of its evaluation in a folder of the same name."""
     folder = model.path.with_suffix("")
     facts = scoring.summary(model.scores, cfg.card.bins, cfg.card.worst)

@@ -25,14 +25,9 @@ from speech_commands_kws.cli.launch import (
     EXECUTION_WHITELIST,
     build,
     run_command,
-    settings_of,
 )
 from speech_commands_kws.errors import (
     KwsError,
-    check_flag,
-    check_number,
-    check_positive,
-    check_whole,
 )
 from speech_commands_kws.files.atomic import replacing
 from speech_commands_kws.inference.backends.onnx import OnnxBackend

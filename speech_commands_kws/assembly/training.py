@@ -59,12 +59,13 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
             picture = draw_augmentations(cfg, module, datamodule, folder)
             recording.log_artifacts(logger, [picture], "plots")
         fit(trainer, module, datamodule, checkpoint, resume_command(folder))
+        rows = callbacks["history"].rows
         if trainer.is_global_zero:
-            rows = callbacks["history"].rows
             (folder / runs.HISTORY_FILE).write_text(json.dumps(rows, indent=2))
             pictures = plot_curves(rows, folder / "plots")
             recording.log_artifacts(logger, pictures, "plots")
-    accuracy = float(callbacks["best"].best_model_score)
+    # Not the score of the best checkpoint, which Lightning forgets where the run's folder has moved.
+    accuracy = max(row[ACCURACY] for row in rows if ACCURACY in row)
     LOG.info("best validation accuracy %.4f; run: %s", accuracy, folder)
     return {ACCURACY: accuracy} | measure_size(cfg, module)
 

@@ -7,8 +7,9 @@ import hydra
 from omegaconf import DictConfig
 
 from speech_commands_kws.assembly.resume import open_run
-from speech_commands_kws.assembly.training import train
+from speech_commands_kws.assembly.training import check_settings, train
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, run_command
+from speech_commands_kws.errors import check_flag
 from speech_commands_kws.tracking import runs
 from speech_commands_kws.training.data_parallel import is_first_process
 from speech_commands_kws.training.objectives import check_objectives
@@ -17,6 +18,9 @@ from speech_commands_kws.training.objectives import check_objectives
 def run(cfg: DictConfig) -> float | list[float]:
     """Train, or go on with a training; returns its objectives: a number, or several where the sweep has several."""
     check_objectives(cfg.sweep.objectives)
+    check_flag(resume=cfg.resume)
+    if not cfg.resume:
+        check_settings(cfg)
     folder, cfg = open_run(cfg)
     if not is_first_process():
         logging.getLogger().setLevel(logging.WARNING)

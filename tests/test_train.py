@@ -357,3 +357,48 @@ def test_a_robust_training_keeps_the_end_of_the_noise_and_draws_what_it_does(tre
     weights = [load_spotter(run / "checkpoints/last.ckpt")[0] for run in (folder, again)]
     for first, second in zip(*(spotter.parameters() for spotter in weights), strict=True):
         assert torch.equal(first, second), "all randomness follows from the seed"
+
+
+COUNT, SHARE = "a whole number of 1 or more", "a number from 0 to 1"
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("seed=-1", "a whole number from 0 to 4294967295, got -1"),
+        ("seed=abc", "a whole number from 0 to 4294967295, got 'abc'"),
+        ("label_smoothing=2", f"{SHARE}, got 2"),
+        ("trainer.max_epochs=1.5", f"{COUNT}, got 1.5"),
+        ("trainer.max_epochs=true", f"{COUNT}, got True"),
+        ("loader.batch_size=0", f"{COUNT}, got 0"),
+        ("loader.batch_size=1.5", f"{COUNT}, got 1.5"),
+        ("loader.resident=no", "true or false, got 'no'"),
+        ("optimizer.lr=0", "a number above 0, got 0"),
+        ("optimizer.lr=nan", "a number above 0, got nan"),
+        ("optimizer.momentum=-1", "cannot be made"),
+        ("scheduler.warmup_fraction=10", f"{SHARE}, got 10"),
+        ("augment.waveform.probability=80", f"{SHARE}, got 80"),
+        ("augment.waveform=null", "a group of settings, got null"),
+        ("augment.noise_held_out=20", f"{SHARE}, got 20"),
+        ("frontend.hop_ms=0", "a number above 0, got 0"),
+        ("task.silence=no", "true or false, got 'no'"),
+        ("data.words=no", "a list of texts"),
+        ("data.words=[]", "a list of texts"),
+    ],
+)
+def test_what_does_not_fit_is_one_line_before_any_recording_is_made(tmp_path, setting, expected):
+    with initialize_config_dir(CONFIG_DIR):
+        cfg = compose("train", ["logger=none", "name=test", f"paths.root={tmp_path}", setting])
+    with pytest.raises(KwsError) as mistake:
+        run(cfg)
+    assert expected in str(mistake.value) and "\n" not in str(mistake.value)
+    group, _, name = setting.partition("=")[0].rpartition(".")
+    assert str(mistake.value).startswith(group) and (name in str(mistake.value))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resume_is_true_or_false(tmp_path):
+    with initialize_config_dir(CONFIG_DIR):
+        cfg = compose("train", ["resume=no", "name=test", f"paths.root={tmp_path}"])
+    with pytest.raises(KwsError, match="^resume must be true or false, got 'no'$"):
+        run(cfg)

@@ -17,12 +17,18 @@ from torch import Tensor
 
 from speech_commands_kws.assembly.resume import last_checkpoint
 from speech_commands_kws.audio.noise_recordings import read_noises, training_portions
-from speech_commands_kws.cli.launch import build, is_multirun
+from speech_commands_kws.cli.launch import build, is_multirun, settings_of
 from speech_commands_kws.cli.overrides import resume_command
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.sampler import Shard
 from speech_commands_kws.data.speech_tree import TRAIN
-from speech_commands_kws.errors import KwsError, summarize_error
+from speech_commands_kws.errors import (
+    KwsError,
+    check_number,
+    check_positive,
+    check_whole,
+    summarize_error,
+)
 from speech_commands_kws.figures import augmentation
 from speech_commands_kws.figures.curves import plot_curves
 from speech_commands_kws.inference.model_info import ArtefactInfo
@@ -39,6 +45,7 @@ from speech_commands_kws.training.objectives import ACCURACY, LATENCY, MULTIPLY_
 LOG = logging.getLogger(__name__)
 # What the end of a training reads.
 NEEDED_CALLBACKS = ("best", "history")
+LARGEST_SEED = 2**32 - 1
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
@@ -68,6 +75,34 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
     accuracy = max(row[ACCURACY] for row in rows if ACCURACY in row)
     LOG.info("best validation accuracy %.4f; run: %s", accuracy, folder)
     return {ACCURACY: accuracy} | measure_size(cfg, module)
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Refuse what would be found only when the recordings are there, by building all that needs none of them.
+
+    Raises:
+        KwsError: a value is not what it must be.
+    """
+    check_whole(0, LARGEST_SEED, seed=cfg.seed)
+    check_number(0, 1, label_smoothing=cfg.label_smoothing)
+    with settings_of("trainer"):
+        check_whole(max_epochs=cfg.trainer.max_epochs)
+    with settings_of("augment"):
+        check_number(0, 1, noise_held_out=cfg.augment.get("noise_held_out", 0))
+    for key in ("frontend", "augment.waveform", "augment.spectrogram"):
+        node = OmegaConf.select(cfg, key)
+        if node is None:
+            raise KwsError(f"{key} must be a group of settings, got null: leave them in")
+        build(node)
+    if cfg.augment.get("mixup"):
+        build(cfg.augment.mixup, n_classes=2)
+    with settings_of("optimizer"):
+        optimizer = build(cfg.optimizer)([torch.zeros(1, requires_grad=True)])
+        for group in optimizer.param_groups:
+            check_positive(lr=group["lr"])
+    with settings_of("scheduler"):
+        build(cfg.scheduler)(optimizer, 1)
+    make_datamodule(cfg, Shard())
 
 
 def measure_size(cfg: DictConfig, module: KeywordModule) -> dict[str, float]:
@@ -110,16 +145,22 @@ def build_trainer(
     return trainer
 
 
+def make_datamodule(cfg: DictConfig, shard: Shard) -> KeywordDataModule:
+    """The data before anything is read."""
+    with settings_of("loader"):
+        return KeywordDataModule(
+            source=build(cfg.data.source),
+            task=build(cfg.task),
+            shard=shard,
+            **OmegaConf.to_object(cfg.loader),
+        )
+
+
 def build_datamodule(cfg: DictConfig, shard: Shard) -> KeywordDataModule:
     """The data, ready to use."""
     if cfg.data.get("description"):
         LOG.info("data: %s", cfg.data.description)
-    datamodule = KeywordDataModule(
-        source=build(cfg.data.source),
-        task=build(cfg.task),
-        shard=shard,
-        **OmegaConf.to_object(cfg.loader),
-    )
+    datamodule = make_datamodule(cfg, shard)
     datamodule.setup()
     return datamodule
 

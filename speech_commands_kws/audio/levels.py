@@ -11,14 +11,13 @@ POWER_OF_1_DB = 10 ** (1 / 10)
 AMPLITUDE_OF_1_DB = 10 ** (1 / 20)
 # For the logarithm of digital silence: -200 dB.
 LEAST_POWER = 1e-20
-DECIBELS_OF_POWER = 10
 # Fraction of full scale at which a converter saturates.
 FULL_SCALE = 0.999
 
 
 def level_db(power: np.ndarray) -> np.ndarray:
     """Mean powers as decibels; 1 is 0 dB."""
-    return DECIBELS_OF_POWER * np.log10(power + LEAST_POWER)
+    return 10 * np.log10(power + LEAST_POWER)
 
 
 def amplitude(level: Any) -> Any:

@@ -13,7 +13,6 @@ from speech_commands_kws.errors import KwsError, check_positive, check_range, ch
 METRES_PER_SECOND = 343  # of sound
 DECAY = 10**6  # 60 dB as a ratio of energies
 PATHS_PER_SURFACE = 4  # mean free path: 4 volume / surface
-COORDINATES = 3
 LEAST_ABSORPTION, MOST_ABSORPTION = 0.01, 0.99
 
 
@@ -61,9 +60,7 @@ def room_responses(
     for _ in range(rooms):
         size = np.array([generator.uniform(*limits) for limits in (length_m, width_m, height_m)])
         rt60 = generator.uniform(*rt60_seconds)
-        points = generator.uniform(
-            wall_distance_m, size - wall_distance_m, (1 + places, COORDINATES)
-        )
+        points = generator.uniform(wall_distance_m, size - wall_distance_m, (1 + places, 3))
         responses += simulate(size, rt60, points[0], points[1:], max_order, sample_rate)
     return np.stack(
         [trim(response, max(round(seconds * sample_rate), 1)) for response in responses]

@@ -8,7 +8,6 @@ from torch import Generator, Tensor, nn
 
 from speech_commands_kws.audio.levels import amplitude
 from speech_commands_kws.augment.primitives import (
-    MILLISECONDS,
     amplitude_for_snr,
     random_excerpts,
     random_shifts,
@@ -29,7 +28,7 @@ class Shift(nn.Module):
         check_number(0, 1, share=share)
         check_number(0, shift_ms=shift_ms)
         self.share = share
-        self.shift_samples = round(shift_ms * sample_rate / MILLISECONDS)
+        self.shift_samples = round(shift_ms * sample_rate / 1000)
 
     def forward(self, waveform: Tensor, is_silence: Tensor, generator: Generator) -> Tensor:
         shifts = random_shifts(waveform, self.shift_samples, generator)

@@ -12,8 +12,6 @@ from torch.nn import functional
 from speech_commands_kws.audio import levels
 from speech_commands_kws.errors import KwsError
 
-MILLISECONDS = 1000
-
 
 def by_width(table: Mapping[float, float], model_width: float) -> float:
     """The entry of the largest key that is not above `model_width`; zero where there is none."""

@@ -9,7 +9,6 @@ import torch
 from torch import Generator, Tensor, nn
 
 from speech_commands_kws.augment.primitives import (
-    MILLISECONDS,
     amplitude_for_snr,
     by_width,
     random_bars,
@@ -58,7 +57,7 @@ class ShiftAndNoise(nn.Module):
         if noise_snr_db is not None:
             check_range(noise_snr_db=noise_snr_db)
         self.probability = probability
-        self.shift_samples = round(shift_ms * sample_rate / MILLISECONDS)
+        self.shift_samples = round(shift_ms * sample_rate / 1000)
         self.noise_amplitude = noise_amplitude
         self.silence_amplitude = silence_amplitude
         self.noise_snr_db = noise_snr_db

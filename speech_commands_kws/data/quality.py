@@ -25,7 +25,6 @@ from speech_commands_kws.inference.spotter import KeywordSpotter
 from speech_commands_kws.labels import SILENCE, UNKNOWN
 
 DIGEST_BYTES = 16
-PERCENT = 100
 
 UNUSABLE, SILENT, SHORT, CLIPPED = "unusable", "silent", "too short", "clipped"
 OFFSET, MISLABELLED = "DC offset", "mislabelled?"
@@ -145,7 +144,7 @@ def judge(table: ClipTable, measures: Measures, limits: Limits) -> Iterator[Find
         detail = f"{measures.at_full_scale[i]} samples at full scale"
         yield table.finding(CLIPPED, i, detail)
     for i in (np.abs(measures.mean) > limits.offset).nonzero()[0]:
-        detail = f"mean at {PERCENT * measures.mean[i]:.1f}% of full scale"
+        detail = f"mean at {100 * measures.mean[i]:.1f}% of full scale"
         yield table.finding(OFFSET, i, detail)
 
 

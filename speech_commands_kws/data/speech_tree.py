@@ -18,9 +18,7 @@ TESTING_LIST = "testing_list.txt"
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
 HASH_BUCKETS = 2**27
-PERCENT = 100
 PUBLISHED_PERCENT = 10.0
-HEXADECIMAL = 16
 NAMES_SHOWN = 5
 
 
@@ -118,8 +116,8 @@ def _refuse(error: OSError) -> None:
 
 def published_split(speaker: str, validation_percent: float, test_percent: float) -> str:
     """The split rule of Speech Commands (Warden, arXiv 1804.03209): SHA-1 of the speaker as a percentage."""
-    bucket = int(hashlib.sha1(speaker.encode()).hexdigest(), HEXADECIMAL) % HASH_BUCKETS
-    percent = bucket * PERCENT / (HASH_BUCKETS - 1)
+    bucket = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % HASH_BUCKETS
+    percent = bucket * 100 / (HASH_BUCKETS - 1)
     if percent < validation_percent:
         return VALIDATION
     return TEST if percent < validation_percent + test_percent else TRAIN

@@ -8,9 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-PERCENT = 100
-
-
 # The two-sided 95 % point of the normal distribution.
 Z_95 = 1.959964
 CALIBRATION_BINS = 15  # as in Guo et al. 2017
@@ -153,4 +150,4 @@ def operating_point(
 
 def percent(share: float | None) -> str:
     """A share as text; an undefined one (None or NaN) as a dash."""
-    return "–" if share is None or np.isnan(share) else f"{PERCENT * share:.1f}%"
+    return "–" if share is None or np.isnan(share) else f"{100 * share:.1f}%"

@@ -25,7 +25,6 @@ TITLE_POINTS = 10
 SHADES = 60 / 10 * np.log(10)  # 60 decibel in log energy, as the front-end has it
 KILOHERTZ = (0.5, 1, 2, 4, 8)
 MEL_BREAK_HZ, MEL_FACTOR = 700.0, 2595.0  # of the HTK scale
-HERTZ = 1000
 
 
 class Example(NamedTuple):
@@ -126,8 +125,8 @@ def _draw_log_mel(
     top = log_mel.max()
     axes.imshow(log_mel, extent=(0, seconds, 0, n_mels), vmin=top - SHADES, vmax=top, **options)
     low, high = mel(frontend["f_min"]), mel(frontend["f_max"])
-    ticks = [kilohertz for kilohertz in KILOHERTZ if mel(HERTZ * kilohertz) <= high]
-    places = [n_mels * (mel(HERTZ * kilohertz) - low) / (high - low) for kilohertz in ticks]
+    ticks = [kilohertz for kilohertz in KILOHERTZ if mel(1000 * kilohertz) <= high]
+    places = [n_mels * (mel(1000 * kilohertz) - low) / (high - low) for kilohertz in ticks]
     axes.set_yticks(places, [f"{kilohertz:g}" for kilohertz in ticks])
     axes.set(xlabel="s", ylabel="kHz")
 

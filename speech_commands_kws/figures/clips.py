@@ -18,7 +18,6 @@ from speech_commands_kws.evaluation.metrics import percent
 from speech_commands_kws.evaluation.scoring import ScoredClip
 from speech_commands_kws.figures.style import STYLE, save
 
-MILLISECONDS = 1000
 PANEL_WIDTH_INCHES, PANEL_HEIGHT_INCHES, MARGIN_INCHES = 3.1, 2.4, 0.9
 PANEL_COLUMNS, TIME_TICKS = 4, 4
 PANEL_TITLE_POINTS, NAME_CHARACTERS = 9, 40
@@ -69,8 +68,8 @@ def mel_decibels(
         y=waveform,
         sr=sample_rate,
         n_fft=n_fft,
-        hop_length=round(sample_rate * hop_ms / MILLISECONDS),
-        win_length=round(sample_rate * window_ms / MILLISECONDS),
+        hop_length=round(sample_rate * hop_ms / 1000),
+        win_length=round(sample_rate * window_ms / 1000),
         n_mels=n_mels,
         fmin=f_min,
         fmax=f_max,
@@ -85,7 +84,7 @@ def draw_mel(axes: Axes, decibels: np.ndarray, frontend: Mapping[str, float]) ->
     librosa.display.specshow(
         decibels,
         sr=frontend["sample_rate"],
-        hop_length=round(frontend["sample_rate"] * frontend["hop_ms"] / MILLISECONDS),
+        hop_length=round(frontend["sample_rate"] * frontend["hop_ms"] / 1000),
         x_axis="time",
         y_axis="mel",
         fmin=frontend["f_min"],

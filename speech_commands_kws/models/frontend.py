@@ -13,7 +13,6 @@ from torchaudio.functional import melscale_fbanks
 
 from speech_commands_kws.errors import check_positive, check_whole
 
-MILLISECONDS = 1000
 CLIPS_IN_CACHE = 4
 SHORT_DFTS = 16  # R, or what of it divides the frames
 
@@ -52,8 +51,8 @@ class LogMel(nn.Module):
         super().__init__()
         check_whole(sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels)
         check_positive(window_ms=window_ms, hop_ms=hop_ms, log_floor=log_floor)
-        self.window_samples = round(sample_rate * window_ms / MILLISECONDS)
-        self.hop_samples = round(sample_rate * hop_ms / MILLISECONDS)
+        self.window_samples = round(sample_rate * window_ms / 1000)
+        self.hop_samples = round(sample_rate * hop_ms / 1000)
         if self.window_samples % 2 or self.window_samples > n_fft:
             raise ValueError(
                 f"expected an even window of at most n_fft={n_fft} samples, got {self.window_samples}; "

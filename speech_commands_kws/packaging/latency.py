@@ -16,8 +16,6 @@ from speech_commands_kws.inference.model_info import ArtefactInfo
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.onnx_export import write_onnx
 
-MS_PER_SECOND = 1000
-
 
 def median_latency_ms(
     backend: Callable[[np.ndarray], Any], waveform: np.ndarray, repeats: int, warm_up: int
@@ -30,7 +28,7 @@ def median_latency_ms(
         began = perf_counter()
         backend(waveform)
         durations.append(perf_counter() - began)
-    return MS_PER_SECOND * median(durations[warm_up:])
+    return 1000 * median(durations[warm_up:])
 
 
 def onnx_latency_ms(

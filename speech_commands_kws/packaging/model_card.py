@@ -26,7 +26,6 @@ SIZES = {
     "frontend_multiply_adds": "multiply-adds of the front-end",
 }
 NOT_KNOWN = "–"
-KILO = 1000
 
 
 def model_card(
@@ -104,7 +103,7 @@ def cost_rows(path: Path, info: ArtefactInfo, figures: Mapping[str, Any]) -> lis
     content = path.read_bytes()
     operators = ", ".join(f"{name} {count}" for name, count in operator_counts(content).items())
     return [
-        ["size", f"{len(content) / KILO:,.0f} kB"],
+        ["size", f"{len(content) / 1000:,.0f} kB"],
         *fact_rows(SIZES, info.training),
         *([name, str(value)] for name, value in figures.items()),
         ["operators", operators],
@@ -130,7 +129,7 @@ def variant_section(variants: Sequence[tuple[Path, ArtefactInfo]]) -> list[str]:
         rows.append(
             [
                 f"`{path.name}`",
-                f"{path.stat().st_size / KILO:,.0f} kB",
+                f"{path.stat().st_size / 1000:,.0f} kB",
                 f"{info.training['accuracy']:.2%}",
                 f"{facts['agreement']:.2%}",
                 f"{facts['latency_ms']:.2f} ms",

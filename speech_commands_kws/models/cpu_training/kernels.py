@@ -30,7 +30,6 @@ import numba
 import numpy as np
 
 FACTORS = 3  # of a norm's way back
-FOUR = 4  # rows that one loop reads: fewer writes of what it makes
 TILE = 512  # the rows of a tile of L stay in a core's first cache
 JIT = {
     "nogil": True,
@@ -565,9 +564,9 @@ def _load_column(rows, scale, shift, mel, start, stop, tile):
 def _mix(tile, weights, made):
     """The sum of the rows of a tile (R, TILE), weighted, four at a time."""
     made[:] = 0.0
-    whole = len(weights) // FOUR * FOUR
-    for k in range(0, whole, FOUR):
-        weight, rows = weights[k : k + FOUR], tile[k : k + FOUR]
+    whole = len(weights) // 4 * 4
+    for k in range(0, whole, 4):
+        weight, rows = weights[k : k + 4], tile[k : k + 4]
         weight_0, weight_1, weight_2, weight_3 = weight[0], weight[1], weight[2], weight[-1]
         row_0, row_1, row_2, row_3 = rows[0], rows[1], rows[2], rows[-1]
         for i in range(len(made)):
@@ -619,9 +618,9 @@ def expand_back(
 @numba.njit(**JIT)
 def _products(tile, change, sums):
     """Add the product of each row of a tile (R, TILE) with `change`, four rows at a time."""
-    whole = len(sums) // FOUR * FOUR
-    for k in range(0, whole, FOUR):
-        rows, found = tile[k : k + FOUR], sums[k : k + FOUR]
+    whole = len(sums) // 4 * 4
+    for k in range(0, whole, 4):
+        rows, found = tile[k : k + 4], sums[k : k + 4]
         row_0, row_1, row_2, row_3 = rows[0], rows[1], rows[2], rows[-1]
         sum_0, sum_1 = np.float32(0.0), np.float32(0.0)
         sum_2, sum_3 = np.float32(0.0), np.float32(0.0)

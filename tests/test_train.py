@@ -236,7 +236,10 @@ def test_resume_refuses_a_damaged_checkpoint_and_other_recordings(whole, tmp_pat
         ("~callbacks.history", "expected settings for callbacks.history, got none"),
         ("clip_seconds=0.01", "do not take clips of 160 samples .*change clip_seconds, frontend"),
         ("callbacks.best.monitor=nothing", "settings of the training do not fit: .*nothing"),
-        ("optimizer=adamw optimizer.betas=[2,2]", "optimizer or scheduler cannot be made"),
+        (
+            "optimizer=adamw optimizer.betas=[2,2]",
+            "optimizer cannot be made of its settings: Invalid beta",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_together_are_one_clear_error(tree, tmp_path, change, message):

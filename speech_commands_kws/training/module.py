@@ -115,13 +115,8 @@ class KeywordModule(lightning.LightningModule):
         self._log_scores("validation", functional.cross_entropy(logits, targets), logits, targets)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        try:
-            optimizer = self.make_optimizer(self.spotter.parameters())
-            scheduler = self.make_scheduler(optimizer, self.total_steps)
-        except (TypeError, ValueError) as error:
-            raise KwsError(
-                f"optimizer or scheduler cannot be made of their settings: {error}"
-            ) from error
+        optimizer = self.make_optimizer(self.spotter.parameters())
+        scheduler = self.make_scheduler(optimizer, self.total_steps)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step", "name": "learning_rate"},

@@ -1,0 +1,46 @@
+"""What the machine refuses is one line; bars and tables leave names as they are."""
+
+import errno
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from speech_commands_kws.cli.terminal import (
+    progress,
+    refusals_reported,
+    require_output,
+    text_console,
+)
+from speech_commands_kws.errors import KwsError
+
+
+def test_a_full_disk_is_one_line() -> None:
+    with pytest.raises(KwsError, match="cannot use clips.bin .No space left on device.: make room"):
+        with refusals_reported():
+            raise OSError(errno.ENOSPC, "No space left on device", "clips.bin")
+
+
+def test_a_copy_names_what_it_could_not_write() -> None:
+    with pytest.raises(KwsError, match="cannot use written "):
+        with refusals_reported():
+            raise OSError(errno.EACCES, "Permission denied", "read", None, "written")
+
+
+def test_a_bug_stays_one(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), refusals_reported():
+        (tmp_path / "missing").read_text()
+
+
+def test_a_closed_standard_output_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(KwsError, match="expected an open standard output"):
+        require_output()
+
+
+def test_names_are_no_markup_and_items_pass_through() -> None:
+    stream = io.StringIO()
+    text_console(stream).print("[red]:smile:[/red]")
+    assert stream.getvalue() == "[red]:smile:[/red]\n"
+    assert list(progress([1, 2], doing="counting")) == [1, 2]

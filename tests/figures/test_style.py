@@ -1,0 +1,31 @@
+"""What all pictures share, in numbers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.figures.style import interval_arms, save
+
+
+def test_arms_reach_from_the_share_to_the_wilson_interval() -> None:
+    """Wilson's interval of 8 hits in 10 trials is 0.4902 to 0.9433."""
+    arms = interval_arms(np.array([8, 10]), np.array([10, 10]))
+    assert arms[:, 0] == pytest.approx([0.8 - 0.4902, 0.9433 - 0.8], abs=1e-4)
+    assert arms[1, 1] == 0
+
+
+def test_a_figure_is_saved_under_its_wrapped_title(tmp_path: Path) -> None:
+    figure = Figure(figsize=(4, 3))
+    path = save(figure, tmp_path / "new" / "picture.png", "title", "about " * 20)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    lines = figure.get_suptitle().splitlines()
+    assert lines[0] == "title" and len(lines) == 5
+
+
+def test_a_place_that_takes_no_file_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(KwsError, match="cannot write"):
+        save(Figure(), tmp_path / "file" / "picture.png", "title", "")

@@ -1,0 +1,38 @@
+"""Which file a model= means."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.inference.locate import locate_model, newest_export
+
+
+def export(folder: Path, seconds: int) -> Path:
+    folder.mkdir(parents=True)
+    path = folder / "model.onnx"
+    path.touch()
+    os.utime(path, (seconds, seconds))
+    return path
+
+
+def test_without_a_name_the_newest_export_of_any_depth_is_taken(tmp_path: Path) -> None:
+    newest = export(tmp_path / "sweep" / "0", 200)
+    export(tmp_path / "later_run", 100)
+    assert locate_model(None, tmp_path) == newest == newest_export(tmp_path)
+
+
+def test_an_address_of_the_registry_is_fetched(tmp_path: Path) -> None:
+    assert locate_model("models:/name@best", tmp_path, lambda name: Path(name[8:])) == Path(
+        "name@best"
+    )
+
+
+def test_what_is_no_file_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(KwsError, match="no exported model under .*: train and export first"):
+        locate_model(None, tmp_path)
+    with pytest.raises(KwsError, match="is not a file: model= takes an exported model such as"):
+        locate_model(tmp_path, tmp_path)
+    with pytest.raises(KwsError, match="missing.onnx does not exist"):
+        locate_model(tmp_path / "missing.onnx", tmp_path)

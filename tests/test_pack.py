@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.pack import run
 
-SPEAKERS = 8
+SPEAKERS = 60
 
 
 @pytest.fixture

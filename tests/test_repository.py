@@ -14,6 +14,31 @@ DATA_SUFFIXES = {
     *".pkl .pickle .joblib .db .sqlite .zip .gz .tar .bin .ckpt .pt .pth .cbm".split(),
     *".safetensors .onnx .engine .plan .trt .tflite".split(),
 }
+# Modules without a test file of their own name, and the one that tests them through what uses them.
+TESTED_IN = {
+    "assembly/delivery": "test_export.py",
+    "assembly/evaluation": "test_evaluate.py",
+    "assembly/resume": "test_train.py",
+    # One table of all effects: shares, seeds, finite values.
+    "augment/channel": "augment/test_effects.py",
+    "augment/level": "augment/test_effects.py",
+    "augment/mixup": "augment/test_effects.py",
+    "augment/reverberation": "augment/test_effects.py",
+    "augment/subset": "augment/test_effects.py",
+    "augment/tempo": "augment/test_effects.py",
+    "data/labelled_split": "test_evaluate.py",
+    "figures/evaluation": "evaluation/test_scoring.py",
+    # Both clients answer to the same server in the same tests.
+    "inference/backends/triton_async": "inference/backends/test_triton.py",
+    # Compiled loops, compared with the same network in torch.
+    "models/cpu_training/forward": "models/test_bc_resnet.py",
+    "models/cpu_training/kernels": "models/test_bc_resnet.py",
+    "models/cpu_training/passes": "models/test_bc_resnet.py",
+    "serving/server": "test_serve.py",
+    "sweeps/figures": "sweeps/test_sweeper.py",
+    "sweeps/study": "sweeps/test_sweeper.py",
+    "training/callbacks": "test_train.py",
+}
 # Split, so that this file passes its own test: paths of a machine, hosts of package indexes.
 MACHINE_TEXTS = ["/" + "work/", "/" + "root/", "/tmp/" + "kws"]
 INDEX_TEXTS = ["python" + "hosted", "pypi" + ".org", "npm" + "js.org"]
@@ -45,6 +70,21 @@ def test_python_files_are_named_for_their_subject() -> None:
     stems = {path.stem for path in tracked_files() if path.suffix == ".py"}
     assert sorted(stems & VAGUE_STEMS) == []
     assert sorted(stem for stem in stems if not SNAKE_CASE.fullmatch(stem)) == []
+
+
+@pytest.mark.parametrize("test_file", sorted({*TESTED_IN.values()}))
+def test_a_test_that_stands_for_others_is_there(test_file: str) -> None:
+    assert (ROOT / "tests" / test_file).is_file()
+
+
+def test_every_module_has_its_mirror_among_the_tests() -> None:
+    package, missing = ROOT / "speech_commands_kws", []
+    for path in sorted(package.rglob("*.py")):
+        module = path.relative_to(package).with_suffix("")
+        mirror = ROOT / "tests" / module.parent / f"test_{module.name}.py"
+        if path.stem != "__init__" and module.as_posix() not in TESTED_IN and not mirror.is_file():
+            missing.append(mirror.relative_to(ROOT).as_posix())
+    assert missing == []
 
 
 def test_git_keeps_no_data_and_no_models() -> None:

@@ -37,7 +37,6 @@ TESTED_IN = {
     "serving/server": "test_serve.py",
     "sweeps/figures": "sweeps/test_sweeper.py",
     "sweeps/study": "sweeps/test_sweeper.py",
-    "training/callbacks": "test_train.py",
 }
 # Split, so that this file passes its own test: paths of a machine, hosts of package indexes.
 MACHINE_TEXTS = ["/" + "work/", "/" + "root/", "/tmp/" + "kws"]

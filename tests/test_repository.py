@@ -16,7 +16,7 @@ DATA_SUFFIXES = {
 }
 # Modules without a test file of their own name, and the one that tests them through what uses them.
 TESTED_IN = {
-    "assembly/delivery": "test_export.py",
+    "assembly/release": "test_export.py",
     "assembly/evaluation": "test_evaluate.py",
     "assembly/resume": "test_train.py",
     # One table of all effects: shares, seeds, finite values.

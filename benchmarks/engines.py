@@ -35,7 +35,7 @@ import psutil
 from one_engine import CALLS, WARM_UP, make_spotter, noise, variants
 from rich.console import Console
 from rich.table import Table
-from triton_load import CLIENTS, MODEL, ROOT, by_server, new_server, new_watch
+from triton_load import CLIENTS, MODEL, ROOT, by_server, new_server, new_supervisor
 
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.packaging.onnx_export import write_onnx
@@ -149,7 +149,7 @@ def compare(overrides: list[str], folder: Path) -> list[dict[str, Any]]:
     for _ in range(ROUNDS):
         rounds.append(in_processes(overrides, folder))
         try:  # not meanwhile: a waiting server takes memory, and a little time
-            new_watch().begin(server, repository, [MODEL.name])
+            new_supervisor().begin(server, repository, [MODEL.name])
             rounds[-1] |= by_triton(server, noise(1))
         finally:
             server.stop()

@@ -46,7 +46,7 @@ from speech_commands_kws.inference.backends.triton_async import AsyncTritonClien
 from speech_commands_kws.inference.locate import locate_model
 from speech_commands_kws.packaging.triton_repository import TritonModel
 from speech_commands_kws.serving.server import ADDRESS, TritonServer
-from speech_commands_kws.serving.supervisor import Watch
+from speech_commands_kws.serving.supervisor import Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = (1, 4, 16)
@@ -98,9 +98,9 @@ def new_server(folder: Path) -> TritonServer:
     )
 
 
-def new_watch() -> Watch:
-    return Watch(
-        every_seconds=1, timeout_seconds=5, faults=1, looks=1, restarts=5, start_seconds=60
+def new_supervisor() -> Supervisor:
+    return Supervisor(
+        every_seconds=1, timeout_seconds=5, failures=1, probes=1, restarts=5, start_seconds=60
     )
 
 
@@ -231,8 +231,8 @@ def kill_backend(server: TritonServer) -> None:
 
 
 def recovery_seconds(server: TritonServer, repository: Path, names: list[str]) -> float:
-    """From the death of the backend to the next answer, with the server watched as `kws serve` does."""
-    watch = new_watch()
+    """From the death of the backend to the next answer, with the server supervised as by `kws serve`."""
+    supervisor = new_supervisor()
     said: list[str] = []
     stop = threading.Event()
 
@@ -240,13 +240,15 @@ def recovery_seconds(server: TritonServer, repository: Path, names: list[str]) -
         if stop.wait(seconds):
             raise KeyboardInterrupt
 
-    thread = threading.Thread(target=watch.run, args=(server, repository, names, said.append, wait))
+    thread = threading.Thread(
+        target=supervisor.run, args=(server, repository, names, said.append, wait)
+    )
     thread.start()
     while not said:
         time.sleep(0.1)
     kill_backend(server)
     begin = time.perf_counter()
-    while watch.fault(server, names) is not None or not watch.restarted:
+    while supervisor.fault(server, names) is not None or not supervisor.restarted:
         time.sleep(0.1)
     seconds = time.perf_counter() - begin
     stop.set()
@@ -290,7 +292,7 @@ def main() -> None:
         replace(short, queue_size=SHORT_QUEUE, max_batch_size=1).fill(model, backend.info)
         server = new_server(folder)
         try:
-            new_watch().begin(server, repository, ["kws_onnx", "kws_short_queue"])
+            new_supervisor().begin(server, repository, ["kws_onnx", "kws_short_queue"])
             speeds = speed(server, backend, clip)
             counts, seconds = stress(server, repository, model, folder, clip)
         finally:

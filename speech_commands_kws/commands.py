@@ -4,20 +4,13 @@
 grammar refuses: they become one quoted override.
 """
 
-import re
 import sys
-from collections.abc import Iterable, Sequence
 from importlib import import_module
 from importlib.metadata import version
-from itertools import islice
-from pathlib import Path
-from typing import Any
 
-import yaml
-
-from speech_commands_kws.cli.launch import CONFIG_DIR, INTERRUPTED
-from speech_commands_kws.cli.overrides import quoted
-from speech_commands_kws.cli.terminal import refusals_reported
+from speech_commands_kws.cli.launch import INTERRUPTED
+from speech_commands_kws.cli.overrides import check_overrides, module_of, quoted, split_arguments
+from speech_commands_kws.cli.terminal import report_io_errors
 from speech_commands_kws.errors import DISTRIBUTION, KwsError, missing_package
 
 COMMANDS = {
@@ -36,35 +29,18 @@ COMMANDS = {
 # The configuration key that plain names become: a list of them, or one.
 LIST_KEYS = {"infer": "input"}
 SINGLE_KEYS = {"evaluate": "model", "describe": "model", "leaderboard": "where"}
-NAMELESS = ("train", "export", "download", "pack", "check-data", "record", "serve")
 HELP_FLAGS = ("--help", "-h", "help")
 VERSION_FLAGS = ("--version", "-V")
 # The others answer on standard output, once.
 MULTIRUN_COMMAND = "train"
 MULTIRUN_FLAGS = frozenset(("-m", "--multirun"))
-CONFIG_FLAGS = ("--config", "-cp", "-cn", "-cd")
 USAGE_STATUS = 2
-# After it everything is a file name, `-m` too.
-END_OF_FLAGS = "--"
-FLAGS_WITH_VALUE = frozenset(
-    (
-        "--cfg -c --package -p --config-path -cp --config-name -cn --config-dir -cd "
-        "--experimental-rerun --info -i"
-    ).split()
-)
-FLAGS = frozenset("--help -h --hydra-help --version --resolve --run -r --multirun -m".split())
-# The beginning of an override that changes a setting of the command; `+a=` adds one.
-KEY = re.compile(r"~?([A-Za-z_]\w*)", re.ASCII)
-# One choice for a group of configurations: of a path, `a/b=c`, only what is there can be one.
-CHOICE = re.compile(r"([A-Za-z_][\w/]*)=(\w+)", re.ASCII)
-# What Hydra reads as an override: `a.b=`, `+a=`, `++a=`, `group/part@package=`, `a[0]=`, `~a`.
-OVERRIDE = re.compile(r"\+{0,2}[A-Za-z_$][\w$./@:\[\]-]*=|~[A-Za-z_][\w./@]*(=|$)", re.ASCII)
 
 
 def main() -> int:
     """Run one command. An invalid command line gives one line and status 2."""
     try:
-        with refusals_reported():
+        with report_io_errors():
             return dispatch(*(sys.argv[1:] or HELP_FLAGS[:1]))
     except KwsError as error:
         return complain(error, 1)
@@ -90,11 +66,6 @@ def dispatch(command: str, *arguments: str) -> int:
     return 0
 
 
-def module_of(command: str) -> str:
-    """The name of a command's module, and of its configuration: `check_data` of `check-data`."""
-    return command.replace("-", "_")
-
-
 def usage() -> str:
     width = max(map(len, COMMANDS))
     return "\n".join(
@@ -117,13 +88,17 @@ def to_overrides(command: str, arguments: list[str]) -> list[str]:
     """The arguments of `python -m speech_commands_kws.<command>` that mean the same.
 
     Raises:
-        KwsError: there is no such command, or it takes fewer file names.
+        KwsError: there is no such command, it takes fewer file names, or an override is not one of its.
     """
     if command not in COMMANDS:
         raise KwsError(f"unknown command {command!r}: choose from {', '.join(COMMANDS)}")
-    overrides, names = split_arguments(arguments, command in NAMELESS)
-    check_overrides(command, overrides)
     key = LIST_KEYS.get(command) or SINGLE_KEYS.get(command)
+    overrides, names = split_arguments(arguments, takes_no_names=key is None)
+    if command != MULTIRUN_COMMAND and not MULTIRUN_FLAGS.isdisjoint(overrides):
+        raise KwsError(
+            f"`kws {command}` runs once: leave out {min(MULTIRUN_FLAGS.intersection(overrides))}"
+        )
+    check_overrides(command, overrides)
     if not names:
         return overrides
     if key is None:
@@ -141,92 +116,3 @@ def to_overrides(command: str, arguments: list[str]) -> list[str]:
             f"`kws {command}` takes one {key}, got {len(names)}: {' '.join(map(repr, names))}"
         )
     return [*overrides, f"{key}={quoted(names[0])}"]
-
-
-def check_overrides(command: str, overrides: Sequence[str]) -> None:
-    """Report in one line what Hydra would report in many.
-
-    Raises:
-        KwsError: a key is unknown, or a multirun is asked of a command that answers on standard output.
-    """
-    if command != MULTIRUN_COMMAND and not MULTIRUN_FLAGS.isdisjoint(overrides):
-        raise KwsError(
-            f"`kws {command}` runs once: leave out {min(MULTIRUN_FLAGS.intersection(overrides))}"
-        )
-    if any(override.startswith(CONFIG_FLAGS) for override in overrides):
-        return  # settings of the user's own
-    known = known_keys(command)
-    for override in filter(looks_like_override, overrides):
-        key = KEY.match(override)
-        choice = CHOICE.fullmatch(override)
-        if choice and choices_of(choice[1]) and choice[2] not in choices_of(choice[1]):
-            raise KwsError(
-                f"{choice[1]} must be one of {', '.join(choices_of(choice[1]))}, got {choice[2]}"
-            )
-        if key and key[1] not in known:
-            raise KwsError(
-                f"`kws {command}` has no setting {key[1]!r}, and {override!r} is no file: see `kws {command} --help`"
-            )
-
-
-def choices_of(group: str) -> list[str]:
-    """The names of the configurations that a group consists of."""
-    return sorted(path.stem for path in Path(CONFIG_DIR, group).glob("*.yaml"))
-
-
-def known_keys(command: str) -> set[str]:
-    """What an override of the command may begin with."""
-    settings = read_settings(module_of(command))
-    known = {"hydra", *settings}
-    for entry in settings["defaults"]:
-        if entry in list(COMMANDS):
-            known |= known_keys(entry)
-        for place, option in entry.items() if isinstance(entry, dict) else ():
-            group, _, package = place.partition("@")
-            is_here = package == "_here_"
-            known |= set(read_settings(f"{group}/{option}")) if is_here else {group.split("/")[0]}
-    return known
-
-
-def read_settings(name: str) -> dict[str, Any]:
-    return yaml.safe_load(Path(CONFIG_DIR, f"{name}.yaml").read_text(encoding="utf-8"))
-
-
-def split_arguments(
-    arguments: Iterable[str], takes_no_names: bool = False
-) -> tuple[list[str], list[str]]:
-    """Tell Hydra's overrides and flags from file names: `(overrides, names)`.
-
-    What exists on disk is a file, whatever it looks like, but for the flags themselves, and for commands that take no
-    names.
-    """
-    overrides: list[str] = []
-    names: list[str] = []
-    remaining = iter(arguments)
-    for argument in remaining:
-        if argument == END_OF_FLAGS:
-            names.extend(remaining)
-        elif argument in FLAGS_WITH_VALUE:
-            overrides.extend([argument, *islice(remaining, 1)])
-        elif (
-            argument in FLAGS
-            or (takes_no_names or not exists(argument))
-            and looks_like_override(argument)
-        ):
-            overrides.append(argument)
-        else:
-            names.append(argument)
-    return overrides, names
-
-
-def exists(name: str) -> bool:
-    try:
-        Path(name).lstat()
-    except OSError:
-        return False
-    return True
-
-
-def looks_like_override(argument: str) -> bool:
-    is_flag = argument.startswith("-") and argument != "-"
-    return is_flag or OVERRIDE.match(argument) is not None

@@ -27,12 +27,12 @@ def run(cfg: DictConfig) -> float:
     repository, names = served_models(cfg)
     if cfg.mode == CONTAINER:
         return run_container(build(cfg.container), repository, names)
-    server, watch = build(cfg.server), build(cfg.watch)
+    server, supervisor = build(cfg.server), build(cfg.supervisor)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     say(f"the server's log: {server.log_file}")
-    watch.run(server, repository, names, say)
-    return float(watch.restarted)
+    supervisor.run(server, repository, names, say)
+    return float(supervisor.restarted)
 
 
 def served_models(cfg: DictConfig) -> tuple[Path, list[str]]:

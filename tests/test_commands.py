@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 
 from speech_commands_kws import commands
 from speech_commands_kws.cli.launch import CONFIG_DIR
-from speech_commands_kws.commands import COMMANDS, quoted, split_arguments, to_overrides
+from speech_commands_kws.cli.overrides import known_keys, module_of, quoted, split_arguments
+from speech_commands_kws.commands import COMMANDS, to_overrides
 from speech_commands_kws.errors import KwsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -130,8 +131,8 @@ def test_only_trainings_are_started_several_times() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_key_of_a_configuration_is_known(command: str) -> None:
     with initialize_config_dir(CONFIG_DIR):
-        keys = set(compose(commands.module_of(command), return_hydra_config=True))
-    assert keys - commands.known_keys(command) == set()
+        keys = set(compose(module_of(command), return_hydra_config=True))
+    assert keys - known_keys(module_of(command)) == set()
 
 
 def test_the_version_is_that_of_the_package(
@@ -214,7 +215,7 @@ def test_help_names_every_command(
 
 def test_every_command_has_a_module_and_a_configuration() -> None:
     for command in COMMANDS:
-        name = commands.module_of(command)
+        name = module_of(command)
         assert (REPOSITORY / "speech_commands_kws" / f"{name}.py").is_file()
         assert (REPOSITORY / "configs" / f"{name}.yaml").is_file()
 

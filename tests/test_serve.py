@@ -110,7 +110,7 @@ def test_the_reason_of_an_end_is_not_that_there_is_no_gpu(tmp_path: Path) -> Non
     log = Path(server.log_file)
     log.parent.mkdir(parents=True)
     log.write_text('E1 "CudaDriverHelper has not been initialized."\nI1 fine\nE2 "the reason"\n')
-    assert server.last_words() == 'E2 "the reason"'
+    assert server.log_tail() == 'E2 "the reason"'
 
 
 def test_the_server_is_this_machines_alone_and_guards_what_is_not_for_clients(
@@ -153,9 +153,9 @@ def server(needs_the_server, tmp_path: Path, tiny_onnx: Path) -> Iterator[Triton
     model, info = build(cfg.triton), OnnxBackend(tiny_onnx).info
     model.fill(tiny_onnx, info)
     replace(model, name="short_queue", queue_size=2, max_batch_size=1).fill(tiny_onnx, info)
-    server, watch = build(cfg.server), build(cfg.watch)
+    server, supervisor = build(cfg.server), build(cfg.supervisor)
     try:
-        watch.begin(server, Path(model.repository), ["kws_onnx", "short_queue"])
+        supervisor.begin(server, Path(model.repository), ["kws_onnx", "short_queue"])
         yield server
     finally:
         server.stop()
@@ -303,7 +303,7 @@ def test_the_command_brings_a_dead_backend_back_and_leaves_nothing_behind(
 ) -> None:
     ports = free_ports()
     command = [sys.executable, "-m", "speech_commands_kws.serve", f"model={tiny_onnx}"]
-    settings = [f"server.environment={ENVIRONMENT}", "watch.every_seconds=0.5"]
+    settings = [f"server.environment={ENVIRONMENT}", "supervisor.every_seconds=0.5"]
     said = tmp_path / "said.txt"
     with said.open("w") as stream:
         process = subprocess.Popen(

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import MissingMandatoryValue
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from speech_commands_kws.cli.terminal import refusals_reported, require_output
+from speech_commands_kws.cli.terminal import report_io_errors, require_output
 from speech_commands_kws.errors import (
     KwsError,
     ReportedError,
@@ -78,19 +78,19 @@ def run_command(run: Callable[[Any], Any], cfg: Any) -> Any:
     """
     if is_multirun():
         return checked(run, cfg)
-    with mistakes_end_the_process():
+    with exit_on_user_error():
         return checked(run, cfg)
 
 
 def run_answering(run: Callable[[Any], Any], cfg: Any) -> Any:
     """`run_command` for commands whose answer goes to standard output."""
-    with mistakes_end_the_process():
+    with exit_on_user_error():
         require_output()
     return run_command(run, cfg)
 
 
 @contextmanager
-def mistakes_end_the_process() -> Iterator[None]:
+def exit_on_user_error() -> Iterator[None]:
     try:
         yield
     except KwsError as error:
@@ -105,7 +105,7 @@ def mistakes_end_the_process() -> Iterator[None]:
 def checked(run: Callable[[Any], Any], cfg: Any) -> Any:
     """Run a command; a setting or a package that is missing, or a disk that is full, is a mistake of the user."""
     try:
-        with refusals_reported():
+        with report_io_errors():
             return run(cfg)
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
         key = str(error).splitlines()[0].rpartition(": ")[2]

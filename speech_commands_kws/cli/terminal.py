@@ -1,3 +1,5 @@
+"""Standard output: a reader that goes, a disk that is full, a stream that is closed."""
+
 import errno
 import os
 import select
@@ -19,8 +21,8 @@ REFUSALS = (
 
 
 @contextmanager
-def refusals_reported() -> Iterator[None]:
-    """What cannot be written ends with one line; a pipe whose reader, `head` perhaps, has seen enough ends quietly.
+def report_io_errors() -> Iterator[None]:
+    """Turn an error of the disk into one line; a pipe whose reader, `head` perhaps, has seen enough ends quietly.
 
     Raises:
         KwsError: the disk is full, or a file may not be written or read.

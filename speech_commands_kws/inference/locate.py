@@ -1,3 +1,5 @@
+"""Which model file is meant: a path, the newest export, or an address of the registry."""
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -5,7 +7,6 @@ from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.dvc import ensure_present
 
 MODEL_FILE = "model.onnx"
-
 REGISTERED = "models:"  # what the addresses of MLflow's registry begin with
 
 

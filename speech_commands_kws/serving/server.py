@@ -28,8 +28,8 @@ SHARED_MEMORY = Path("/dev/shm")
 LOG_TAIL = 5
 ANSWERED = "nv_inference_request_success{"  # a line of its metrics
 NO_FAULT = "CudaDriverHelper"  # it looks for a GPU
-# The server receives SIGTERM when this process ends, even if it is killed.
-LEASH = (
+# By PR_SET_PDEATHSIG the server gets SIGTERM when this process ends in whatever way, even killed.
+EXIT_WITH_PARENT = (
     "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
@@ -97,7 +97,12 @@ class TritonServer:
         with stream:
             self.log_start = stream.tell()
             self.process = subprocess.Popen(
-                [environment.python, "-c", LEASH, *self.command(environment, repository, names)],
+                [
+                    environment.python,
+                    "-c",
+                    EXIT_WITH_PARENT,
+                    *self.command(environment, repository, names),
+                ],
                 env=os.environ | environment.variables(os.environ.get("PATH", os.defpath)),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
@@ -132,8 +137,8 @@ class TritonServer:
     def has_ended(self) -> bool:
         return self.process is None or self.process.poll() is not None
 
-    def has_lost(self) -> bool:
-        """Whether a process that it started has ended by itself: it does not fetch its last words, nor miss it."""
+    def worker_died(self) -> bool:
+        """Whether a worker, a process that it started, has died: Triton itself does not notice."""
         parent = str(self.process.pid) if self.process else ""
         for path in PROCESSES.glob("[0-9]*/stat"):
             try:
@@ -192,8 +197,8 @@ class TritonServer:
         for region in SHARED_MEMORY.glob(f"{self.memory_prefix}*"):
             region.unlink(missing_ok=True)
 
-    def last_words(self) -> str:
-        """The server's latest log line since its start, preferring errors."""
+    def log_tail(self) -> str:
+        """The end of the server's log since its start, in one line; only the errors where there are any."""
         said = Path(self.log_file).read_bytes()[self.log_start :]
         lines = said.decode(errors="replace").splitlines()
         lines = [line for line in lines if NO_FAULT not in line]

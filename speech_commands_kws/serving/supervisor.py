@@ -17,31 +17,31 @@ OVERLOADED = "503"  # what the fault of a server begins with that has more to do
 
 
 class Server(Protocol):
-    """What is watched; see `TritonServer`."""
+    """What is supervised; see `TritonServer`."""
 
     http_url: str
 
     def start(self, repository: Path, names: Sequence[str]) -> None: ...
     def has_ended(self) -> bool: ...
-    def has_lost(self) -> bool: ...
+    def worker_died(self) -> bool: ...
     def answered(self) -> float: ...
     def reload(self, name: str) -> str | None: ...
     def stop(self) -> None: ...
     def kill(self) -> None: ...
-    def last_words(self) -> str: ...
+    def log_tail(self) -> str: ...
 
 
 @dataclass
-class Watch:
-    """Watches one server.
+class Supervisor:
+    """Keeps one server answering.
 
     Attributes:
-        every_seconds: between two looks.
+        every_seconds: between two probes, which are inferences.
         timeout_seconds: for the answer to one.
-        faults: so many among the last looks and the server is started again; one that has ended, or that has lost the
-            process of a backend, is at once.
-        looks: the number of these last looks. Instances answer in turn, so that of two, one of which is stuck, every
-            second look is a fault.
+        failures: so many among the last probes and the server is started again; one that has ended, or whose worker,
+            the process of a backend, has died, is at once.
+        probes: the number of these last probes. Instances answer in turn, so that of two, one of which is stuck, every
+            second probe fails.
         restarts: so many in a row without an answer between them and it is given up.
         start_seconds: how long it may take to answer for the first time.
         restarted: how often it was started again.
@@ -49,8 +49,8 @@ class Watch:
 
     every_seconds: float
     timeout_seconds: float
-    faults: int
-    looks: int
+    failures: int
+    probes: int
     restarts: int
     start_seconds: float
     restarted: int = field(default=0, init=False)
@@ -59,7 +59,7 @@ class Watch:
     def __post_init__(self) -> None:
         check_positive(every_seconds=self.every_seconds, timeout_seconds=self.timeout_seconds)
         check_positive(start_seconds=self.start_seconds)
-        check_whole(faults=self.faults, looks=self.looks)
+        check_whole(failures=self.failures, probes=self.probes)
         check_whole(0, restarts=self.restarts)
 
     def run(
@@ -70,7 +70,7 @@ class Watch:
         say: Callable[[str], None],
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Start the server and watch it until a KeyboardInterrupt; it has ended when this returns.
+        """Start the server and keep it answering until a KeyboardInterrupt; it has ended when this returns.
 
         Raises:
             KwsError: it does not start, or does not stay up.
@@ -95,7 +95,7 @@ class Watch:
         server.start(repository, names)
         for _ in range(ceil(self.start_seconds / START_POLL_SECONDS)):
             if server.has_ended():
-                raise KwsError(f"the server did not start: {server.last_words()}")
+                raise KwsError(f"the server did not start: {server.log_tail()}")
             reason = self.fault(server, names)
             if reason is None:
                 return
@@ -105,7 +105,9 @@ class Watch:
     def fault(self, server: Server, names: Sequence[str]) -> str | None:
         if server.has_ended():
             return "it has ended"
-        if server.has_lost():  # others may ask so that every look meets an instance that is well
+        if (
+            server.worker_died()
+        ):  # others may ask so that every probe meets an instance that is well
             return "the process of a backend has ended"
         found = (fault(server.http_url, name, self.timeout_seconds) for name in names)
         reason = next(filter(None, found), None)
@@ -123,7 +125,7 @@ class Watch:
         wait: Callable[[float], None],
     ) -> None:
         restarts = 0
-        recent: deque[bool] = deque(maxlen=self.looks)
+        recent: deque[bool] = deque(maxlen=self.probes)
         loaded = {name: state_of(repository / name) for name in names}
         seen = dict(loaded)
         while True:
@@ -134,8 +136,8 @@ class Watch:
                 restarts = 0
                 self._reload(server, repository, loaded, seen, say)
                 continue
-            has_died = server.has_ended() or server.has_lost()
-            if sum(recent) < self.faults and not has_died:
+            has_died = server.has_ended() or server.worker_died()
+            if sum(recent) < self.failures and not has_died:
                 continue
             if restarts == self.restarts:
                 raise KwsError(
@@ -158,7 +160,7 @@ class Watch:
         seen: dict[str, tuple],
         say: Callable[[str], None],
     ) -> None:
-        """Load the models that have changed and then stayed the same for two looks: what is being written waits."""
+        """Load the models that have changed and then stayed the same for two probes: what is being written waits."""
         for name in loaded:
             state = state_of(repository / name)
             if state != loaded[name] and state == seen[name]:

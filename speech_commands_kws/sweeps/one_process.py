@@ -3,7 +3,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from speech_commands_kws.cli.launch import mistakes_end_the_process
+from speech_commands_kws.cli.launch import exit_on_user_error
 from speech_commands_kws.training.data_parallel import check_processes
 
 
@@ -15,5 +15,5 @@ class OneProcessEach(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         # An exception that does not end the process would become a warning of Hydra's.
-        with mistakes_end_the_process():
+        with exit_on_user_error():
             check_processes(config.trainer, is_multirun=True)

@@ -11,7 +11,7 @@ from speech_commands_kws.cli.launch import (
     EXECUTION_WHITELIST,
     build,
     checked,
-    mistakes_end_the_process,
+    exit_on_user_error,
     settings_of,
 )
 from speech_commands_kws.errors import KwsError, check_whole
@@ -27,14 +27,14 @@ class SweepCheck(Callback):
     """
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        with mistakes_end_the_process():
+        with exit_on_user_error():
             checked(check_sweep, config)
 
     def on_multirun_end(self, **_: Any) -> None:
         """A mistake that a job of a plain grid has raised, and that is on its way here, ends with one line too."""
         error = sys.exception()
         if isinstance(error, KwsError):
-            with mistakes_end_the_process():
+            with exit_on_user_error():
                 raise error
 
 

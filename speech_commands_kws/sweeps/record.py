@@ -12,7 +12,7 @@ import yaml
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.cli.launch import checked, mistakes_end_the_process
+from speech_commands_kws.cli.launch import checked, exit_on_user_error
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.lock import locked
 from speech_commands_kws.sweeps.comparison import (
@@ -47,7 +47,7 @@ class SweepRecord(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         if config.get("logger"):
-            with mistakes_end_the_process():
+            with exit_on_user_error():
                 checked(begin, config)
         self.began = True
 

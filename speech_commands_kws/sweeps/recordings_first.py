@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from speech_commands_kws.cli.launch import build, mistakes_end_the_process
+from speech_commands_kws.cli.launch import build, exit_on_user_error
 
 # What recordings a job uses depends on settings that begin with these.
 DECIDING = ("data", "experiment", "paths")
@@ -21,7 +21,7 @@ class RecordingsFirst(Callback):
 
     def on_multirun_start(self, config: DictConfig, config_name: str, **_: Any) -> None:
         # An exception that does not end the process would become a warning of Hydra's.
-        with mistakes_end_the_process():
+        with exit_on_user_error():
             for job in jobs_by_data(config, config_name):
                 source = build(job.data.source)
                 if hasattr(source, "fetch"):

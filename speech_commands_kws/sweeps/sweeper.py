@@ -19,7 +19,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.cli.launch import mistakes_end_the_process, settings_of
+from speech_commands_kws.cli.launch import exit_on_user_error, settings_of
 from speech_commands_kws.errors import (
     KwsError,
     SettingError,
@@ -102,7 +102,7 @@ class StudySweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        with mistakes_end_the_process():
+        with exit_on_user_error():
             try:
                 self._sweep(arguments)
             except KeyboardInterrupt:

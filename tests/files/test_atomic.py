@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from speech_commands_kws.cli.terminal import refusals_reported
+from speech_commands_kws.cli.terminal import report_io_errors
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.atomic import write_whole, written_to
 
@@ -28,7 +28,7 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
 def test_what_the_disk_refuses_is_one_line_with_its_name(number):
     with pytest.raises(KwsError, match=f"cannot use a.png .{os.strerror(number)}.") as refusal:
-        with refusals_reported():
+        with report_io_errors():
             raise OSError(number, os.strerror(number), "a.png")
     assert "\n" not in str(refusal.value)
 
@@ -36,7 +36,7 @@ def test_what_the_disk_refuses_is_one_line_with_its_name(number):
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.ENOENT])
 def test_other_failures_stay_what_they_are(number):
     """A pipe between processes is not that of the reader."""
-    with pytest.raises(OSError) as failure, refusals_reported():
+    with pytest.raises(OSError) as failure, report_io_errors():
         raise OSError(number, os.strerror(number))
     assert failure.value.errno == number
 

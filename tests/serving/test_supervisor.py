@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.serving import supervisor as watch_module
-from speech_commands_kws.serving.supervisor import Watch, state_of
+from speech_commands_kws.serving import supervisor as supervisor_module
+from speech_commands_kws.serving.supervisor import Supervisor, state_of
 
 WELL, DEAD, SILENT, LOST = "well", "dead", "silent", "lost"
 BUSY, STUCK = "busy", "stuck"  # 503: it answers others, or nobody
@@ -15,7 +15,7 @@ REASONS = {WELL: None, LOST: None, BUSY: "503 queue is full", STUCK: "503 queue 
 
 
 class ScriptedServer:
-    """At each look it is in the next state of the script; `events` is what was done to it."""
+    """At each probe it is in the next state of the script; `events` is what was done to it."""
 
     http_url = "127.0.0.1:1"
 
@@ -31,7 +31,7 @@ class ScriptedServer:
     def has_ended(self) -> bool:
         return self.state == DEAD
 
-    def has_lost(self) -> bool:
+    def worker_died(self) -> bool:
         return self.state == LOST
 
     def answered(self) -> float:
@@ -48,8 +48,8 @@ class ScriptedServer:
         self.events.append("kill")
         self.state = WELL
 
-    def last_words(self) -> str:
-        return "its last words"
+    def log_tail(self) -> str:
+        return "the end of the log"
 
     def wait(self, _: float) -> None:
         self.state = next(self.script, None)
@@ -58,16 +58,20 @@ class ScriptedServer:
 
 
 @pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
-    yield Watch(every_seconds=1, timeout_seconds=1, faults=2, looks=4, restarts=2, start_seconds=1)
+def supervisor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
+    yield Supervisor(
+        every_seconds=1, timeout_seconds=1, failures=2, probes=4, restarts=2, start_seconds=1
+    )
 
 
-def watched(
-    watch: Watch, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, folder: Path
+def supervised(
+    supervisor: Supervisor, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> list[str]:
-    monkeypatch.setattr(watch_module, "fault", lambda *_: REASONS.get(server.state, "no answer"))
+    monkeypatch.setattr(
+        supervisor_module, "fault", lambda *_: REASONS.get(server.state, "no answer")
+    )
     said: list[str] = []
-    watch.run(server, folder, ["kws_onnx"], said.append, server.wait)
+    supervisor.run(server, folder, ["kws_onnx"], said.append, server.wait)
     return said
 
 
@@ -90,53 +94,61 @@ def watched(
     ],
 )
 def test_what_is_done(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, events: str
+    supervisor: Supervisor,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    script: str,
+    events: str,
 ) -> None:
     server = ScriptedServer(script)
-    said = watched(watch, server, monkeypatch, tmp_path)
+    said = supervised(supervisor, server, monkeypatch, tmp_path)
     assert server.events == events.split()
-    assert watch.restarted == events.count("kill")
+    assert supervisor.restarted == events.count("kill")
     assert said[0].startswith("serving kws_onnx at http://127.0.0.1:1") and said[-1] == "stopping"
 
 
 def test_a_server_that_never_stays_up_is_given_up(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     server = ScriptedServer("dead dead dead dead")
     with pytest.raises(KwsError, match="started 2 times and gave no answer: it has ended"):
-        watched(watch, server, monkeypatch, tmp_path)
+        supervised(supervisor, server, monkeypatch, tmp_path)
     assert server.events == ["start", "kill", "start", "kill", "start", "stop"]
 
 
-@pytest.mark.parametrize(("state", "complaint"), [(DEAD, "last words"), (SILENT, "in 1 s")])
+@pytest.mark.parametrize(("state", "complaint"), [(DEAD, "the end of the log"), (SILENT, "in 1 s")])
 def test_a_server_that_does_not_start_is_one_line(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: str, complaint: str
+    supervisor: Supervisor,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    state: str,
+    complaint: str,
 ) -> None:
     server = ScriptedServer(" ".join([state] * 9))
     server.state = state
     with pytest.raises(KwsError, match=complaint):
-        watched(watch, server, monkeypatch, tmp_path)
+        supervised(supervisor, server, monkeypatch, tmp_path)
     assert server.events == ["start", "stop"]
 
 
 def test_a_new_version_is_loaded_once_it_has_stayed_the_same(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     server = ScriptedServer("well well well well well")
-    looks = 0
+    probes = 0
 
     def wait(seconds: float) -> None:
-        nonlocal looks
-        looks += 1
-        if looks in (2, 3):  # still being written at the second look
+        nonlocal probes
+        probes += 1
+        if probes in (2, 3):  # still being written at the second probe
             version = tmp_path / "kws_onnx" / "2"
             version.mkdir(parents=True, exist_ok=True)
-            (version / "model.onnx").write_bytes(b"x" * looks)
+            (version / "model.onnx").write_bytes(b"x" * probes)
             assert "reload kws_onnx" not in server.events
         ScriptedServer.wait(server, seconds)
 
     monkeypatch.setattr(server, "wait", wait)
-    said = watched(watch, server, monkeypatch, tmp_path)
+    said = supervised(supervisor, server, monkeypatch, tmp_path)
     assert server.events == ["start", "reload kws_onnx", "stop"]
     assert said[1] == "kws_onnx: loaded what has changed"
 
@@ -152,15 +164,15 @@ def test_the_state_of_a_model_is_that_of_its_files(tmp_path: Path) -> None:
     assert len(states) == 5
 
 
-def test_a_version_that_goes_while_one_looks_is_no_fault(
+def test_a_version_that_goes_meanwhile_is_no_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch_module, "versions_of", lambda _: [1, 2])
+    monkeypatch.setattr(supervisor_module, "versions_of", lambda _: [1, 2])
     assert [name for name, *_ in state_of(tmp_path)]
 
 
-def test_a_moment_to_start_in_is_one_look(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_moment_to_start_in_is_one_probe(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    watch.start_seconds = 0.01
-    assert watched(watch, ScriptedServer(""), monkeypatch, tmp_path)[-1] == "stopping"
+    supervisor.start_seconds = 0.01
+    assert supervised(supervisor, ScriptedServer(""), monkeypatch, tmp_path)[-1] == "stopping"

@@ -34,7 +34,6 @@ PROBE_SHARE = (
     8  # of the clips for calibration there are so many times fewer of each other kind of sound
 )
 DIGITS = 6
-PERCENT = 100
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ def build_variant(
         "%s: %d bytes, accuracy %.4f (%+.4f), the same answer to %.2f%% of the validation clips, takes %.2f ms a clip, "
         "%.2f times as long",
         *(output, output.stat().st_size, scores.accuracy, -loss),
-        *(PERCENT * agreement[VALIDATION], latency, latency / model.latency_ms),
+        *(100 * agreement[VALIDATION], latency, latency / model.latency_ms),
     )
     return output
 

@@ -20,7 +20,8 @@ def hold(path: Path, seconds: float) -> subprocess.Popen:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER.format(seconds=seconds), str(path)], stdout=subprocess.PIPE
     )
-    assert holder.stdout.readline() == b"held\n"
+    with holder.stdout:
+        assert holder.stdout.readline() == b"held\n"
     return holder
 
 

@@ -8,7 +8,9 @@ the time of day.
 
 import ctypes
 import os
+import shutil
 import tempfile
+import weakref
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -123,8 +125,9 @@ class Espeak:
         if len(os.fsencode(self.data_path)) <= MAX_DATA_PATH_BYTES:
             return self.data_path
         # Read from for as long as the engine lives.
-        self.link_folder = tempfile.TemporaryDirectory()
-        link = Path(self.link_folder.name) / "data"
+        folder = tempfile.mkdtemp()
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        link = Path(folder) / "data"
         link.symlink_to(self.data_path, target_is_directory=True)
         return link
 

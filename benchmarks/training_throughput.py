@@ -34,10 +34,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from speech_commands_kws.augment import ShiftAndNoise
-from speech_commands_kws.data.packed import pack_folder
+from speech_commands_kws.data.packed import SILENT_ROW, pack_folder
 from speech_commands_kws.data.sampler import EpochBatches
 from speech_commands_kws.data.speech_tree import SPEECH_COMMANDS_PATTERN
-from speech_commands_kws.data.training_batches import SILENT_ROW, TrainingClips, as_waveforms
+from speech_commands_kws.data.training_batches import TrainingClips, as_waveforms
 from speech_commands_kws.models.bc_resnet import BCResNet
 from speech_commands_kws.models.frontend import LogMel
 

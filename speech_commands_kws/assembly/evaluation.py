@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from speech_commands_kws.assembly.engine import engine_of
 from speech_commands_kws.cli.launch import build
+from speech_commands_kws.data.dataset import labelled_split
 from speech_commands_kws.data.labelled_folder import LabelledFolder
 from speech_commands_kws.data.speech_tree import SPLITS
 from speech_commands_kws.errors import KwsError, check_whole
@@ -102,9 +103,6 @@ def open_data(cfg: DictConfig, info: ArtefactInfo, run_folder: Path | None) -> E
             "this model lies in no run that tells what to score it on: "
             "give input=FOLDER, or data=... such as data=speech_commands"
         )
-    # Here and not above: to score an exported model on a folder needs no torch.
-    from speech_commands_kws.data.labelled_split import labelled_split
-
     loader = (saved or cfg).loader
     drawing = {key: loader[key] for key in ("silence_volume", "cache", "seed")}
     clips = labelled_split(build(data.source), cfg.split, *signal, **drawing)

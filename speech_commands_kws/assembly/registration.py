@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from speech_commands_kws.assembly.run_data import accuracy, clips_fingerprint, validation_split
 from speech_commands_kws.cli.launch import build
-from speech_commands_kws.data.datamodule import Clips
+from speech_commands_kws.data.dataset import SplitClips
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.tracking import registry
@@ -42,7 +42,7 @@ def required_record(folder: Path) -> MlflowRun:
 
 
 def register(
-    cfg: DictConfig, uri: str, export: registry.Export, split: Clips, saved: DictConfig
+    cfg: DictConfig, uri: str, export: registry.Export, split: SplitClips, saved: DictConfig
 ) -> str:
     """Register an export, which was scored on its validation split; returns the number of the version.
 
@@ -75,7 +75,7 @@ def check_words(labels: Sequence[str], expected: Sequence[str]) -> None:
         raise KwsError(f"it knows other words: {', '.join(labels)}")
 
 
-def complete(export: registry.Export, split: Clips) -> registry.Export:
+def complete(export: registry.Export, split: SplitClips) -> registry.Export:
     """The same with its accuracy, its size and what tells where both come from."""
     training = export.info.training
     figures = {registry.ACCURACY: training["accuracy"]} | {key: training[key] for key in SIZES}

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from speech_commands_kws.assembly.run_data import recorded_split, sample_evenly, score
 from speech_commands_kws.cli.launch import settings_of
-from speech_commands_kws.data.datamodule import Clips
+from speech_commands_kws.data.dataset import SplitClips
 from speech_commands_kws.data.speech_tree import TRAIN
 from speech_commands_kws.errors import check_flag, check_number, check_positive, check_whole
 from speech_commands_kws.evaluation import scoring
@@ -78,7 +78,7 @@ def check_settings(cfg: DictConfig) -> None:
 
 
 def build_release(
-    cfg: DictConfig, spotter: SpotterModule, info: ArtefactInfo, split: Clips, output: Path
+    cfg: DictConfig, spotter: SpotterModule, info: ArtefactInfo, split: SplitClips, output: Path
 ) -> Release:
     """Write the model file, which says how accurate it is on the validation split and how to decide with it.
 
@@ -112,7 +112,7 @@ def build_release(
 
 
 def build_variant(
-    cfg: DictConfig, variant: Int8 | Fp16, model: Release, split: Clips, saved: DictConfig
+    cfg: DictConfig, variant: Int8 | Fp16, model: Release, split: SplitClips, saved: DictConfig
 ) -> Path:
     """Write the variant beside the model.
 
@@ -180,7 +180,7 @@ def detection_facts(
     return {name: round(value, DIGITS) for name, value in facts.items()}
 
 
-def write_card(cfg: DictConfig, model: Release, split: Clips) -> Path:
+def write_card(cfg: DictConfig, model: Release, split: SplitClips) -> Path:
     """Write the card beside the model, with the pictures of its evaluation in a folder of the same name."""
     folder = model.path.with_suffix("")
     facts = scoring.summary(model.scores, cfg.card.bins, cfg.card.worst)

@@ -8,8 +8,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from speech_commands_kws.cli.launch import build
-from speech_commands_kws.data.datamodule import Clips
-from speech_commands_kws.data.labelled_split import labelled_split
+from speech_commands_kws.data.dataset import SplitClips, labelled_split
 from speech_commands_kws.data.speech_tree import VALIDATION
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation import scoring
@@ -49,12 +48,12 @@ def load_trained(folder: Path, checkpoint: Path) -> tuple[SpotterModule, Artefac
     return spotter, ArtefactInfo(**signal, training=facts)
 
 
-def validation_split(saved: DictConfig, info: ArtefactInfo) -> Clips:
+def validation_split(saved: DictConfig, info: ArtefactInfo) -> SplitClips:
     """The validation clips of the data that a run, with this configuration, was trained on."""
     return recorded_split(saved, info, VALIDATION)
 
 
-def recorded_split(saved: DictConfig, info: ArtefactInfo, split: str) -> Clips:
+def recorded_split(saved: DictConfig, info: ArtefactInfo, split: str) -> SplitClips:
     """A split of the data that a run, with this configuration, was trained on."""
     drawing = {key: saved.loader[key] for key in ("silence_volume", "cache", "seed")}
     source = build(saved.data.source)
@@ -68,23 +67,23 @@ def recorded_split(saved: DictConfig, info: ArtefactInfo, split: str) -> Clips:
         ) from error
 
 
-def sample_evenly(split: Clips, count: int) -> np.ndarray:
+def sample_evenly(split: SplitClips, count: int) -> np.ndarray:
     """(count, T) clips, spread over the classes."""
     chosen = np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)
     return np.concatenate([split.waveforms(slice(i, i + 1)) for i in chosen])
 
 
-def score(backend: Backend, split: Clips, batch_size: int) -> Scores:
+def score(backend: Backend, split: SplitClips, batch_size: int) -> Scores:
     return scoring.score(
         lambda waveforms: backend(waveforms)[0], split, backend.info.labels, batch_size
     )
 
 
-def accuracy(backend: Backend, split: Clips, batch_size: int) -> float:
+def accuracy(backend: Backend, split: SplitClips, batch_size: int) -> float:
     return score(backend, split, batch_size).accuracy
 
 
-def clips_fingerprint(clips: Clips, labels: tuple[str, ...]) -> str:
+def clips_fingerprint(clips: SplitClips, labels: tuple[str, ...]) -> str:
     """SHA-256 of the recordings, of which clips of them, and of their classes in words."""
     words = [labels[target] for target in clips.targets]
     return sha256(json.dumps([clips.fingerprint, list(clips.names), words]).encode()).hexdigest()

@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.assembly.run_data import accuracy, sample_evenly, validation_split
 from speech_commands_kws.cli.launch import build
-from speech_commands_kws.data.datamodule import Clips
+from speech_commands_kws.data.dataset import SplitClips
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.backends.tensorrt import (
@@ -78,7 +78,9 @@ def find_onnx(cfg: DictConfig) -> Path:
     return model
 
 
-def check_plan(cfg: DictConfig, gate: PlanGate, model: Path, plan: Path, split: Clips) -> Agreement:
+def check_plan(
+    cfg: DictConfig, gate: PlanGate, model: Path, plan: Path, split: SplitClips
+) -> Agreement:
     """Ask a plan and its ONNX file the same, and log how accurate and how fast both are.
 
     Raises:

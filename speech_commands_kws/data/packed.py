@@ -24,6 +24,7 @@ from speech_commands_kws.labels import SILENCE
 
 FORMAT_VERSION = "2"
 INT16_SCALE = 2**15
+SILENT_ROW = -1  # stands for a clip of digital silence, which is not packed
 CLIPS_FILE = "clips.int16"
 NOISE_FILE = "noise.int16"
 INDEX_FILE = "index.json"

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from speech_commands_kws.data.packed import INT16_SCALE, PackedClips
+from speech_commands_kws.data.packed import INT16_SCALE, SILENT_ROW, PackedClips
 from speech_commands_kws.errors import KwsError
 
-SILENT_ROW = -1
 CLIPS_AT_ONCE = 4096
 # Of the GPU's free memory; the rest is for the training.
 LARGEST_SHARE = 0.5

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from speech_commands_kws.data.packed import PackedClips
+from speech_commands_kws.data.packed import SILENT_ROW, PackedClips
 from speech_commands_kws.data.training_batches import (
-    SILENT_ROW,
     ResidentClips,
     TrainingClips,
     as_waveforms,

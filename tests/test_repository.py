@@ -26,7 +26,6 @@ TESTED_IN = {
     "augment/reverberation": "augment/test_effects.py",
     "augment/subset": "augment/test_effects.py",
     "augment/tempo": "augment/test_effects.py",
-    "data/labelled_split": "test_evaluate.py",
     "figures/evaluation": "evaluation/test_scoring.py",
     # Both clients answer to the same server in the same tests.
     "inference/backends/triton_async": "inference/backends/test_triton.py",

@@ -6,8 +6,6 @@ Legend: B batch, C channels, M mel bins (frequency), F frames (time), K keywords
 from torch import Tensor, nn
 from torch.nn import functional
 
-from speech_commands_kws.models.cpu_training.workspace import Workspace
-
 BASE_CHANNELS = 8  # of width 1
 # Table 1 of the paper: channels as multiples of the base, blocks, frequency stride, temporal dilation of each stage.
 STEM_CHANNELS = 2.0
@@ -119,7 +117,8 @@ class BCResNet(nn.Module):
         fast_training: bool,
     ):
         super().__init__()
-        self.fast_training, self.workspace = fast_training, Workspace()
+        self.fast_training = fast_training
+        self.workspace = None  # arrays of the compiled loops, which make it
         if n_mels % (TOTAL_STRIDE * sub_bands):
             raise ValueError(
                 f"expected n_mels to be a multiple of {TOTAL_STRIDE * sub_bands} "

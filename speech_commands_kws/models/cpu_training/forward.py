@@ -19,6 +19,7 @@ from speech_commands_kws.models.cpu_training.passes import (
     parameters_of,
 )
 from speech_commands_kws.models.cpu_training.threads import ThreadTeam
+from speech_commands_kws.models.cpu_training.workspace import Workspace
 
 
 class _Network(Function):
@@ -30,6 +31,7 @@ class _Network(Function):
     @staticmethod
     def forward(ctx, log_mel: Tensor, model, *parameters):
         ctx.team, batch = ThreadTeam(), len(log_mel)
+        model.workspace = model.workspace or Workspace()
         shared = ctx.team, model.workspace
         ctx.stem = StemPass(model.stem, *shared)
         ctx.blocks = [BlockPass(block, batch, *shared) for block in model.blocks]

@@ -1,0 +1,32 @@
+"""The compiled loops stand apart: one function is imported, in one place, and all works without them."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from speech_commands_kws.models.bc_resnet import BCResNet
+
+PACKAGE = Path(__file__).resolve().parents[3] / "speech_commands_kws"
+ROOM = "speech_commands_kws.models.cpu_training"
+
+
+def test_one_module_imports_one_function_of_them():
+    found = [
+        (path.relative_to(PACKAGE).as_posix(), line.strip())
+        for path in PACKAGE.rglob("*.py")
+        if path.parent.name != "cpu_training"
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if ROOM in line
+    ]
+    line = f"from {ROOM}.forward import training_forward"
+    assert found == [("models/bc_resnet.py", line)]
+
+
+def test_a_training_step_needs_none_of_them(monkeypatch):
+    for name in ("", ".forward", ".kernels", ".passes", ".threads", ".workspace"):
+        monkeypatch.setitem(sys.modules, ROOM + name, None)  # an import of it fails
+    torch.manual_seed(0)
+    network = BCResNet(4, 40, 1, 5, 0.1, fast_training=False).train()
+    network(torch.randn(2, 1, 40, 101)).square().sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in network.parameters())

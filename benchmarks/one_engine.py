@@ -29,7 +29,7 @@ def make_spotter(overrides: list[str]) -> tuple[Any, Any]:
     from hydra import compose, initialize_config_dir
 
     from speech_commands_kws.cli.launch import CONFIG_DIR, build
-    from speech_commands_kws.inference.model_info import ArtefactInfo
+    from speech_commands_kws.inference.model_info import ModelInfo
     from speech_commands_kws.models.spotter_module import SpotterModule
 
     with initialize_config_dir(CONFIG_DIR):
@@ -37,7 +37,7 @@ def make_spotter(overrides: list[str]) -> tuple[Any, Any]:
     settings = {key: value for key, value in cfg.frontend.items() if not key.startswith("_")}
     backbone = build(cfg.backbone, n_classes=N_CLASSES, n_mels=cfg.frontend.n_mels)
     labels = tuple(f"word {k}" for k in range(N_CLASSES))
-    info = ArtefactInfo(labels, cfg.sample_rate, SAMPLES, settings, {})
+    info = ModelInfo(labels, cfg.sample_rate, SAMPLES, settings, {})
     return SpotterModule(build(cfg.frontend), backbone).eval(), info
 
 

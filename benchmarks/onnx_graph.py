@@ -38,7 +38,7 @@ from torchaudio.functional import melscale_fbanks
 from torchaudio.transforms import MelSpectrogram
 
 from speech_commands_kws.cli.launch import CONFIG_DIR, build
-from speech_commands_kws.inference.model_info import INPUT, ArtefactInfo
+from speech_commands_kws.inference.model_info import INPUT, ModelInfo
 from speech_commands_kws.models.frontend import LogMel
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging import onnx_export
@@ -132,7 +132,7 @@ class TorchaudioLogMel(nn.Module):
         return torch.log(self.mel(waveform) + self.log_floor).unsqueeze(1)
 
 
-def export(spotter: nn.Module, info: ArtefactInfo, path: Path, folded: bool = True) -> Path:
+def export(spotter: nn.Module, info: ModelInfo, path: Path, folded: bool = True) -> Path:
     """Write a form; `folded` chooses the network."""
     onnx_export.inference_graph = inference_graph if folded else nn.Module.eval
     onnx_export.write_onnx(spotter, info, OPSET, path)
@@ -162,7 +162,7 @@ def forms(folder: Path, overrides: list[str]) -> tuple[dict[str, Callable], int]
     settings = {key: value for key, value in cfg.frontend.items() if not key.startswith("_")}
     backbone = build(cfg.backbone, n_classes=N_CLASSES, n_mels=cfg.frontend.n_mels).eval()
     samples = round(cfg.sample_rate * cfg.clip_seconds)
-    info = ArtefactInfo(LABELS, cfg.sample_rate, samples, settings, {})
+    info = ModelInfo(LABELS, cfg.sample_rate, samples, settings, {})
     eager = SpotterModule(TorchaudioLogMel(settings), backbone).eval()
     calls: dict[str, Callable[[np.ndarray], Any]] = {
         BASELINE: lambda waveform: eager(torch.from_numpy(waveform)).softmax(dim=1).numpy()

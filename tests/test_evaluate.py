@@ -18,7 +18,7 @@ from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluate import run
 from speech_commands_kws.evaluation import scoring
-from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.models.bc_resnet import BCResNet
 from speech_commands_kws.models.frontend import LogMel
 from speech_commands_kws.models.spotter_module import SpotterModule
@@ -284,7 +284,7 @@ def test_the_best_checkpoint_of_a_run_is_scored_by_its_own_probabilities(
 @pytest.mark.integration
 def test_a_checkpoint_and_its_export_have_the_same_figures(evaluate, trained_run, capsys):
     spotter = save_checkpoint(trained_run)
-    info = ArtefactInfo(tuple(TINY_LABELS), SAMPLE_RATE, SAMPLE_RATE, FRONTEND, training={})
+    info = ModelInfo(tuple(TINY_LABELS), SAMPLE_RATE, SAMPLE_RATE, FRONTEND, training={})
     write_onnx(spotter, info, OPSET, trained_run / "model.onnx")
     capsys.readouterr()
     figures = []

@@ -9,11 +9,11 @@ from threading import Thread
 
 import numpy as np
 
-from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.model_info import ModelInfo
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 LABELS = ("yes", "no", "_unknown_")
-INFO = ArtefactInfo(LABELS, 8000, 400, {}, {})
+INFO = ModelInfo(LABELS, 8000, 400, {}, {})
 ANSWER, SLOW, LOST, DRIP, NONSENSE = 200, 0, -1, -2, -3
 
 

@@ -17,7 +17,7 @@ from speech_commands_kws.evaluation.scoring import LabelledClips, Predict
 from speech_commands_kws.files.dvc import dvc_pointer, ensure_present
 from speech_commands_kws.inference.backends.tensorrt import PLAN_SUFFIX
 from speech_commands_kws.inference.locate import locate_model
-from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.tracking import runs
 
 FORMATS = ("table", "json")
@@ -53,7 +53,7 @@ def find_model(cfg: DictConfig) -> tuple[Path, Path | None]:
     return path, next((folder for folder in around if (folder / runs.CONFIG_FILE).is_file()), None)
 
 
-def open_model(path: Path, cfg: DictConfig) -> tuple[ArtefactInfo, Predict]:
+def open_model(path: Path, cfg: DictConfig) -> tuple[ModelInfo, Predict]:
     """What a model says of itself, and how to ask it: waveforms (B, T) to probabilities (B, K)."""
     if engine_of(cfg.backend).is_server:
         raise KwsError("evaluate runs a file: give backend=onnx or backend=tensorrt, no server")
@@ -65,7 +65,7 @@ def open_model(path: Path, cfg: DictConfig) -> tuple[ArtefactInfo, Predict]:
     return backend.info, lambda waveforms: backend(waveforms)[0]
 
 
-def open_checkpoint(path: Path) -> tuple[ArtefactInfo, Predict]:
+def open_checkpoint(path: Path) -> tuple[ModelInfo, Predict]:
     # Here and not above: to score an exported model needs no torch.
     import torch
 
@@ -78,10 +78,10 @@ def open_checkpoint(path: Path) -> tuple[ArtefactInfo, Predict]:
     def predict(waveforms: np.ndarray) -> np.ndarray:
         return spotter(torch.from_numpy(waveforms)).softmax(dim=1).numpy()
 
-    return ArtefactInfo(labels=tuple(facts["labels"]), training=facts, **settings), predict
+    return ModelInfo(labels=tuple(facts["labels"]), training=facts, **settings), predict
 
 
-def open_data(cfg: DictConfig, info: ArtefactInfo, run_folder: Path | None) -> EvaluationData:
+def open_data(cfg: DictConfig, info: ModelInfo, run_folder: Path | None) -> EvaluationData:
     """The clips of a folder, of the data asked for, or of the data that the run was trained on."""
     signal = (info.labels, info.sample_rate, info.clip_samples)
     if cfg.input is not None:

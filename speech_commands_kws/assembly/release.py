@@ -20,7 +20,7 @@ from speech_commands_kws.evaluation.scoring import Scores
 from speech_commands_kws.figures.evaluation import draw
 from speech_commands_kws.files.atomic import replacing, write_whole
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
-from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.labels import SILENCE, UNKNOWN
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.latency import median_latency_ms
@@ -50,7 +50,7 @@ class Release:
     """
 
     path: Path
-    info: ArtefactInfo
+    info: ModelInfo
     scores: Scores
     clips: np.ndarray
     difference: float
@@ -78,7 +78,7 @@ def check_settings(cfg: DictConfig) -> None:
 
 
 def build_release(
-    cfg: DictConfig, spotter: SpotterModule, info: ArtefactInfo, split: SplitClips, output: Path
+    cfg: DictConfig, spotter: SpotterModule, info: ModelInfo, split: SplitClips, output: Path
 ) -> Release:
     """Write the model file, which says how accurate it is on the validation split and how to decide with it.
 
@@ -198,7 +198,7 @@ def write_card(cfg: DictConfig, model: Release, split: SplitClips) -> Path:
     return card
 
 
-def variants_of(model: Path) -> list[tuple[Path, ArtefactInfo]]:
+def variants_of(model: Path) -> list[tuple[Path, ModelInfo]]:
     """The variants of this very file that lie beside it."""
     own = sha256(model.read_bytes()).hexdigest()
     found = []

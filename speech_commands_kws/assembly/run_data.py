@@ -13,7 +13,7 @@ from speech_commands_kws.data.speech_tree import VALIDATION
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation import scoring
 from speech_commands_kws.evaluation.scoring import Scores
-from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.inference.spotter import Backend
 from speech_commands_kws.models.checkpoint import load_spotter
 from speech_commands_kws.models.complexity import complexity
@@ -38,22 +38,22 @@ def find_checkpoint(cfg: DictConfig) -> tuple[Path, Path]:
     return folder, checkpoint
 
 
-def load_trained(folder: Path, checkpoint: Path) -> tuple[SpotterModule, ArtefactInfo]:
+def load_trained(folder: Path, checkpoint: Path) -> tuple[SpotterModule, ModelInfo]:
     """The trained module, and what a model file says about it."""
     spotter, facts = load_spotter(checkpoint)
     signal = {key: facts.pop(key) for key in ("labels", "sample_rate", "clip_samples", "frontend")}
     facts |= complexity(spotter, signal["clip_samples"])
     facts |= {"run": recording.run_name(folder), "checkpoint": checkpoint.name}
     signal["labels"] = tuple(signal["labels"])
-    return spotter, ArtefactInfo(**signal, training=facts)
+    return spotter, ModelInfo(**signal, training=facts)
 
 
-def validation_split(saved: DictConfig, info: ArtefactInfo) -> SplitClips:
+def validation_split(saved: DictConfig, info: ModelInfo) -> SplitClips:
     """The validation clips of the data that a run, with this configuration, was trained on."""
     return recorded_split(saved, info, VALIDATION)
 
 
-def recorded_split(saved: DictConfig, info: ArtefactInfo, split: str) -> SplitClips:
+def recorded_split(saved: DictConfig, info: ModelInfo, split: str) -> SplitClips:
     """A split of the data that a run, with this configuration, was trained on."""
     drawing = {key: saved.loader[key] for key in ("silence_volume", "cache", "seed")}
     source = build(saved.data.source)

@@ -31,7 +31,7 @@ from speech_commands_kws.errors import (
 )
 from speech_commands_kws.figures import augmentation
 from speech_commands_kws.figures.curves import plot_curves
-from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.labels import SILENCE
 from speech_commands_kws.models.checkpoint import module_facts
 from speech_commands_kws.models.complexity import complexity
@@ -111,7 +111,7 @@ def measure_size(cfg: DictConfig, module: KeywordModule) -> dict[str, float]:
     measured = {name: facts[name] for name in (PARAMETERS, MULTIPLY_ADDS)}
     if LATENCY in cfg.sweep.objectives:
         keys = ("labels", "sample_rate", "clip_samples", "frontend")
-        info = ArtefactInfo(**{key: facts[key] for key in keys}, training={})
+        info = ModelInfo(**{key: facts[key] for key in keys}, training={})
         measured[LATENCY] = onnx_latency_ms(module.spotter.cpu(), info, **cfg.sweep.latency)
     return measured
 

@@ -10,14 +10,14 @@ from rich.table import Table
 
 from speech_commands_kws.cli.terminal import text_console
 from speech_commands_kws.errors import display_name
-from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.inference.onnx_operators import operator_counts
 
 # Of the network, and of the front-end, for one clip.
 SIZES = ("parameters", "multiply_adds", "frontend_multiply_adds")
 
 
-def describe(model: Path, info: ArtefactInfo) -> dict[str, Any]:
+def describe(model: Path, info: ModelInfo) -> dict[str, Any]:
     """The facts about a model file, in the order in which they are shown."""
     content = model.read_bytes()
     facts = asdict(info)

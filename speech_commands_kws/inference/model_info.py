@@ -18,7 +18,7 @@ LOGITS = "logits"
 
 
 @dataclass(frozen=True)
-class ArtefactInfo:
+class ModelInfo:
     """The metadata of a model file.
 
     Attributes:
@@ -46,7 +46,7 @@ class ArtefactInfo:
         return {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str], source: str | Path) -> "ArtefactInfo":
+    def from_metadata(cls, metadata: Mapping[str, str], source: str | Path) -> "ModelInfo":
         """Read the metadata back.
 
         Raises:

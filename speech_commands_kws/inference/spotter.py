@@ -23,7 +23,7 @@ from speech_commands_kws.audio.reading import (
 )
 from speech_commands_kws.errors import KwsError, check_whole
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
-from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.model_info import ModelInfo
 
 HOPS_PER_CLIP = 4  # where neither the caller nor the model's file names a step
 TOP_K = 3
@@ -33,7 +33,7 @@ BATCH_SIZE = 32
 class Backend(Protocol):
     """An engine that runs one model file."""
 
-    info: ArtefactInfo
+    info: ModelInfo
 
     def __call__(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities and logits, both `(B, K)`, of float32 waveforms `(B, T)`."""

@@ -12,7 +12,7 @@ import numpy as np
 from speech_commands_kws.errors import check_whole
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.locate import MODEL_FILE
-from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.onnx_export import write_onnx
 
@@ -33,7 +33,7 @@ def median_latency_ms(
 
 def onnx_latency_ms(
     spotter: SpotterModule,
-    info: ArtefactInfo,
+    info: ModelInfo,
     repeats: int,
     warm_up: int,
     opset: int | None = None,

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.inference.onnx_operators import operator_counts
 
 # Facts of the training that a reader asks for, with their names in words.
@@ -30,10 +30,10 @@ NOT_KNOWN = "–"
 
 def model_card(
     path: Path,
-    info: ArtefactInfo,
+    info: ModelInfo,
     scores: Mapping[str, Any],
     figures: Mapping[str, Any],
-    variants: Sequence[tuple[Path, ArtefactInfo]],
+    variants: Sequence[tuple[Path, ModelInfo]],
     pictures: Iterable[Path],
 ) -> str:
     """The text of the card of the model file `path`.
@@ -70,7 +70,7 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def detection(info: ArtefactInfo) -> list[str]:
+def detection(info: ModelInfo) -> list[str]:
     point = info.detection
     if "threshold" not in point:
         return []
@@ -99,7 +99,7 @@ def class_rows(scores: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-def cost_rows(path: Path, info: ArtefactInfo, figures: Mapping[str, Any]) -> list[list[str]]:
+def cost_rows(path: Path, info: ModelInfo, figures: Mapping[str, Any]) -> list[list[str]]:
     content = path.read_bytes()
     operators = ", ".join(f"{name} {count}" for name, count in operator_counts(content).items())
     return [
@@ -120,7 +120,7 @@ def fact_rows(names: Mapping[str, str], facts: Mapping[str, Any]) -> list[list[s
     ]
 
 
-def variant_section(variants: Sequence[tuple[Path, ArtefactInfo]]) -> list[str]:
+def variant_section(variants: Sequence[tuple[Path, ModelInfo]]) -> list[str]:
     if not variants:
         return []
     rows = []

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ArtefactInfo
+from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ModelInfo
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.graph import inference_graph
 
@@ -32,7 +32,7 @@ class SpotterGraph(nn.Module):
         return logits.softmax(dim=1), logits
 
 
-def write_onnx(spotter: SpotterModule, info: ArtefactInfo, opset: int | None, path: Path) -> None:
+def write_onnx(spotter: SpotterModule, info: ModelInfo, opset: int | None, path: Path) -> None:
     """Write the module, in evaluation mode, with a batch of any size and the metadata that running it needs.
 
     `opset` None is the exporter's own.
@@ -70,7 +70,7 @@ def forget_origin(model: onnx.ModelProto) -> None:
         del value.metadata_props[:]
 
 
-def write_metadata(info: ArtefactInfo, path: Path) -> None:
+def write_metadata(info: ModelInfo, path: Path) -> None:
     """Replace the metadata of a file."""
     model = onnx.load(path)
     onnx.helper.set_model_props(model, info.to_metadata())

@@ -1,6 +1,6 @@
 """A model repository that Triton serves: for each model its file by version, config.pbtxt and labels.txt.
 
-Both texts are written from the artefact, so that nothing about a model is said twice; the metadata of the artefact
+Both texts are written from the exported model, so that nothing about a model is said twice; its metadata
 becomes parameters of the configuration, from which a client learns labels, sample rate and clip length.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from speech_commands_kws.errors import KwsError, SettingError, check_choice, check_whole
 from speech_commands_kws.files.atomic import replacing, write_whole, written_to
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
-from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ArtefactInfo
+from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ModelInfo
 
 LOG = logging.getLogger(__name__)
 CONFIG_FILE = "config.pbtxt"
@@ -73,7 +73,7 @@ class TritonModel:
     def folder(self) -> Path:
         return Path(self.repository).expanduser() / self.name
 
-    def fill(self, model: Path, info: ArtefactInfo) -> Path:
+    def fill(self, model: Path, info: ModelInfo) -> Path:
         """Put a model file into the repository as its newest version; returns where it lies.
 
         A file that is the newest version already gets no new one. The texts are written before the version appears, so
@@ -97,7 +97,7 @@ class TritonModel:
             shutil.rmtree(self.folder / str(version))
         return newest
 
-    def config_text(self, info: ArtefactInfo) -> str:
+    def config_text(self, info: ModelInfo) -> str:
         """The model's config.pbtxt."""
         tensors = {PROBABILITIES: f' label_filename: "{LABELS_FILE}"', LOGITS: ""}
         outputs = [
@@ -160,7 +160,7 @@ def versions_of(folder: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isdecimal() and int(name) > 0)
 
 
-def labels_text(info: ArtefactInfo) -> str:
+def labels_text(info: ModelInfo) -> str:
     """The model's labels.txt, a line each.
 
     Raises:

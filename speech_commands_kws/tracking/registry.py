@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ArtefactInfo
+from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ModelInfo
 from speech_commands_kws.tracking.registry_fetch import (
     SHA256_TAG,
     download,
@@ -87,7 +87,7 @@ class Export:
     """
 
     path: Path
-    info: ArtefactInfo
+    info: ModelInfo
     run_id: str
     step: int
     example: np.ndarray
@@ -192,7 +192,7 @@ def _log_version(client: "MlflowClient", name: str, export: Export) -> str:
     return str(logged.registered_model_version)
 
 
-def _signature(info: ArtefactInfo) -> "ModelSignature":
+def _signature(info: ModelInfo) -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 

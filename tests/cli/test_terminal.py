@@ -9,7 +9,7 @@ import pytest
 
 from speech_commands_kws.cli.terminal import (
     progress,
-    refusals_reported,
+    report_io_errors,
     require_output,
     text_console,
 )
@@ -18,18 +18,18 @@ from speech_commands_kws.errors import KwsError
 
 def test_a_full_disk_is_one_line() -> None:
     with pytest.raises(KwsError, match="cannot use clips.bin .No space left on device.: make room"):
-        with refusals_reported():
+        with report_io_errors():
             raise OSError(errno.ENOSPC, "No space left on device", "clips.bin")
 
 
 def test_a_copy_names_what_it_could_not_write() -> None:
     with pytest.raises(KwsError, match="cannot use written "):
-        with refusals_reported():
+        with report_io_errors():
             raise OSError(errno.EACCES, "Permission denied", "read", None, "written")
 
 
 def test_a_bug_stays_one(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), refusals_reported():
+    with pytest.raises(FileNotFoundError), report_io_errors():
         (tmp_path / "missing").read_text()
 
 

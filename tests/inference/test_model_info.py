@@ -8,21 +8,21 @@ from conftest import TINY_METADATA
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.locate import locate_model, newest_export
-from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.model_info import ModelInfo
 
-INFO = ArtefactInfo(("да", 'quote"d', "no"), 16_000, 16_000, {"n_mels": 40}, {"accuracy": 0.5})
+INFO = ModelInfo(("да", 'quote"d', "no"), 16_000, 16_000, {"n_mels": 40}, {"accuracy": 0.5})
 
 
 def test_metadata_are_texts_that_read_back() -> None:
     metadata = INFO.to_metadata()
     assert metadata["sample_rate"] == "16000"
     assert metadata["labels"] == '["да", "quote\\"d", "no"]'
-    assert ArtefactInfo.from_metadata(metadata, "model.onnx") == INFO
+    assert ModelInfo.from_metadata(metadata, "model.onnx") == INFO
 
 
 def test_unknown_keys_are_left_alone() -> None:
     metadata = TINY_METADATA | {"author": "somebody"}
-    assert ArtefactInfo.from_metadata(metadata, "model.onnx").sample_rate == 16_000
+    assert ModelInfo.from_metadata(metadata, "model.onnx").sample_rate == 16_000
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_unknown_keys_are_left_alone() -> None:
 )
 def test_malformed_metadata_are_refused(change: dict[str, str], reason: str) -> None:
     with pytest.raises(KwsError, match=f"model.onnx has malformed metadata.*{reason}|{reason}"):
-        ArtefactInfo.from_metadata(TINY_METADATA | change, "model.onnx")
+        ModelInfo.from_metadata(TINY_METADATA | change, "model.onnx")
 
 
 def test_missing_keys_are_named() -> None:
     with pytest.raises(KwsError, match="no labels, sample_rate, clip_samples, frontend, training"):
-        ArtefactInfo.from_metadata({}, "model.onnx")
+        ModelInfo.from_metadata({}, "model.onnx")
 
 
 def test_the_newest_export_is_taken(tmp_path: Path) -> None:
@@ -85,10 +85,10 @@ def test_a_model_that_dvc_keeps(tmp_path: Path) -> None:
 
 def test_detection_settings_may_be_missing() -> None:
     """A model that was exported before they were measured still runs."""
-    info = ArtefactInfo(("yes",), 16_000, 16_000, {}, {})
+    info = ModelInfo(("yes",), 16_000, 16_000, {}, {})
     assert "detection" not in info.to_metadata()
-    assert ArtefactInfo.from_metadata(info.to_metadata(), "x") == info
-    settled = ArtefactInfo(("yes",), 16_000, 16_000, {}, {}, {"threshold": 0.5})
-    assert ArtefactInfo.from_metadata(settled.to_metadata(), "x") == settled
+    assert ModelInfo.from_metadata(info.to_metadata(), "x") == info
+    settled = ModelInfo(("yes",), 16_000, 16_000, {}, {}, {"threshold": 0.5})
+    assert ModelInfo.from_metadata(settled.to_metadata(), "x") == settled
     with pytest.raises(KwsError, match="malformed metadata, detection=3"):
-        ArtefactInfo.from_metadata(info.to_metadata() | {"detection": "3"}, "x")
+        ModelInfo.from_metadata(info.to_metadata() | {"detection": "3"}, "x")

@@ -1,7 +1,7 @@
 from hashlib import sha256
 from pathlib import Path
 
-from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.packaging.model_card import model_card, table
 
 SCORES = {
@@ -19,8 +19,8 @@ SCORES = {
 def test_the_card_tells_what_was_measured(tiny_onnx: Path) -> None:
     training = {"run": "2030_x", "data": "tones", "data_fingerprint": "abc", "multiply_adds": 12345}
     point = {"threshold": 0.9, "recall": 0.85, "false_alarm_rate": 0.01}
-    info = ArtefactInfo(("yes", "n|o"), 16_000, 8_000, {}, training, point)
-    rounded = ArtefactInfo(
+    info = ModelInfo(("yes", "n|o"), 16_000, 8_000, {}, training, point)
+    rounded = ModelInfo(
         info.labels,
         16_000,
         8_000,
@@ -56,7 +56,7 @@ def test_the_card_tells_what_was_measured(tiny_onnx: Path) -> None:
 
 
 def test_what_is_not_known_is_left_out(tiny_onnx: Path) -> None:
-    info = ArtefactInfo(("yes",), 16_000, 16_000, {}, {})
+    info = ModelInfo(("yes",), 16_000, 16_000, {}, {})
     card = model_card(tiny_onnx, info, SCORES, {}, [], [])
     for text in ("probability of", "## Variants", "## Pictures", "multiply-adds"):
         assert text not in card

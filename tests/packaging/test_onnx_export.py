@@ -10,7 +10,7 @@ from tones import tone
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
-from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.models.bc_resnet import BCResNet
 from speech_commands_kws.models.ds_cnn import DSCNN
 from speech_commands_kws.models.frontend import LogMel
@@ -23,7 +23,7 @@ OPSET = 18
 BATCH_SIZES = [1, 2, 32]
 TOLERANCE = 1e-4
 LABELS = ("_silence_", "_unknown_", "yes", "no")
-INFO = ArtefactInfo(LABELS, SAMPLE_RATE, SAMPLE_RATE, {"n_mels": 40}, {"run": "test"})
+INFO = ModelInfo(LABELS, SAMPLE_RATE, SAMPLE_RATE, {"n_mels": 40}, {"run": "test"})
 
 
 def trained_looking(backbone: torch.nn.Module) -> SpotterModule:

@@ -6,7 +6,7 @@ from test_graph import SAMPLE_RATE, trained_looking
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
-from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.models.bc_resnet import BCResNet
 from speech_commands_kws.packaging.onnx_export import write_metadata, write_onnx
 from speech_commands_kws.packaging.parity import probe_waveforms
@@ -22,7 +22,7 @@ from speech_commands_kws.packaging.quantize import (
 GATE = VariantGate(accuracy_loss=0.005, agreement=0.97, probe_agreement=0.9)
 NETWORK = ["Add", "Conv", "Gemm", "MatMul", "Mul", "ReduceMean", "Relu", "Sigmoid"]
 CONVOLUTIONS = ["Conv", "Gemm", "MatMul", "Relu"]
-INFO = ArtefactInfo(
+INFO = ModelInfo(
     ("_silence_", "_unknown_", "yes", "no"), SAMPLE_RATE, SAMPLE_RATE, {}, {"run": "x"}
 )
 
@@ -135,7 +135,7 @@ def test_the_gate_says_what_is_wrong(loss, agreement, objection) -> None:
 def test_metadata_is_replaced(model, tmp_path) -> None:
     copied = tmp_path / "copy.onnx"
     copied.write_bytes(model.read_bytes())
-    changed = ArtefactInfo(
+    changed = ModelInfo(
         INFO.labels, SAMPLE_RATE, SAMPLE_RATE, {}, {"accuracy": 0.9}, {"threshold": 0.5}
     )
     write_metadata(changed, copied)

@@ -1,4 +1,4 @@
-"""A Triton repository is written from the artefact, and the one in git says what an artefact of its facts gives."""
+"""A Triton repository is written from the exported model, and the one in git says what a model of its facts gives."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from onnx import load, save
 from speech_commands_kws.cli.launch import CONFIG_DIR, build
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
-from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.packaging.triton_repository import TritonModel, labels_text, versions_of
 
 RELEASED = Path(__file__).resolve().parents[2] / "model_repository"
@@ -27,7 +27,7 @@ def configured(repository: Path, *overrides: str, option: str = "repository") ->
 
 
 @pytest.fixture
-def info(tiny_onnx: Path) -> ArtefactInfo:
+def info(tiny_onnx: Path) -> ModelInfo:
     return OnnxBackend(tiny_onnx).info
 
 
@@ -57,7 +57,7 @@ def test_the_texts_say_what_the_artefact_says(tmp_path: Path, tiny_onnx: Path, i
     assert config.count("zero_data: true") == 2
     facts = facts_in(config)
     assert facts.pop("intra_op_thread_count") == "1"
-    assert ArtefactInfo.from_metadata(facts, "config.pbtxt") == info
+    assert ModelInfo.from_metadata(facts, "config.pbtxt") == info
 
 
 def test_settings_are_those_of_the_configuration(tmp_path: Path, info) -> None:
@@ -121,7 +121,7 @@ def test_settings_that_make_no_sense_are_refused(override: str, tmp_path: Path) 
 def test_the_repository_in_git_is_what_an_export_of_its_facts_writes(tmp_path: Path) -> None:
     folder = RELEASED / "kws_onnx"
     config = (folder / "config.pbtxt").read_text()
-    info = ArtefactInfo.from_metadata(facts_in(config), folder)
+    info = ModelInfo.from_metadata(facts_in(config), folder)
     assert config == configured(RELEASED).config_text(info)
     assert (folder / "labels.txt").read_text() == labels_text(info)
     assert len(info.labels) == 12

@@ -8,7 +8,7 @@ import numpy as np
 
 from speech_commands_kws.errors import KwsError, check_whole
 from speech_commands_kws.inference.locate import MODEL_FILE
-from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ArtefactInfo
+from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ModelInfo
 
 # At batch 1 a second thread only adds overhead.
 INTRA_THREADS = 1
@@ -46,9 +46,7 @@ class OnnxBackend:
         if isinstance(providers, str):
             raise KwsError(f"providers must be a list such as [{PROVIDERS[0]}], got {providers!r}")
         self.session = _open_session(Path(model), intra_threads, list(providers))
-        self.info = ArtefactInfo.from_metadata(
-            self.session.get_modelmeta().custom_metadata_map, model
-        )
+        self.info = ModelInfo.from_metadata(self.session.get_modelmeta().custom_metadata_map, model)
         _check_graph(self.session, self.info, model)
 
     def __call__(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +95,7 @@ def _open_session(model: Path, intra_threads: int, providers: list[str]) -> Any:
         ) from None
 
 
-def _check_graph(session: Any, info: ArtefactInfo, model: str | Path) -> None:
+def _check_graph(session: Any, info: ModelInfo, model: str | Path) -> None:
     """The graph must take and give what the metadata says."""
     inputs = {node.name: (node.type, node.shape[1:]) for node in session.get_inputs()}
     outputs = {node.name: (node.type, node.shape[1:]) for node in session.get_outputs()}

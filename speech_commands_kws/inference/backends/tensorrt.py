@@ -1,7 +1,7 @@
 """A TensorRT plan, run on the GPU that it was built for.
 
-A plan says nothing about itself: its ONNX file stays the artefact, and `<plan>.json`, written by trt/convert.sh, tells
-which one it was built from.
+A plan says nothing about itself: `<plan>.json`, written by trt/convert.sh, tells which ONNX file it was built from, and
+that file stays beside it.
 
 Legend: B batch, T samples, K keywords.
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
-from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ArtefactInfo
+from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ModelInfo
 
 PLAN_SUFFIX = ".plan"
 MAKE_IT = "build it with `kws export backend=tensorrt` or trt/convert.sh"
@@ -162,7 +162,7 @@ def _read_facts(plan: Path, content: bytes) -> dict[str, Any]:
     return facts
 
 
-def _info_of_onnx(plan: Path, facts: Mapping[str, Any]) -> ArtefactInfo:
+def _info_of_onnx(plan: Path, facts: Mapping[str, Any]) -> ModelInfo:
     """The labels and the signal of the ONNX file that a plan was built from."""
     path = plan.parent / facts["onnx"]
     if sha256(_read(path)).hexdigest() != facts["onnx_sha256"]:
@@ -179,7 +179,7 @@ def _check_version(tensorrt: Any, facts: Mapping[str, Any], plan: Path) -> None:
         )
 
 
-def _check_tensors(tensorrt: Any, engine: Any, info: ArtefactInfo, plan: Path) -> None:
+def _check_tensors(tensorrt: Any, engine: Any, info: ModelInfo, plan: Path) -> None:
     """The plan's inputs and outputs must match the metadata, in float32 and with a batch of any size."""
     expected = {INPUT: info.clip_samples, PROBABILITIES: len(info.labels)}
     expected[LOGITS] = expected[PROBABILITIES]

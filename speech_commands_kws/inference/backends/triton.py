@@ -17,7 +17,7 @@ import numpy as np
 
 from speech_commands_kws.inference.backends.triton_requests import (
     HTTP,
-    Patience,
+    RetryPolicy,
     ServedModel,
     checked_protocol,
     checked_url,
@@ -63,7 +63,7 @@ class TritonClient:
         self.protocol = checked_protocol(protocol)
         self.url = checked_url(url, protocol)
         self.name = name
-        self.patience = Patience(timeout_seconds, retries, wait_seconds)
+        self.retry_policy = RetryPolicy(timeout_seconds, retries, wait_seconds)
         # The HTTP client of tritonclient serves one thread only.
         self._of_this_thread = local()
         self.served = ServedModel.from_config(self._persistently(self._config), self._source)
@@ -107,7 +107,7 @@ class TritonClient:
         return f"the model {self.name} at {self.url}"
 
     def _persistently(self, request: Callable[[], Any]) -> Any:
-        waits = self.patience.waits()
+        waits = self.retry_policy.waits()
         while True:
             try:
                 return self._in_time(request)
@@ -115,7 +115,7 @@ class TritonClient:
                 self.close()
                 wait = next(waits, None)
                 if wait is None or not is_worth_another_try(error):
-                    raise explained(error, self.url, self.name, self.patience) from error
+                    raise explained(error, self.url, self.name, self.retry_policy) from error
             time.sleep(wait)
 
     def _in_time(self, request: Callable[[], Any]) -> Any:
@@ -124,7 +124,7 @@ class TritonClient:
             return request()
         from gevent import Timeout
 
-        with Timeout(self.patience.timeout_seconds, TimeoutError()):
+        with Timeout(self.retry_policy.timeout_seconds, TimeoutError()):
             return request()
 
     def _client(self) -> Any:
@@ -137,7 +137,7 @@ class TritonClient:
         if self.protocol == HTTP:
             from tritonclient import http
 
-            seconds = self.patience.timeout_seconds
+            seconds = self.retry_policy.timeout_seconds
             return http.InferenceServerClient(
                 self.url, connection_timeout=seconds, network_timeout=seconds
             )
@@ -149,13 +149,15 @@ class TritonClient:
         if self.protocol == HTTP:
             return self._client().get_model_config(self.name)
         answer = self._client().get_model_config(
-            self.name, as_json=True, client_timeout=self.patience.timeout_seconds
+            self.name, as_json=True, client_timeout=self.retry_policy.timeout_seconds
         )
         return answer["config"]
 
     def _infer(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         tensors = request_tensors(self.protocol, waveforms)
-        timeout = {} if self.protocol == HTTP else {"client_timeout": self.patience.timeout_seconds}
+        timeout = (
+            {} if self.protocol == HTTP else {"client_timeout": self.retry_policy.timeout_seconds}
+        )
         return scores(self._client().infer(self.name, **tensors, **timeout))
 
 

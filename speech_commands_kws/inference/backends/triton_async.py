@@ -24,7 +24,7 @@ from speech_commands_kws.inference.backends.triton import (
 )
 from speech_commands_kws.inference.backends.triton_requests import (
     HTTP,
-    Patience,
+    RetryPolicy,
     ServedModel,
     checked_protocol,
     checked_url,
@@ -53,7 +53,7 @@ class AsyncTritonClient:
         self.protocol = checked_protocol(protocol)
         self.url = checked_url(url, protocol)
         self.name = name
-        self.patience = Patience(timeout_seconds, retries, wait_seconds)
+        self.retry_policy = RetryPolicy(timeout_seconds, retries, wait_seconds)
 
     async def __aenter__(self) -> "AsyncTritonClient":
         async with AsyncExitStack() as when_failed:
@@ -83,14 +83,14 @@ class AsyncTritonClient:
         return bool(np.isfinite(probabilities).all())
 
     async def _persistently(self, request: Callable[[], Awaitable[Any]]) -> Any:
-        waits = self.patience.waits()
+        waits = self.retry_policy.waits()
         while True:
             try:
-                return await asyncio.wait_for(request(), self.patience.timeout_seconds)
+                return await asyncio.wait_for(request(), self.retry_policy.timeout_seconds)
             except async_failures() as error:
                 wait = next(waits, None)
                 if wait is None or not is_worth_another_try(error):
-                    raise explained(error, self.url, self.name, self.patience) from error
+                    raise explained(error, self.url, self.name, self.retry_policy) from error
             await asyncio.sleep(wait)
 
     def _connect(self) -> Any:

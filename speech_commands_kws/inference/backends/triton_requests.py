@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from speech_commands_kws.errors import KwsError, check_number, check_positive, check_whole
-from speech_commands_kws.inference.model_info import ArtefactInfo
+from speech_commands_kws.inference.model_info import ModelInfo
 
 HTTP = "http"
 GRPC = "grpc"
@@ -26,7 +26,7 @@ TOO_LATE = ("499", "StatusCode.DEADLINE_EXCEEDED")
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long a client waits, and how often it retries.
 
     Attributes:
@@ -60,7 +60,7 @@ class ServedModel:
         max_batch_size: most clips in one request.
     """
 
-    info: ArtefactInfo
+    info: ModelInfo
     max_batch_size: int
 
     @classmethod
@@ -81,7 +81,7 @@ class ServedModel:
                 f"expected Triton's configuration of {source}, got something else: "
                 "give url=HOST:PORT of a Triton server"
             ) from None
-        return cls(ArtefactInfo.from_metadata(parameters, source), most_clips)
+        return cls(ModelInfo.from_metadata(parameters, source), most_clips)
 
     def check(self, waveforms: np.ndarray) -> None:
         """Reject what the server would reject, and what it would score as nonsense.
@@ -143,12 +143,12 @@ def failures() -> tuple[type[Exception], ...]:
     return InferenceServerException, OSError, HTTPException, ValueError
 
 
-def explained(error: Exception, url: str, name: str, patience: Patience) -> KwsError:
+def explained(error: Exception, url: str, name: str, retry_policy: RetryPolicy) -> KwsError:
     """A failed request as one line."""
     reason = " ".join(str(error).split()) or type(error).__name__
     if is_late(error):
         return KwsError(
-            f"no answer from {url} within {patience.timeout_seconds:g} s: ask for more with timeout_seconds="
+            f"no answer from {url} within {retry_policy.timeout_seconds:g} s: ask for more with timeout_seconds="
         )
     if isinstance(error, ValueError):
         return KwsError(

@@ -8,7 +8,7 @@ from triton_stand_in import INFO
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.triton_requests import (
-    Patience,
+    RetryPolicy,
     ServedModel,
     checked_protocol,
     checked_url,
@@ -64,15 +64,15 @@ def test_a_configuration_that_is_none_of_tritons_is_refused(config: object) -> N
 
 
 def test_waits_double_and_end() -> None:
-    waits = list(Patience(1.0, retries=3, wait_seconds=0.1).waits())
+    waits = list(RetryPolicy(1.0, retries=3, wait_seconds=0.1).waits())
     assert [0.05 * 2**i <= wait <= 0.1 * 2**i for i, wait in enumerate(waits)] == [True] * 3
-    assert list(Patience(1.0, retries=0, wait_seconds=0.1).waits()) == []
+    assert list(RetryPolicy(1.0, retries=0, wait_seconds=0.1).waits()) == []
 
 
 @pytest.mark.parametrize("settings", SENSELESS)
 def test_patience_that_makes_no_sense_is_refused(settings: tuple) -> None:
     with pytest.raises(KwsError, match="(timeout_seconds|wait_seconds|retries) must be"):
-        Patience(*settings)
+        RetryPolicy(*settings)
 
 
 def test_addresses() -> None:

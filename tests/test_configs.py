@@ -37,7 +37,7 @@ def primary_names() -> list[str]:
 
 
 def group_options() -> list[tuple[str, str]]:
-    """Every file below a group: ("optimizer", "sgd"), ("hydra/callbacks", "comparison")."""
+    """Every file below a group: ("optimizer", "sgd"), ("hydra/callbacks", "multirun")."""
     files = sorted(path.relative_to(CONFIGS) for path in CONFIGS.glob("*/**/*.yaml"))
     return [(path.parent.as_posix(), path.stem) for path in files]
 
@@ -216,7 +216,7 @@ def test_a_value_written_again_is_caught(text: str) -> None:
         (["~frontend.hop_ms"], "missing a required argument: 'hop_ms'"),
         (["optimizer._target_=torch.optim.SGDD"], "SGDD"),
         (["optimizer._target_=os.system"], "not in the execution whitelist"),
-        (["+hydra.callbacks.comparison.metrics=1"], "unexpected keyword argument 'metrics'"),
+        (["+hydra.callbacks.multirun.metrics=1"], "unexpected keyword argument 'metrics'"),
         (["~trainer._target_", "+trainer.inner._target_=torch.optim.None_"], "trainer.inner"),
     ],
 )

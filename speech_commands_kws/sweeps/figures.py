@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib
 import optuna
+from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution, FloatDistribution
@@ -16,10 +17,22 @@ from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 from optuna.visualization import matplotlib as drawings
 
-from speech_commands_kws.sweeps.comparison import has_value, varied_keys
+from speech_commands_kws.figures.style import PALE, STYLE, save
+from speech_commands_kws.sweeps.results import has_value, varied_keys
 
-INCHES = (9.0, 5.5)
-HEADLESS = "agg"
+GRAPHS = {
+    "optimization_history": drawings.plot_optimization_history,
+    "parameter_importances": drawings.plot_param_importances,
+    "parallel_coordinates": drawings.plot_parallel_coordinate,
+}
+PAPER = "white"
+OWN_STYLE = {
+    "axes.grid": False,  # of the axes that lie on others, one for each parameter
+    "backend": "agg",
+    "figure.figsize": (9.0, 5.5),
+    "savefig.bbox": "tight",
+    "text.parse_math": True,  # the powers of ten along an axis
+}
 
 LOG = logging.getLogger(__name__)
 
@@ -63,15 +76,18 @@ def plot_study(study: Study, objectives: Sequence[str], folder: Path) -> list[Pa
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
         return []
-    folder.mkdir(parents=True, exist_ok=True)
+    about = f"{len(complete)} finished trainings"
     paths = []
     with warnings.catch_warnings(
         record=True
     ) as notes:  # that these functions are experimental, each time
         for name, draw in graphs(study, objectives).items():
             try:
-                with matplotlib.rc_context({"backend": HEADLESS, "figure.figsize": INCHES}):
-                    paths.append(save(draw(), folder / f"{name}.png"))
+                with matplotlib.rc_context(STYLE | OWN_STYLE):
+                    paths.append(
+                        save(styled(draw()), folder / f"{name}.png", name.replace("_", " "), about)
+                    )
+                    pyplot.close()
             except (ValueError, RuntimeError) as error:
                 LOG.info("no graph %s: %s", name, error)
     for note in notes:
@@ -80,27 +96,16 @@ def plot_study(study: Study, objectives: Sequence[str], folder: Path) -> list[Pa
 
 
 def graphs(study: Study, objectives: Sequence[str]) -> dict[str, Callable[[], Any]]:
-    if len(objectives) == 1:
-        named: dict[str, Any] = {"target_name": objectives[0]}
-        return {
-            "optimization_history": partial(drawings.plot_optimization_history, study, **named),
-            "parameter_importances": partial(drawings.plot_param_importances, study),
-            "parallel_coordinates": partial(drawings.plot_parallel_coordinate, study, **named),
-        }
-    found: dict[str, Callable[[], Any]] = {
-        "pareto_front": partial(drawings.plot_pareto_front, study, target_names=list(objectives))
-    }
-    for i, name in enumerate(objectives):
-        named = {"target": partial(value_of, objective=i), "target_name": name}
-        found[f"optimization_history_{name}"] = partial(
-            drawings.plot_optimization_history, study, **named
-        )
-        found[f"parameter_importances_{name}"] = partial(
-            drawings.plot_param_importances, study, **named
-        )
-        found[f"parallel_coordinates_{name}"] = partial(
-            drawings.plot_parallel_coordinate, study, **named
-        )
+    found: dict[str, Callable[[], Any]] = {}
+    is_one = len(objectives) == 1
+    if not is_one:
+        names = list(objectives)
+        found["pareto_front"] = partial(drawings.plot_pareto_front, study, target_names=names)
+    for i, objective in enumerate(objectives):
+        target = None if is_one else partial(value_of, objective=i)
+        for name, draw in GRAPHS.items():
+            name = name if is_one else f"{name}_{objective}"
+            found[name] = partial(draw, study, target=target, target_name=objective)
     return found
 
 
@@ -108,11 +113,11 @@ def value_of(trial: Any, objective: int) -> float:
     return trial.values[objective]
 
 
-def save(axes: Any, path: Path) -> Path:
-    from matplotlib import pyplot
-
+def styled(axes: Any) -> Figure:
+    """Optuna sets a style of its own and a title; `save` gives each figure one."""
     first = axes if isinstance(axes, Axes) else next(iter(axes.flat))
-    figure: Figure = first.figure
-    figure.savefig(path, bbox_inches="tight")
-    pyplot.close(figure)
-    return path
+    first.set_title("", loc="center")
+    first.set_title("", loc="left")
+    first.set_facecolor(PAPER)
+    first.grid(color=PALE)
+    return first.figure

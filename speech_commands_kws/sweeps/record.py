@@ -1,103 +1,27 @@
-"""The record of a multirun: one run in MLflow, the parent of those of its jobs, and the graphs of the search.
+"""The record of a multirun: one run in MLflow, the parent of those of its jobs."""
 
-Hydra loads this module at the start of every training, so it imports nothing slow.
-"""
-
-import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.cli.launch import checked, exit_on_user_error
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.lock import locked
-from speech_commands_kws.sweeps.comparison import (
-    OK,
-    TABLE_NAME,
-    front,
-    is_study,
-    rank,
-    read_results,
-    varied_keys,
-)
+from speech_commands_kws.sweeps.results import OK, best_of, varied_keys
 
 SWEEP_TAG = "sweep"
 BEST_PREFIX = "best."
-PLOTS = "plots"
 LOCK_FILE = "mlflow.lock"
 RUNNING, FINISHED, FAILED = "RUNNING", "FINISHED", "FAILED"
 
-LOG = logging.getLogger(__name__)
 
+def begin_record(config: DictConfig, folder: Path) -> None:
+    """Have a parent run with the configuration of the sweep in `folder`, before its first job.
 
-class SweepRecord(Callback):
-    """A Hydra callback: the parent run is there before the first job, and gets the best at the end.
-
-    It is found again by the sweep's name, so that processes that share a study, and later starts, share one parent.
+    It is found again by the folder's name, so that processes that share a study, and later starts, share one parent.
     """
-
-    def __init__(self, objectives: Mapping[str, str] | None) -> None:
-        """Name what `train` returns, in its order, and say whether to maximize or minimize it."""
-        self.objectives = dict(objectives or {})
-        self.began = False
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        if config.get("logger"):
-            with exit_on_user_error():
-                checked(begin, config)
-        self.began = True
-
-    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        if not self.began:  # Hydra calls the end of a multirun that was refused too
-            return
-        folder = sweep_folder(config)
-        results = read_results(folder)
-        pictures = self._draw(config, results, folder) if results else []
-        if not config.get("logger"):
-            return
-        end_lost_jobs(results)
-        logger = parent_logger(folder, config.logger)
-        best = front(rank(results, self.objectives), self.objectives)
-        if best:
-            chosen = {
-                f"{BEST_PREFIX}{key}": best[0]["overrides"].get(key, "")
-                for key in varied_keys(results)
-            }
-            logger.log_tags(chosen | {f"{BEST_PREFIX}run": best[0]["folder"].name})
-            logger.log_metrics(dict(zip(self.objectives, best[0]["values"], strict=True)))
-        logger.log_metrics({"jobs": len(results)})
-        logger.log_files(pictures, PLOTS)
-        logger.log_files([path for path in [folder / TABLE_NAME] if path.is_file()], None)
-        logger.close(FINISHED if best else FAILED)
-
-    def _draw(self, config: DictConfig, results: list[dict[str, Any]], folder: Path) -> list[Path]:
-        from speech_commands_kws.sweeps.figures import plot_study, study_of_grid
-        from speech_commands_kws.sweeps.study import load_study
-
-        try:
-            if is_study(config):
-                study = load_study(config.sweep.name, config.sweep.storage)
-            else:
-                study = study_of_grid(results, self.objectives)
-        except KwsError as error:
-            LOG.warning("no graphs of the sweep: %s", error)
-            return []
-        return plot_study(study, list(self.objectives), folder / PLOTS)
-
-
-def begin(config: DictConfig) -> None:
-    """Have a parent run, new or found, with the configuration of the sweep."""
-    folder = sweep_folder(config)
-    with locked(folder / LOCK_FILE, "recording the sweep"):
-        _begin(config, folder)
-
-
-def _begin(config: DictConfig, folder: Path) -> None:
-    adopt(folder, config.logger)
     plain = OmegaConf.to_container(config, resolve=False)
     del plain["hydra"]
     settings = {
@@ -105,15 +29,36 @@ def _begin(config: DictConfig, folder: Path) -> None:
         "searched": OmegaConf.to_container(config.hydra.sweeper).get("params"),
         "configuration": plain,
     }
-    logger = parent_logger(folder, config.logger)
-    logger.log_tags({SWEEP_TAG: folder.name})
-    logger.log_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), "sweep.yaml")
-    logger.close(RUNNING)
-    adopt(folder, config.logger)
+    with locked(folder / LOCK_FILE, "recording the sweep"):
+        adopt(folder, config.logger)
+        logger = parent_logger(folder, config.logger)
+        logger.log_tags({SWEEP_TAG: folder.name})
+        logger.log_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), "sweep.yaml")
+        logger.close(RUNNING)
+        adopt(folder, config.logger)
 
 
-def sweep_folder(config: DictConfig) -> Path:
-    return Path(config.hydra.sweep.dir).absolute()
+def end_record(
+    settings: DictConfig,
+    folder: Path,
+    ranked: list[dict[str, Any]],
+    objectives: Mapping[str, str],
+    files: Mapping[str | None, Sequence[Path]],
+) -> None:
+    """Give the parent run the best job and the files, by their folder among its artifacts, and end it."""
+    end_lost_jobs(ranked)
+    logger = parent_logger(folder, settings)
+    best = best_of(ranked, objectives)
+    if best:
+        given = {
+            f"{BEST_PREFIX}{key}": best[0]["overrides"].get(key, "") for key in varied_keys(ranked)
+        }
+        logger.log_tags(given | {f"{BEST_PREFIX}run": best[0]["folder"].name})
+        logger.log_metrics(dict(zip(objectives, best[0]["values"], strict=True)))
+    logger.log_metrics({"jobs": len(ranked)})
+    for place, paths in files.items():
+        logger.log_files(paths, place)
+    logger.close(FINISHED if best else FAILED)
 
 
 def parent_logger(folder: Path, settings: DictConfig) -> Any:

@@ -3,6 +3,12 @@
 A study has all its trials from the start, as waiting ones. A process claims a waiting trial, which the storage grants
 once, and shows that it lives by a time stamp on the trial. A trial whose process is silent is taken over: its numbers
 and its folder stay, so that its training goes on from the last checkpoint.
+
+Optuna's own means would not keep that. `RDBStorage(heartbeat_interval=…)` is for databases alone, not for a journal on
+a shared disk; it fails a silent trial and retries it (`RetryHeartbeatStaleTrialCallback`) as a new one, with another
+number, folder and seed, so that the failure takes one of the places of the study; and it waits out its grace period
+where the number of a dead process tells at once. `MaxTrialsCallback` counts when a trial has ended, so that processes
+that share a study would each train one too many.
 """
 
 import os
@@ -85,7 +91,7 @@ class SharedStudy:
         address: of the storage.
         directions: minimize or maximize, one for each objective.
         lost_after_seconds: how long a process may be silent before its trials are taken over.
-        beat_seconds: how often this process shows that it lives.
+        heartbeat_seconds: how often this process shows that it lives.
         attempts: how often a trial is begun, before the death of its processes counts as its failure.
     """
 
@@ -95,10 +101,10 @@ class SharedStudy:
         address: str,
         directions: list[str],
         lost_after_seconds: float,
-        beat_seconds: float,
+        heartbeat_seconds: float,
         attempts: int,
     ):
-        self.lost_after_seconds, self.beat_seconds = lost_after_seconds, beat_seconds
+        self.lost_after_seconds, self.heartbeat_seconds = lost_after_seconds, heartbeat_seconds
         self.attempts = attempts
         self.storage = open_storage(address)
         self.study = optuna.create_study(
@@ -147,7 +153,7 @@ class SharedStudy:
         for _ in range(len(self.study.get_trials(deepcopy=False)), count):
             self.study.enqueue_trial({})
 
-    def fix(self, trial_id: int, point: Mapping[str, Any]) -> None:
+    def set_params(self, trial_id: int, point: Mapping[str, Any]) -> None:
         """Give a trial its parameters, instead of samples: those of its number, whoever made the trial."""
         self.storage.set_trial_system_attr(trial_id, FIXED_PARAMS, dict(point))
 
@@ -172,7 +178,7 @@ class SharedStudy:
         return None
 
     def _begin(self, trial: FrozenTrial) -> int:
-        self.beat([trial._trial_id])
+        self.heartbeat([trial._trial_id])
         self.storage.set_trial_user_attr(trial._trial_id, OWNER, [machine(), os.getpid()])
         begun = trial.user_attrs.get(ATTEMPTS, 0) + 1
         self.storage.set_trial_user_attr(trial._trial_id, ATTEMPTS, begun)
@@ -206,12 +212,12 @@ class SharedStudy:
             trial._suggest(name, distribution)
         return trial
 
-    def twin(self, trial: Trial, count: int) -> FrozenTrial | None:
+    def duplicate_of(self, trial: Trial, count: int) -> FrozenTrial | None:
         """A completed trial with the same parameters, whose result a seeded training would only repeat."""
         done = self.trials(count, TrialState.COMPLETE)
         return next((each for each in done if each.params == trial.params), None)
 
-    def beat(self, trial_ids: Iterable[int]) -> None:
+    def heartbeat(self, trial_ids: Iterable[int]) -> None:
         for trial_id in trial_ids:
             self.storage.set_trial_user_attr(trial_id, SEEN, time.time())
 
@@ -220,11 +226,11 @@ class SharedStudy:
         """Show, while trials run, that they do."""
         over = threading.Event()
 
-        def beat_on() -> None:
-            while not over.wait(self.beat_seconds):
-                self.beat(trial_ids)
+        def repeat() -> None:
+            while not over.wait(self.heartbeat_seconds):
+                self.heartbeat(trial_ids)
 
-        thread = threading.Thread(target=beat_on, daemon=True)
+        thread = threading.Thread(target=repeat, daemon=True)
         thread.start()
         try:
             yield

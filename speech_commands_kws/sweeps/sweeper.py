@@ -19,7 +19,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.cli.launch import exit_on_user_error, settings_of
+from speech_commands_kws.cli.launch import settings_of
 from speech_commands_kws.errors import (
     KwsError,
     SettingError,
@@ -27,7 +27,13 @@ from speech_commands_kws.errors import (
     check_whole,
     summarize_error,
 )
-from speech_commands_kws.sweeps.comparison import OK, PRUNED, read_result, shown, write_result
+from speech_commands_kws.sweeps.results import (
+    OK,
+    PRUNED,
+    format_value,
+    read_result,
+    write_result,
+)
 from speech_commands_kws.sweeps.space import SearchSpace, grid, read_space
 
 if TYPE_CHECKING:
@@ -56,7 +62,7 @@ class StudySweeper(Sweeper):
 
     Args:
         name: of the study; starting again with the same name goes on with it.
-        storage: its address, see `studies.open_storage`.
+        storage: its address, see `study.open_storage`.
         trials: how many finished trials there are in the end, all starts and processes together; a grid has one for
             each point.
         objectives: what train returns, in its order, and whether to maximize or minimize it.
@@ -65,7 +71,7 @@ class StudySweeper(Sweeper):
         jobs: trials launched at once; 1 unless the launcher is a parallel one.
         attempts: how often a trial is begun before the death of its processes counts as its failure.
         lost_after_seconds: how long another process may be silent before its trials are taken over.
-        beat_seconds: how often this process shows that it lives.
+        heartbeat_seconds: how often this process shows that it lives.
         prunes: whether trials may be stopped early.
         params: what is searched, as hydra-optuna-sweeper writes it.
     """
@@ -81,14 +87,14 @@ class StudySweeper(Sweeper):
         jobs: int,
         attempts: int,
         lost_after_seconds: float,
-        beat_seconds: float,
+        heartbeat_seconds: float,
         prunes: bool,
         params: dict[str, str] | None,
     ) -> None:
         self.name, self.storage, self.trials = name, storage, trials
         self.objectives, self.sampler, self.seed = dict(objectives), sampler, seed
         self.jobs, self.attempts, self.prunes = jobs, attempts, prunes
-        self.lost_after_seconds, self.beat_seconds = lost_after_seconds, beat_seconds
+        self.lost_after_seconds, self.heartbeat_seconds = lost_after_seconds, heartbeat_seconds
         self.params = params or {}
 
     def setup(
@@ -102,23 +108,19 @@ class StudySweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        with exit_on_user_error():
-            try:
-                self._sweep(arguments)
-            except KeyboardInterrupt:
-                raise KwsError(
-                    f"interrupted; the same command goes on with the study {self.name}"
-                ) from None
-
-    def _sweep(self, arguments: list[str]) -> None:
         study, space, points = self.open(arguments, self.config)
         count = self.trials if points is None else len(points)
         study.prepare(count)
         begun = len(study.trials(count)) - len(finished(study, count))
         say(f"study {self.name} in {self.storage}: {begun} of {count} trials to go")
         overrides = [*(f"{key}={value}" for key, value in space.fixed.items()), *space.deleted]
-        while batch := self._next_batch(study, count, space.searched, points):
-            self._launch(study, batch, overrides)
+        try:
+            while batch := self._next_batch(study, count, space.searched, points):
+                self._launch(study, batch, overrides)
+        except KeyboardInterrupt:
+            raise KwsError(
+                f"interrupted; the same command goes on with the study {self.name}"
+            ) from None
         self._report(study, count)
 
     def open(
@@ -129,6 +131,8 @@ class StudySweeper(Sweeper):
         Raises:
             KwsError: they do not, or the study under this name searches something else.
         """
+        from speech_commands_kws.sweeps.study import SharedStudy
+
         for key in REQUIRED:
             if getattr(self, key) is None:
                 raise KwsError(f"sweep.{key} must be given where a study is searched, got null")
@@ -136,7 +140,7 @@ class StudySweeper(Sweeper):
             check_whole(trials=self.trials, jobs=self.jobs, attempts=self.attempts)
             check_whole(0, seed=self.seed)
             check_positive(lost_after_seconds=self.lost_after_seconds)
-            check_positive(beat_seconds=self.beat_seconds)
+            check_positive(heartbeat_seconds=self.heartbeat_seconds)
             if not NAME_FORM.fullmatch(str(self.name)):
                 raise SettingError(
                     f"name must be a name for a folder, of letters, digits and . , + = @ ( ) _ -, got {self.name!r}"
@@ -153,25 +157,20 @@ class StudySweeper(Sweeper):
         if self._is_grid():
             grid(space.searched)
         self._build_sampler(self.seed)
-        study = self._open_study()
+        study = SharedStudy(
+            self.name,
+            self.storage,
+            list(self.objectives.values()),
+            self.lost_after_seconds,
+            self.heartbeat_seconds,
+            self.attempts,
+        )
         fixed = {key: value for key, value in space.fixed.items() if not is_free(key)}
         ordered = study.check_space(space.searched, fixed)
         return study, space, grid(ordered) if self._is_grid() else None
 
     def _is_grid(self) -> bool:
         return self.sampler.get("_target_") == GRID
-
-    def _open_study(self) -> "SharedStudy":
-        from speech_commands_kws.sweeps.study import SharedStudy
-
-        return SharedStudy(
-            self.name,
-            self.storage,
-            list(self.objectives.values()),
-            self.lost_after_seconds,
-            self.beat_seconds,
-            self.attempts,
-        )
 
     def _next_batch(
         self,
@@ -188,11 +187,11 @@ class StudySweeper(Sweeper):
             if trial_id is not None:
                 number = study.storage.get_trial(trial_id).number
                 if points is not None:
-                    study.fix(trial_id, points[number])
+                    study.set_params(trial_id, points[number])
                 trial = study.sampled(trial_id, self._sampler(number), searched)
-                if twin := study.twin(trial, count):
-                    trial.set_user_attr("same_as", twin.number)
-                    study.study.tell(trial.number, twin.values)
+                if duplicate := study.duplicate_of(trial, count):
+                    trial.set_user_attr("same_as", duplicate.number)
+                    study.study.tell(trial.number, duplicate.values)
                 else:
                     batch.append(trial)
                 if len(batch) == self.jobs:
@@ -278,7 +277,7 @@ class StudySweeper(Sweeper):
         else:
             study.study.tell(trial.number, outcome)
             status = OK
-        reached = "" if isinstance(outcome, str) else " ".join(map(shown, outcome))
+        reached = "" if isinstance(outcome, str) else " ".join(map(format_value, outcome))
         say(f"trial {trial.number}: {status} {reached}")
         if status != OK:
             values = None if isinstance(outcome, str) else outcome

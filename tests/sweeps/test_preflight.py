@@ -1,13 +1,22 @@
-"""A sweep whose settings do not fit ends with one line, and nothing is made."""
+"""A multirun whose settings do not fit is refused, and nothing is made; what it needs is fetched once."""
 
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from speech_commands_kws.cli.launch import CONFIG_DIR
-from speech_commands_kws.sweeps.preflight import SweepCheck
+from speech_commands_kws.data.sources.folder import FolderSource
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.sweeps.multirun import Multirun
+from speech_commands_kws.sweeps.preflight import (
+    check_multirun,
+    check_one_process,
+    fetch_recordings,
+    jobs_by_data,
+)
 
 INTERVAL = "optimizer.lr=tag(log,interval(0.01,0.5))"
 
@@ -23,7 +32,7 @@ def sweep_of(folder: Path, searched: list[str], *overrides: str) -> DictConfig:
 
 
 def test_a_search_that_fits_begins_its_study(tmp_path: Path) -> None:
-    SweepCheck().on_multirun_start(config=sweep_of(tmp_path, [INTERVAL]))
+    check_multirun(sweep_of(tmp_path, [INTERVAL]))
     assert [path.name for path in (tmp_path / "plots").iterdir()] == ["studies.db"]
 
 
@@ -57,7 +66,7 @@ def test_what_does_not_fit_is_one_line_and_leaves_nothing(
     tmp_path: Path, capsys, searched: str, overrides: str, reason: str
 ) -> None:
     with pytest.raises(SystemExit) as stop:
-        SweepCheck().on_multirun_start(config=sweep_of(tmp_path, [searched], overrides))
+        Multirun(None).on_multirun_start(sweep_of(tmp_path, [searched], overrides), "train")
     assert stop.value.code == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and reason in line
@@ -67,5 +76,92 @@ def test_what_does_not_fit_is_one_line_and_leaves_nothing(
 def test_a_plain_grid_is_looked_at_too(tmp_path: Path, capsys) -> None:
     config = sweep_of(tmp_path, [], "sweep=none", "sweep.objectives.validation_accuracy=up")
     with pytest.raises(SystemExit):
-        SweepCheck().on_multirun_start(config=config)
+        Multirun(None).on_multirun_start(config, "train")
     assert "maximize or minimize" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        {},
+        {"devices": 1, "strategy": "auto", "num_nodes": 1},
+        {"devices": "auto", "accelerator": "cpu"},
+        {"devices": [3]},
+        {"devices": "1"},
+    ],
+)
+def test_trainings_in_one_process_each_may_be_many(trainer: dict) -> None:
+    check_one_process(trainer)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "given"),
+    [
+        ({"devices": 2}, "trainer.devices=2:"),
+        ({"devices": [0, 1]}, "trainer.devices=[0, 1]:"),
+        ({"devices": "0,1"}, "trainer.devices=0,1:"),
+        ({"devices": 1, "num_nodes": 2}, "trainer.devices=1 on 2 machines:"),
+        ({"devices": 1, "strategy": "ddp"}, "trainer.devices=1 with a strategy:"),
+        ({"devices": 2, "strategy": {"_target_": "x"}}, "trainer.devices=2 with a strategy:"),
+    ],
+)
+def test_a_multirun_of_joint_trainings_is_refused(trainer: dict, given: str) -> None:
+    with pytest.raises(KwsError, match="expected one device") as refused:
+        check_one_process(trainer)
+    assert f"got {given}" in str(refused.value)
+
+
+def multirun(*overrides: str) -> DictConfig:
+    fixed = [override for override in overrides if "," not in override]
+    config = compose("train", fixed, return_hydra_config=True)
+    with open_dict(config):
+        config.hydra.overrides.task = list(overrides)
+    HydraConfig.instance().set_config(config)
+    return config
+
+
+@pytest.fixture
+def at_the_configs():
+    with initialize_config_dir(CONFIG_DIR, job_name="test"):
+        yield
+    HydraConfig.instance().cfg = None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "roots"),
+    [
+        (["data=folder", "data.root=one", "optimizer.lr=0.1,0.2"], ["one"]),
+        (["data=folder", "data.root=one,two", "seed=1,2"], ["one", "two"]),
+        (["data=synthetic,speech_commands", "paths.data=here"], ["here/speech_commands_v0.02"]),
+        (["experiment=gsc12,smoke", "paths.data=here"], ["here/speech_commands_v0.02"]),
+        (["data.source.seed=1,2"], []),
+        (["data=folder", "data.root=one", "optimizer.lr=interval(0.1,0.2)"], ["one"]),
+    ],
+)
+def test_each_choice_of_recordings_is_fetched_once(
+    overrides: list[str], roots: list[str], monkeypatch: pytest.MonkeyPatch, at_the_configs: None
+) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr(FolderSource, "fetch", lambda source: fetched.append(source.root))
+    fetch_recordings(multirun(*overrides), "train")
+    assert fetched == roots
+
+
+def test_what_cannot_be_fetched_ends_the_multirun(tmp_path: Path, at_the_configs: None) -> None:
+    config = multirun(
+        "data=speech_commands",
+        f"paths.data={tmp_path}",
+        "data.source.download.address=http://127.0.0.1:9",
+        "data.source.download.attempts=1",
+        "data.source.download.space_factor=0",
+        "seed=1,2",
+    )
+    with pytest.raises(
+        KwsError, match="^http://127.0.0.1:9/speech_commands_test_set_v0.02.tar.gz could"
+    ):
+        fetch_recordings(config, "train")
+
+
+def test_the_configuration_itself_where_nothing_is_swept(at_the_configs: None) -> None:
+    config = multirun("seed=1")
+    assert list(jobs_by_data(config, "train")) == [config]

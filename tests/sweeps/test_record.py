@@ -36,7 +36,7 @@ defaults:
   - logger: mlflow
   - _self_
   - sweep: none
-  - override hydra/callbacks: [sweep_check, sweep_record, comparison]
+  - override hydra/callbacks: multirun
 rate: 0.5
 width: 1
 name: test

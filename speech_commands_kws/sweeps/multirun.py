@@ -1,0 +1,123 @@
+"""What surrounds the jobs of a multirun: checks before the first, a result of each, a comparison and a record after.
+
+One Hydra callback, because Hydra calls several in the order of their names in the configuration, and a multirun must be
+checked before anything of it is recorded. Hydra loads this module at the start of every training, so it imports nothing
+slow.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from speech_commands_kws.cli.launch import checked, exit_on_user_error
+from speech_commands_kws.errors import KwsError, summarize_error
+from speech_commands_kws.sweeps.preflight import check_multirun, fetch_recordings, is_study
+from speech_commands_kws.sweeps.record import begin_record, end_record
+from speech_commands_kws.sweeps.results import OK, rank, read_results, write_result
+
+PLOTS = "plots"
+
+LOG = logging.getLogger(__name__)
+
+
+class Multirun(Callback):
+    """A Hydra callback that leaves a single run alone.
+
+    An exception that does not end the process would become a warning of Hydra's.
+    """
+
+    def __init__(self, objectives: Mapping[str, str] | None) -> None:
+        """Name what `train` returns, in its order, and say whether to maximize or minimize it."""
+        self.objectives = dict(objectives or {})
+        self.began = False
+        self.started = 0.0
+
+    def on_multirun_start(self, config: DictConfig, config_name: str, **_: Any) -> None:
+        with exit_on_user_error():
+            checked(partial(begin, config_name=config_name), config)
+        self.began = True
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        self.started = time.monotonic()
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        if config.hydra.mode != RunMode.MULTIRUN:
+            return
+        seconds = round(time.monotonic() - self.started, 1)
+        # The public property prints and raises for a failed job.
+        outcome, values = job_return._return_value, None
+        status = OK
+        if job_return.status == JobStatus.COMPLETED:
+            values = as_values(outcome)
+        else:
+            status = f"{type(outcome).__name__}: {summarize_error(outcome)}"
+        folder = Path(config.hydra.runtime.output_dir)
+        write_result(folder, job_return.overrides, values, status, seconds)
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Compare and record; a mistake that ends the multirun, and is on its way here, becomes one line."""
+        mistake = sys.exception()
+        try:
+            if self.began:  # Hydra calls the end of a multirun that was refused too
+                end(config, self.objectives)
+        finally:
+            if isinstance(mistake, KwsError):
+                with exit_on_user_error():
+                    raise mistake
+
+
+def begin(config: DictConfig, config_name: str) -> None:
+    check_multirun(config)
+    fetch_recordings(config, config_name)
+    if config.get("logger"):
+        begin_record(config, Path(config.hydra.sweep.dir).absolute())
+
+
+def end(config: DictConfig, objectives: Mapping[str, str]) -> None:
+    from speech_commands_kws.sweeps.comparison import TABLE_NAME, show
+
+    folder = Path(config.hydra.sweep.dir).absolute()
+    ranked = rank(read_results(folder), objectives)
+    pictures: list[Path] = []
+    if ranked:
+        show(ranked, objectives, folder)
+        pictures = draw(config, ranked, objectives, folder / PLOTS)
+    if config.get("logger"):
+        files = {PLOTS: pictures, None: [folder / TABLE_NAME] if ranked else []}
+        end_record(config.logger, folder, ranked, objectives, files)
+
+
+def draw(
+    config: DictConfig,
+    ranked: list[dict[str, Any]],
+    objectives: Mapping[str, str],
+    folder: Path,
+) -> list[Path]:
+    from speech_commands_kws.sweeps.figures import plot_study, study_of_grid
+    from speech_commands_kws.sweeps.study import load_study
+
+    try:
+        if is_study(config):
+            study = load_study(config.sweep.name, config.sweep.storage)
+        else:
+            study = study_of_grid(ranked, objectives)
+    except KwsError as error:
+        LOG.warning("no graphs of the sweep: %s", error)
+        return []
+    return plot_study(study, list(objectives), folder)
+
+
+def as_values(outcome: Any) -> list[float] | None:
+    """What a training returned: a number for each objective, or nothing."""
+    if outcome is None:
+        return None
+    return [float(each) for each in (outcome if isinstance(outcome, (list, tuple)) else [outcome])]

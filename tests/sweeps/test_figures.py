@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+from matplotlib import image
+
+from speech_commands_kws.sweeps.figures import plot_study, study_of_grid
+
+ONE = {"validation_accuracy": "maximize"}
+TWO = ONE | {"multiply_adds": "minimize"}
+
+
+def grid_results(n_objectives: int) -> list[dict]:
+    return [
+        {
+            "folder": Path(str(i)),
+            "values": [0.5 + i / 10, 10.0 * i][:n_objectives],
+            "overrides": {"lr": f"0.{i + 1}", "kind": "ab"[i % 2]},
+            "status": "ok",
+        }
+        for i in range(4)
+    ]
+
+
+def test_a_grid_becomes_a_study() -> None:
+    failed = {"folder": Path("9"), "values": None, "overrides": {"lr": "0.9"}, "status": "no"}
+    study = study_of_grid([*grid_results(1), failed], ONE)
+    assert [trial.params["lr"] for trial in study.trials] == [0.1, 0.2, 0.3, 0.4]
+    assert study.best_trial.params == {"lr": 0.4, "kind": "b"}
+
+
+@pytest.mark.parametrize(
+    ("objectives", "names"),
+    [
+        (ONE, {"optimization_history", "parameter_importances", "parallel_coordinates"}),
+        (TWO, {"pareto_front", "optimization_history_multiply_adds"}),
+    ],
+)
+def test_each_graph_is_a_picture(tmp_path: Path, objectives: dict, names: set[str]) -> None:
+    study = study_of_grid(grid_results(len(objectives)), objectives)
+    paths = plot_study(study, list(objectives), tmp_path)
+    assert names <= {path.stem for path in paths}
+    for path in paths:
+        pixels = image.imread(path)
+        assert pixels.min() < 0.5 < pixels.mean()  # ink on white
+
+
+def test_without_a_finished_training_there_is_no_graph(tmp_path: Path) -> None:
+    assert plot_study(study_of_grid([], ONE), list(ONE), tmp_path / "plots") == []
+    assert not (tmp_path / "plots").exists()

@@ -1,0 +1,82 @@
+import math
+from pathlib import Path
+
+import pytest
+
+from speech_commands_kws.sweeps.results import (
+    RESULT_NAME,
+    best_of,
+    rank,
+    read_result,
+    read_results,
+    varied_keys,
+    write_result,
+)
+
+ACCURACY = {"accuracy": "maximize"}
+
+
+def result(folder: str, value: float | None, **overrides: str) -> dict:
+    return {
+        "folder": Path("sweep") / folder,
+        "values": None if value is None else [value],
+        "overrides": overrides,
+        "seconds": 1.25,
+        "status": "ok" if value is not None else "KwsError: no",
+    }
+
+
+def test_result_keeps_overrides_and_what_was_known_before(tmp_path: Path) -> None:
+    folder = tmp_path / "0"
+    write_result(folder, ["optimizer.lr=0.1", "+name=a=b", "~logger"], [0.75], "ok", 1.5)
+    assert read_result(folder) == {
+        "overrides": {"optimizer.lr": "0.1", "+name": "a=b", "~logger": ""},
+        "values": [0.75],
+        "seconds": 1.5,
+        "status": "ok",
+    }
+    write_result(folder, ["optimizer.lr=0.1"], None, "killed")
+    assert read_result(folder) == {
+        "overrides": {"optimizer.lr": "0.1"},
+        "values": [0.75],
+        "seconds": 1.5,
+        "status": "killed",
+    }
+
+
+def test_front_has_what_nothing_else_is_better_than_in_all() -> None:
+    objectives = {"accuracy": "maximize", "cost": "minimize"}
+    values = {"0": [0.9, 10.0], "1": [0.8, 5.0], "2": [0.8, 6.0], "3": [0.9, 10.0], "4": None}
+    results = [
+        result(name, None) | {"values": each, "status": "ok"} for name, each in values.items()
+    ]
+    assert [each["folder"].name for each in best_of(results, objectives)] == ["0", "1", "3"]
+    results[0]["status"] = "pruned"
+    assert [each["folder"].name for each in best_of(results, objectives)] == ["1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("direction", "order"),
+    [("maximize", ["2", "10", "0", "1", "3"]), ("minimize", ["0", "2", "10", "1", "3"])],
+)
+def test_rank_puts_the_best_first_and_what_has_no_value_last(direction, order) -> None:
+    values = {"10": 0.9, "1": math.nan, "3": None, "0": 0.5, "2": 0.9}
+    results = [result(folder, value) for folder, value in values.items()]
+    assert [each["folder"].name for each in rank(results, {"accuracy": direction})] == order
+
+
+def test_varied_keys_leave_out_what_all_jobs_share() -> None:
+    results = [result("0", 1.0, lr="1", width="2"), result("1", 1.0, lr="3", width="2", more="x")]
+    assert varied_keys(results) == ["lr", "more"]
+
+
+def test_a_result_that_was_cut_off_costs_no_other(tmp_path: Path) -> None:
+    for number in range(3):
+        write_result(tmp_path / str(number), [f"lr=0.{number}", "width=1"], [0.5], "ok", 1.0)
+    (tmp_path / "1" / RESULT_NAME).write_text('{"values": [0.5], "sec')
+    ranked = rank(read_results(tmp_path), ACCURACY)
+    assert [each["folder"].name for each in ranked] == ["0", "2", "1"]
+    assert f"{tmp_path / '1' / RESULT_NAME} cannot be read" in ranked[2]["status"]
+    assert varied_keys(ranked) == ["lr"]
+    write_result(tmp_path / "1", ["lr=0.1"], [0.7], "ok")
+    assert read_result(tmp_path / "1")["values"] == [0.7]

@@ -32,7 +32,7 @@ defaults:
   - override hydra/callbacks: multirun
   - _self_
 rate: 0.5
-words: [yes, no]
+chosen: [yes, no]
 sweep: {{objectives: {{validation_accuracy: maximize}}}}
 hydra:
   searchpath: ["file://{CONFIGS}"]
@@ -54,7 +54,7 @@ def start_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_multirun_prints_one_table_and_leaves_it(tmp_path: Path) -> None:
-    done = start_command(tmp_path, "-m", "rate=0.5,1.5", "words=[yes,no],[go]")
+    done = start_command(tmp_path, "-m", "rate=0.5,1.5", "chosen=[yes,no],[go]")
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("│")]
     assert len(rows) == 4

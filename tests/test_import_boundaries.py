@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ ORDER = (
 COMMANDS = (
     "train evaluate export infer listen serve describe record check_data download pack leaderboard commands"
 ).split()
+ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
+# `training --> models & errors` in the picture.
+ARROWS = re.compile(r"^ *(\w+) --> (.+)$", re.MULTILINE)
 # The packages from outside that stand at the top of a room's modules, where that is bounded.
 OUTSIDE = {
     "errors": set(),
@@ -177,6 +181,30 @@ def test_every_room_of_the_order_is_there() -> None:
     rooms = {path.name for path in package.iterdir() if list(path.glob("*.py"))}
     modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
     assert rooms | modules - set(COMMANDS) == set(ORDER)
+
+
+def test_the_picture_of_the_rooms_is_the_code(imports: list[Import]) -> None:
+    edges = {
+        (room_of(found.importer), room_of(found.imported))
+        for found in imports
+        if found.imported.startswith(f"{PACKAGE}.")
+    }
+    edges = {(importer, imported) for importer, imported in edges if importer != imported}
+    arrows = ARROWS.findall(ARCHITECTURE.read_text(encoding="utf-8"))
+    drawn = {(room, target) for room, targets in arrows for target in targets.split(" & ")}
+    assert sorted(edges - drawn) == [], "add these arrows to docs/architecture.md"
+    assert sorted(drawn - edges) == [], "remove these arrows from docs/architecture.md"
+
+
+def test_the_architecture_names_every_module() -> None:
+    links = set(re.findall(r"\]\(\.\./([^)#]+)\)", ARCHITECTURE.read_text(encoding="utf-8")))
+    modules = {
+        path.relative_to(REPOSITORY).as_posix()
+        for path in (REPOSITORY / PACKAGE).rglob("*.py")
+        if path.stat().st_size and path.parent != REPOSITORY / PACKAGE or path.stem in COMMANDS
+    }
+    assert sorted(modules - links) == [], "say in docs/architecture.md what these files hold"
+    assert sorted(link for link in links if not (REPOSITORY / link).exists()) == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What git keeps: no data, no models, no traces of the machine, and file names that say something."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -8,6 +9,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 VAGUE_STEMS = {"utils", "util", "common", "helpers", "helper", "misc"}
+# A message in docs/troubleshooting.md, `…` in the place of what differs.
+MESSAGES = re.compile(r"^```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# Of a text beside what differs; shorter ones could be any message.
+LEAST_CHARACTERS = 20
 SNAKE_CASE = re.compile(r"[a-z_][a-z0-9_]*")
 DATA_SUFFIXES = {
     *".wav .flac .ogg .mp3 .npy .npz .csv .tsv .json .jsonl .parquet .h5 .hdf5".split(),
@@ -135,3 +140,32 @@ def test_git_sees_the_projects_own_files(path: str) -> None:
 )
 def test_git_ignores_what_commands_leave(path: str) -> None:
     assert is_ignored(path)
+
+
+def texts_of(source: str) -> set[str]:
+    """The texts of a module, with `…` for each value put into them."""
+    texts = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.add(re.sub(r"%[.\d]*[a-z]", "…", node.value))
+        elif isinstance(node, ast.JoinedStr):
+            parts = [part.value if isinstance(part, ast.Constant) else "…" for part in node.values]
+            texts.add("".join(parts))
+    return texts
+
+
+def is_of(message: str, text: str) -> bool:
+    """Whether a text with `…` for what differs makes the message."""
+    return re.fullmatch(".+".join(map(re.escape, text.split("…"))), message) is not None
+
+
+def test_messages_of_troubleshooting_are_those_of_the_code() -> None:
+    documented = MESSAGES.findall((ROOT / "docs" / "troubleshooting.md").read_text("utf-8"))
+    messages = [message for block in documented for message in block.splitlines()]
+    package = (ROOT / "speech_commands_kws").rglob("*.py")
+    texts = set().union(*(texts_of(path.read_text("utf-8")) for path in package))
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    texts.add(re.search("error: needs Python.*tried: ", makefile)[0] + "…")
+    texts = {text for text in texts if len(text.replace("…", "")) > LEAST_CHARACTERS}
+    assert len(messages) > 10
+    assert [line for line in messages if not any(is_of(line, text) for text in texts)] == []

@@ -21,9 +21,8 @@ from tones import make_tree
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.tracking.mlflow_run import begin_run, client_of, read_record, write_record
 from speech_commands_kws.tracking.mlflow_store import sqlite_uri
-from speech_commands_kws.tracking.outbox import Journal
 from speech_commands_kws.tracking.recording import mlflow_logger
-from speech_commands_kws.tracking.steady_logger import OUTBOX_NAME
+from speech_commands_kws.tracking.run_log import LOG_NAME
 from speech_commands_kws.train import run
 from speech_commands_kws.training.callbacks import EpochHistory
 
@@ -74,7 +73,7 @@ class Training:
 
         def meddle(history: EpochHistory, trainer: object, module: object) -> None:
             record_epoch(history, trainer, module)
-            self.rows = history.rows
+            self.rows, self.logger = history.rows, trainer.logger
             self.then.get(trainer.current_epoch, lambda: None)()
 
         monkeypatch.setattr(EpochHistory, "on_train_epoch_end", meddle)
@@ -110,10 +109,8 @@ class Training:
         return folder
 
     def waiting(self) -> set[str]:
-        """Names of the metrics that are logged and not delivered."""
-        record = read_record(self.folder)
-        items = Journal(self.folder / OUTBOX_NAME).waiting(record.run_id)
-        return {name for item in items for name in item.get("metrics", ())}
+        """Names of the metrics that are logged and not sent."""
+        return {name for entry in self.logger.unsent() for name in entry.get("metrics", ())}
 
     def assert_all_recorded(self) -> None:
         """By whichever store the run's folder names."""
@@ -129,7 +126,7 @@ class Training:
         assert artifacts == {"config.yaml", "plots"} and client.list_artifacts(
             record.run_id, "plots"
         )
-        assert not (self.folder / OUTBOX_NAME).exists()
+        assert not (self.folder / LOG_NAME).exists()
         assert self.began <= run.info.start_time <= run.info.end_time
 
 

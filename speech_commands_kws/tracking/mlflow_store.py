@@ -3,9 +3,8 @@
 import logging
 import os
 import shlex
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -19,8 +18,6 @@ from speech_commands_kws.errors import KwsError, summarize_error
 LOG = logging.getLogger(__name__)
 STORE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "mlartifacts"
-LOCK_NAME = f"{STORE_NAME}.lock"
-LOCK_SECONDS = 300
 SQLITE_PREFIX = "sqlite:///"
 HEALTHY = b"OK"
 ASKS_FOR_LOGIN = (401, 403)
@@ -163,25 +160,6 @@ def _absolute(uri: str) -> str:
 def artifact_folder(uri: str) -> Path | None:
     """Where the artifacts of a SQLite store lie: beside it. None for stores that have a place of their own."""
     return _sqlite_path(uri).parent / ARTIFACTS_NAME if uri.startswith(SQLITE_PREFIX) else None
-
-
-@contextmanager
-def exclusive_use(uri: str) -> Iterator[None]:
-    """Processes that begin a run at once take turns: two first uses of one SQLite store break each other.
-
-    Raises:
-        sqlite3.Error: the store's folder cannot be written, or the others took longer than `LOCK_SECONDS`.
-    """
-    if not uri.startswith(SQLITE_PREFIX):
-        yield
-        return
-    folder = _sqlite_path(uri).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    # SQLite's own lock, on an empty file: it exists on every system and ends with the process that holds it.
-    path = folder / LOCK_NAME
-    with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)) as lock:
-        lock.execute("BEGIN EXCLUSIVE")
-        yield
 
 
 @contextmanager

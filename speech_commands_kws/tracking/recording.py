@@ -5,7 +5,6 @@ another process adds to the same one. MLflow and Lightning are imported where th
 """
 
 import logging
-import sqlite3
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,17 +26,21 @@ from speech_commands_kws.tracking.mlflow_run import (
 from speech_commands_kws.tracking.mlflow_store import (
     STORE_NAME,
     is_server,
-    outage_reported,
     prepare_client,
     sqlite_uri,
     store_fault,
     usable_uri,
 )
+from speech_commands_kws.tracking.run_log import (
+    RunWriter,
+    StoreUnavailable,
+    metrics_entry,
+    path_entry,
+    sync,
+)
 
 if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
-
-    from speech_commands_kws.tracking.steady_logger import SteadyMLFlowLogger
+    from speech_commands_kws.tracking.buffered_logger import BufferedMLFlowLogger
 
 LOG = logging.getLogger(__name__)
 CODE_FOLDER = Path(__file__).resolve().parent.parent
@@ -58,7 +61,7 @@ def mlflow_logger(
     close_seconds: float = CLOSE_SECONDS,
     system_metrics: bool = False,
     system_metrics_seconds: float = SYSTEM_METRICS_SECONDS,
-) -> "SteadyMLFlowLogger":
+) -> "BufferedMLFlowLogger":
     """Lightning's logger for the MLflow run of `run_folder`: continued where it exists, otherwise begun.
 
     Where no server answers at `tracking_uri` within `probe_seconds`, or none is named, the record goes to
@@ -70,7 +73,7 @@ def mlflow_logger(
         KwsError: the store refuses, or cannot be written.
     """
     prepare_client()
-    from speech_commands_kws.tracking.steady_logger import SteadyMLFlowLogger
+    from speech_commands_kws.tracking.buffered_logger import BufferedMLFlowLogger
 
     run_folder = Path(run_folder).absolute()
     parent = read_record(run_folder.parent)
@@ -86,7 +89,7 @@ def mlflow_logger(
     earlier = _earlier_run(run_folder, tracking_uri, probe_seconds)
     record = earlier or _begin(begin, tracking_uri, local_store, probe_seconds)
     write_record(run_folder, record)
-    logger = SteadyMLFlowLogger(
+    logger = BufferedMLFlowLogger(
         record,
         run_folder,
         begin_locally=lambda began: begin(sqlite_uri(Path(local_store) / STORE_NAME), began=began),
@@ -135,7 +138,7 @@ def _begin(
     uri = usable_uri(tracking_uri, local_store, probe_seconds)
     try:
         return begin(uri)
-    except (MlflowException, sqlite3.Error, OSError) as error:
+    except (MlflowException, OSError) as error:
         if is_server(uri) and store_fault(uri, probe_seconds):  # it has just gone away
             return _begin(begin, tracking_uri, local_store, probe_seconds)
         raise KwsError(
@@ -150,7 +153,7 @@ def run_name(run_folder: Path) -> str:
 
 
 @contextmanager
-def recorded(logger: "SteadyMLFlowLogger | None") -> Iterator[None]:
+def recorded(logger: "BufferedMLFlowLogger | None") -> Iterator[None]:
     """A training that `logger` records: at its end, however it ends, what is not delivered yet is."""
     status = "FAILED"
     try:
@@ -165,7 +168,7 @@ def recorded(logger: "SteadyMLFlowLogger | None") -> Iterator[None]:
 
 
 def log_start(
-    logger: "SteadyMLFlowLogger | None", config: Mapping[str, Any], facts: Mapping[str, Any]
+    logger: "BufferedMLFlowLogger | None", config: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> None:
     """Record what a training is made of: all hyper-parameters, the resolved `config.yaml`, the code's version.
 
@@ -231,7 +234,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def log_artifacts(
-    logger: "SteadyMLFlowLogger | None",
+    logger: "BufferedMLFlowLogger | None",
     paths: Iterable[str | Path],
     artifact_path: str | None = None,
 ) -> None:
@@ -250,32 +253,18 @@ def log_to_run(
     metrics: Mapping[str, float] | None = None,
     probe_seconds: float = PROBE_SECONDS,
 ) -> None:
-    """Record files and metrics with the MLflow run of `run_folder`; nothing happens where it has none."""
+    """Record files and metrics with the MLflow run of `run_folder`; nothing happens where it has none.
+
+    What the training could not send goes with them.
+    """
     record = read_record(run_folder)
     if record is None:
         return
-    fault = store_fault(record.tracking_uri, probe_seconds)
-    if fault:
-        LOG.warning("not recorded: no MLflow store at %s (%s)", record.tracking_uri, fault)
-        return
-    client = client_of(record.tracking_uri)
-    with outage_reported("the metrics"):
-        for key, value in (metrics or {}).items():
-            client.log_metric(record.run_id, key, value)
-    _log_paths(client, record.run_id, paths, artifact_path)
-
-
-def log_model_file(run_folder: str | Path, path: str | Path) -> None:
-    """Record an exported model with the MLflow run of `run_folder`."""
-    log_to_run(run_folder, [path], "model")
-
-
-def _log_paths(
-    client: "MlflowClient", run_id: str, paths: Iterable[str | Path], artifact_path: str | None
-) -> None:
-    for path in map(Path, paths):
-        with outage_reported(str(path)):
-            if path.is_dir():
-                client.log_artifacts(run_id, path, artifact_path)
-            else:
-                client.log_artifact(run_id, path, artifact_path)
+    entries = [metrics_entry(metrics)] if metrics else []
+    entries += [path_entry(path, artifact_path) for path in paths]
+    writer = RunWriter(record, probe_seconds)
+    try:
+        sync(Path(run_folder), writer)
+        writer.send_all(entries)
+    except StoreUnavailable as reason:
+        LOG.warning("not recorded by MLflow at %s: %s", record.tracking_uri, reason)

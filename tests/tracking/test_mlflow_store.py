@@ -12,7 +12,6 @@ import pytest
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.tracking.mlflow_store import (
     artifact_folder,
-    exclusive_use,
     readable_uri,
     server_command,
     sqlite_uri,
@@ -157,22 +156,3 @@ def test_a_sqlite_store_that_is_gone_has_a_fault(tmp_path: Path) -> None:
     assert store_fault(uri, PROBE_SECONDS) == "no such file"
     (tmp_path / "é #.db").touch()
     assert store_fault(uri, PROBE_SECONDS) is None
-
-
-def test_exclusive_use_lets_one_in_at_a_time(tmp_path: Path) -> None:
-    uri = sqlite_uri(tmp_path / "new" / "mlflow.db")
-    order: list[str] = []
-
-    def use(name: str) -> None:
-        with exclusive_use(uri):
-            order.append(f"{name} in")
-            time.sleep(0.2)
-            order.append(f"{name} out")
-
-    threads = [threading.Thread(target=use, args=(name,)) for name in ("one", "two")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    first, second = (("one", "two"), ("two", "one"))[order[0] == "two in"]
-    assert order == [f"{first} in", f"{first} out", f"{second} in", f"{second} out"]

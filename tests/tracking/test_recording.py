@@ -21,7 +21,6 @@ from speech_commands_kws.tracking.recording import (
     flatten,
     git_commit,
     log_artifacts,
-    log_model_file,
     log_start,
     log_to_run,
     mlflow_logger,
@@ -124,7 +123,7 @@ def test_code_version_is_recorded(client, run_folder) -> None:
 def test_another_process_adds_its_model_and_metrics(client, run_folder, tmp_path) -> None:
     model = tmp_path / "model.onnx"
     model.write_bytes(b"onnx")
-    log_model_file(run_folder, model)
+    log_to_run(run_folder, [model], "model")
     log_to_run(run_folder, metrics={"test_accuracy": 0.75})
     run_id = read_record(run_folder).run_id
     assert artifact_names(client, run_id, "model") == {"model/model.onnx"}
@@ -138,7 +137,7 @@ def test_a_resumed_training_continues_its_run(store, client, tmp_path) -> None:
     second = open_logger(store, tmp_path / "run", free_address())
     assert second.run_id == first.run_id
     log_start(second, CONFIG | {"optimizer": {"lr": 0.2}, "resume": True}, {})
-    assert second.outbox.close(0)
+    second.close("RUNNING")
     assert client.get_run(first.run_id).info.status == "RUNNING"
     params = client.get_run(first.run_id).data.params
     assert (params["optimizer.lr"], params["resume"]) == ("0.1", "True")
@@ -156,7 +155,7 @@ def test_a_run_whose_store_is_gone_begins_anew(store, tmp_path, caplog) -> None:
 def test_without_a_logger_nothing_is_recorded(tmp_path) -> None:
     log_start(None, CONFIG, FACTS)
     log_artifacts(None, [tmp_path])
-    log_model_file(tmp_path, tmp_path / "model.onnx")
+    log_to_run(tmp_path, [tmp_path / "model.onnx"])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -222,7 +221,7 @@ def test_a_parent_that_its_store_forgot_does_not_keep_a_trial_from_training(
 
 
 def test_an_artifact_that_cannot_be_recorded_is_named(run_folder, tmp_path, caplog) -> None:
-    log_model_file(run_folder, tmp_path / "missing.onnx")
+    log_to_run(run_folder, [tmp_path / "missing.onnx"])
     (record,) = caplog.records
     assert str(tmp_path / "missing.onnx") in record.getMessage()
 
@@ -306,7 +305,7 @@ def test_a_training_records_on_the_server(
     logger.log_metrics({"train_loss": 0.25}, 0)
     log_artifacts(logger, [Path(__file__)], "plots")
     logger.close("FINISHED")
-    log_model_file(tmp_path / "run", Path(__file__))
+    log_to_run(tmp_path / "run", [Path(__file__)], "model")
     assert not caplog.records and not (tmp_path / "unused").exists()
     client = MlflowClient(server_address)
     run = client.get_run(read_record(tmp_path / "run").run_id)

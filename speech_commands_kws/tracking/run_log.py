@@ -1,0 +1,190 @@
+"""The log of a run in its folder, one entry a line, and how its entries come into an MLflow run.
+
+An entry that is sent twice is there once: MLflow keys metrics by name, step, time and value.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speech_commands_kws.errors import summarize_error
+from speech_commands_kws.tracking.mlflow_run import MS_PER_SECOND, RUNNING, MlflowRun, client_of
+from speech_commands_kws.tracking.mlflow_store import prepare_client, store_fault
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+LOG = logging.getLogger(__name__)
+LOG_NAME = "mlflow_log.jsonl"
+# MLflow refuses more in one request.
+PARAMS_A_BATCH = 100
+METRICS_A_BATCH = 1000
+# Answers by which a server refuses an entry; with others it may take it later. A run that is not there (404) may come
+# back as well, with the database of the server.
+REFUSALS = (400, 409, 413, 422)
+
+Entry = dict[str, Any]
+
+
+class StoreUnavailable(Exception):
+    """The store cannot take records now; later it may."""
+
+
+def metrics_entry(metrics: Mapping[str, float], step: int | None = None) -> Entry:
+    values = {name: float(value) for name, value in metrics.items()}
+    return {"metrics": values, "step": step or 0, "time": now_ms()}
+
+
+def path_entry(path: str | Path, artifact_path: str | None) -> Entry:
+    """A file, or what a folder holds, as it is when it is sent."""
+    return {"path": str(Path(path).absolute()), "artifact_path": artifact_path}
+
+
+def now_ms() -> int:
+    return int(time.time() * MS_PER_SECOND)
+
+
+def append_entry(log_file: Path, entry: Entry) -> None:
+    """A line begins with its line break, so that one that a killed process left unfinished spoils no other."""
+    with log_file.open("a", encoding="utf-8") as file:
+        file.write("\n" + json.dumps(entry))
+
+
+def read_entries(log_file: Path) -> list[Entry]:
+    entries = []
+    for line in log_file.read_text("utf-8").splitlines() if log_file.is_file() else ():
+        with suppress(json.JSONDecodeError):  # empty, or cut off when its process was killed
+            entries.append(json.loads(line))
+    return entries
+
+
+def sync(run_folder: Path, writer: "RunWriter") -> None:
+    """Send what a training that is over left unsent, and forget it; nothing happens where there is nothing.
+
+    Raises:
+        StoreUnavailable: the store takes nothing now; a part may be sent.
+    """
+    log_file = run_folder / LOG_NAME
+    entries = read_entries(log_file)
+    if entries and entries[-1].get("status", RUNNING) != RUNNING:
+        writer.send_all(entries)
+        log_file.unlink()
+
+
+class RunWriter:
+    """Adds entries to an MLflow run.
+
+    Args:
+        record: the run.
+        probe_seconds: within which its server must answer.
+    """
+
+    def __init__(self, record: MlflowRun, probe_seconds: float):
+        self.record, self.probe_seconds = record, probe_seconds
+        self.refused: set[str] = set()
+        prepare_client()
+
+    @cached_property
+    def client(self) -> "MlflowClient":
+        """Made where it is used, because that makes a SQLite store too."""
+        return client_of(self.record.tracking_uri)
+
+    def fault(self) -> str | None:
+        return store_fault(self.record.tracking_uri, self.probe_seconds)
+
+    def send_all(self, entries: Sequence[Entry]) -> None:
+        """See `send`."""
+        n_sent = 0
+        while n_sent < len(entries):
+            n_sent += self.send(entries[n_sent : n_sent + METRICS_A_BATCH])
+
+    def send(self, entries: Sequence[Entry]) -> int:
+        """Add the first entry, and with metrics those that follow, and return how many; what is refused is left out.
+
+        Raises:
+            StoreUnavailable: the store takes nothing now.
+        """
+        from mlflow.exceptions import MlflowException
+
+        # The client would wait much longer for a server that hangs.
+        fault = self.fault()
+        if fault:
+            raise StoreUnavailable(fault)
+        metrics = list(takewhile(lambda entry: "metrics" in entry, entries))
+        try:
+            if metrics:
+                self._add_metrics(metrics)
+            else:
+                self._add(entries[0])
+        except (MlflowException, OSError) as error:
+            if not _is_refusal(error):
+                raise StoreUnavailable(self.fault() or summarize_error(error)) from error
+            if len(metrics) > 1:
+                return self.send(entries[:1])  # its neighbours may be good
+            self._report_refusal(entries[0], error)
+        return len(metrics) or 1
+
+    def _add_metrics(self, entries: Sequence[Entry]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(name, value, entry["time"], entry["step"])
+            for entry in entries
+            for name, value in entry["metrics"].items()
+        ]
+        for i in range(0, len(metrics), METRICS_A_BATCH):
+            self.client.log_batch(self.record.run_id, metrics[i : i + METRICS_A_BATCH])
+
+    def _add(self, entry: Entry) -> None:
+        from mlflow.entities import RunTag
+
+        run_id = self.record.run_id
+        match entry:
+            case {"params": params}:
+                self._add_params(params)
+            case {"tags": tags}:
+                new = [RunTag(name, value) for name, value in tags.items()]
+                self.client.log_batch(run_id, tags=new)
+            case {"text": text, "file": file}:
+                self.client.log_text(run_id, text, file)
+            case {"path": path, "artifact_path": artifact_path}:
+                is_folder = Path(path).is_dir()
+                log = self.client.log_artifacts if is_folder else self.client.log_artifact
+                log(run_id, path, artifact_path)
+            case {"status": status} if status == RUNNING:
+                self.client.update_run(run_id, status=status)
+            case {"status": status, "time": end_time}:
+                self.client.set_terminated(run_id, status, end_time)
+
+    def _add_params(self, params: dict[str, str]) -> None:
+        from mlflow.entities import Param
+
+        # A resumed run has them; MLflow lets none change.
+        known = self.client.get_run(self.record.run_id).data.params
+        new = [Param(name, value) for name, value in params.items() if name not in known]
+        for i in range(0, len(new), PARAMS_A_BATCH):
+            self.client.log_batch(self.record.run_id, params=new[i : i + PARAMS_A_BATCH])
+
+    def _report_refusal(self, entry: Entry, error: Exception) -> None:
+        kind = next(iter(entry))
+        if kind not in self.refused:  # the next refusals of metrics would say the same
+            LOG.warning("MLflow refused %s: %s", entry.get("path", kind), summarize_error(error))
+        self.refused.add(kind)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the entry itself is at fault, or a file that cannot be read, and not the way to the store."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    if isinstance(error, MlflowException):
+        return error.get_http_status_code() in REFUSALS
+    if isinstance(error, RequestException):
+        return error.response is not None and error.response.status_code in REFUSALS
+    return True

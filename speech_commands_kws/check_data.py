@@ -10,20 +10,24 @@ from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, buil
 from speech_commands_kws.data.packed import pack_folder
 from speech_commands_kws.data.quality import inspect
 from speech_commands_kws.data.quality_report import write_csv, write_json, write_table
-from speech_commands_kws.errors import KwsError, check_choice, check_whole, display_name
+from speech_commands_kws.errors import (
+    KwsError,
+    check_choice,
+    check_picture,
+    check_whole,
+    display_name,
+)
 from speech_commands_kws.inference.locate import locate_model
 from speech_commands_kws.inference.spotter import KeywordSpotter
 
 FORMATS = ("table", "json", "csv")
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def run(cfg: DictConfig) -> float:
     """Write the report to standard output; return the number of findings."""
     check_choice(FORMATS, format=cfg.format)
     check_whole(batch_size=cfg.batch_size)
-    if cfg.picture is not None and not str(cfg.picture).endswith(PICTURES):
-        raise KwsError(f"picture must be a file {' or '.join(PICTURES)}, got {cfg.picture!r}")
+    check_picture(cfg.picture)
     clip_samples = round(cfg.clip_seconds * cfg.sample_rate)
     spotter = open_model(cfg, clip_samples) if cfg.model is not None else None
     limits = build(cfg.limits)

@@ -9,6 +9,7 @@ from typing import Any
 
 DISTRIBUTION = "speech-commands-kws"
 SUMMARY_CHARACTERS = 500
+PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 EXTRA = re.compile(r"""([\w.-]+).*; extra == ["']([\w-]+)["']""")
 
 
@@ -74,6 +75,12 @@ def check_choice(choices: Collection[str], /, **values: Any) -> None:
     for name, value in values.items():
         if value not in choices:
             raise SettingError(f"{name} must be one of {', '.join(choices)}, got {value}")
+
+
+def check_picture(name: str | None) -> None:
+    """Raises SettingError for a file that no picture can be written to; None is no picture."""
+    if name is not None and not str(name).lower().endswith(PICTURE_SUFFIXES):
+        raise SettingError(f"picture must be a file {' or '.join(PICTURE_SUFFIXES)}, got {name!r}")
 
 
 def check_texts(**values: Any) -> None:

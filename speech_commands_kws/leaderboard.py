@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, run_command
-from speech_commands_kws.errors import KwsError, display_name
+from speech_commands_kws.errors import KwsError, check_picture, display_name
 from speech_commands_kws.files.atomic import written_to
 from speech_commands_kws.sweeps.comparison import short_names
 from speech_commands_kws.tracking import experiments
@@ -56,6 +56,7 @@ def run(cfg: DictConfig) -> float:
 
 
 def check_settings(cfg: DictConfig) -> None:
+    check_picture(cfg.picture)
     if cfg.format not in FORMATS:
         raise KwsError(f"format must be one of {', '.join(FORMATS)}, got {cfg.format}")
     if cfg.top is not None and (not isinstance(cfg.top, int) or cfg.top < 1):

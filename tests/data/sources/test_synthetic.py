@@ -9,7 +9,6 @@ import pytest
 import soundfile
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST
 from speech_commands_kws.data.sources import synthetic
@@ -48,8 +47,9 @@ OTHERS = OtherWords(["bed", "bird", "cat"], {"yes": ["yet", "less"], "no": ["now
 
 def configured_source(parent: Path, **changes) -> SyntheticSource:
     """The source of configs/data/synthetic.yaml with changes."""
-    cfg = OmegaConf.create({"paths": {"data": str(parent)}})
-    cfg.data = OmegaConf.load(Path(CONFIG_DIR) / "data" / "synthetic.yaml")
+    with initialize_config_dir(CONFIG_DIR, job_name="test"):
+        cfg = compose("train", ["data=synthetic"])
+    cfg.paths.data = str(parent)
     source = instantiate(cfg.data.source, _execution_whitelist_=EXECUTION_WHITELIST)
     return replace(source, **changes)
 

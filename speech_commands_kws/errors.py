@@ -42,7 +42,7 @@ def check_number(low: float = -math.inf, high: float = math.inf, /, **values: An
 def check_whole(low: float = 1, high: float = math.inf, /, **values: Any) -> None:
     """Raises SettingError for a value that is no whole number from `low` to `high`."""
     for name, value in values.items():
-        if not (is_number(value) and isinstance(value, Integral) and low <= value <= high):
+        if not (is_number(value) and low <= value <= high and isinstance(value, Integral)):
             raise SettingError(f"{name} must be {span('a whole number', low, high)}, got {value!r}")
 
 

@@ -61,7 +61,8 @@ def run(cfg: DictConfig) -> float:
     spotter, info = load_trained(folder, checkpoint)
     saved = runs.read_config(folder)
     split = validation_split(saved, info)
-    with runs.log_file(folder):
+    # Beside the model, because the folder of the run is an input here, as DVC sees it.
+    with runs.log_file(output.with_suffix(".log")):
         model = build_release(cfg, spotter, info, split, output)
     files = [model.path]
     try:

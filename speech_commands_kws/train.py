@@ -24,7 +24,7 @@ def run(cfg: DictConfig) -> float | list[float]:
     folder, cfg = open_run(cfg)
     if not is_first_process():
         logging.getLogger().setLevel(logging.WARNING)
-    with runs.log_file(folder) if is_first_process() else nullcontext():
+    with runs.log_file(folder / runs.LOG_FILE) if is_first_process() else nullcontext():
         measured = train(cfg, folder)
     values = [float(measured[name]) for name in cfg.sweep.objectives]
     return values[0] if len(values) == 1 else values

@@ -115,9 +115,11 @@ def checkpoint_of(folder: Path, *names: str) -> Path:
 
 
 @contextmanager
-def log_file(folder: Path) -> Iterator[None]:
-    """Write the log into the folder of the run too; the warnings of libraries go there alone."""
-    handler = logging.FileHandler(folder / LOG_FILE)
+def log_file(path: Path) -> Iterator[None]:
+    """Write the log into a file too; the warnings of libraries go there alone."""
+    with written_to(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter(LOG_FORMAT))
     root, library_warnings = logging.getLogger(), logging.getLogger(WARNINGS_LOGGER)
     root.addHandler(handler)

@@ -75,7 +75,7 @@ def test_the_configuration_of_a_run(tmp_path):
 
 def test_log_goes_into_the_folder_while_the_run_lasts(tmp_path):
     logging.getLogger().setLevel(logging.INFO)
-    with runs.log_file(tmp_path):
+    with runs.log_file(tmp_path / "log.txt"):
         logging.getLogger("a").info("inside")
     logging.getLogger("a").info("outside")
     text = (tmp_path / "log.txt").read_text()
@@ -83,7 +83,7 @@ def test_log_goes_into_the_folder_while_the_run_lasts(tmp_path):
 
 
 def test_a_warning_of_a_library_goes_into_the_log_and_not_to_the_terminal(tmp_path, recwarn, capfd):
-    with runs.log_file(tmp_path):
+    with runs.log_file(tmp_path / "log.txt"):
         warnings.warn("an old interface", FutureWarning)
     assert "an old interface" in (tmp_path / "log.txt").read_text()
     assert len(recwarn) == 0 and capfd.readouterr().err == ""

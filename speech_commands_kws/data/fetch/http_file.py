@@ -1,32 +1,25 @@
 """Downloads of large files that resume after an interruption and are verified before use."""
 
 import hashlib
-import http.client
 import logging
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, summarize_error
+from speech_commands_kws.files.atomic import written_to
 
 BLOCK = 2**20
-SCHEMES = ("http", "https")
+SCHEMES = ("http://", "https://")
 TRANSIENT_STATUSES = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 LOG = logging.getLogger(__name__)
@@ -41,62 +34,94 @@ class RemoteFile:
     sha256: str | None
 
 
-@dataclass(frozen=True)
-class Patience:
-    """With a server that fails.
+def download_file(
+    remote: RemoteFile, path: Path, attempts: int, backoff_seconds: float, timeout_seconds: float
+) -> None:
+    """Download to `path`, which is there as a whole or not at all.
+
+    What an interruption leaves lies beside it as `.<name>.part`, and the next download goes on with it; where no
+    SHA-256 could tell a wrong beginning, it starts again. No library that this project depends on resumes a download.
 
     Args:
         attempts: so many in a row that bring nothing new end the download.
         backoff_seconds: pause after the first of them; each further pause is twice as long.
         timeout_seconds: without a byte, after which a connection counts as lost.
-    """
-
-    attempts: int
-    backoff_seconds: float
-    timeout_seconds: float
-
-
-def download_file(remote: RemoteFile, path: Path, patience: Patience) -> None:
-    """Download to `path`, which is there as a whole or not at all.
-
-    What an interruption leaves lies beside it as `.<name>.part`, and the next download goes on with it. A file that was
-    put together from such a part and is not the published one is downloaded once more, as a whole.
 
     Raises:
         KwsError: the server has no such file, another one, or gives up; or the disk refuses.
     """
-    if not is_address(remote.url):
+    if not remote.url.startswith(SCHEMES):
         raise KwsError(
-            f"expected an address that begins with http:// or https:// and a host, got {remote.url}: "
-            "set another address"
+            f"expected an address that begins with http:// or https://, got {remote.url}: set another address"
         )
     part = part_of(path)
-    while True:
-        goes_on = length_of(part) > 0
-        with progress_bar(path.name, remote.size) as show:
-            Download(remote, part, patience, show).run()
-        fault = file_fault(part, remote)
-        if fault is None:
-            break
+    if remote.sha256 is None:
+        part.unlink(missing_ok=True)
+    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        show = partial(bar.update, bar.add_task(f"downloading {path.name}", total=remote.size))
+        failures = 0
+        while True:
+            had = length_of(part)
+            try:
+                receive(remote, part, timeout_seconds, show)
+                break
+            except (OSError, HTTPException) as error:
+                have, reason = length_of(part), summarize_error(error)
+                failures = 1 if have > had else failures + 1
+                if is_final(error) or failures >= attempts:
+                    raise KwsError(
+                        f"{remote.url} could not be downloaded ({reason}; {failures} attempts, {have} bytes are "
+                        "kept): run it again to go on, or set another address"
+                    ) from None
+            pause = backoff_seconds * 2 ** (failures - 1)
+            LOG.info("%s: %s; goes on in %.1f s", part.name, reason, pause)
+            time.sleep(pause)
+    fault = file_fault(part, remote)
+    if fault:
         part.unlink()
-        tag_file(part).unlink(missing_ok=True)
-        if not goes_on:
-            raise KwsError(
-                f"{remote.url} is not the published file: {fault}; ask its owner, or set another address"
-            )
-        LOG.warning(
-            "%s, put together from parts, is wrong (%s): once more from the start", path, fault
+        raise KwsError(
+            f"{remote.url} is not the published file: {fault}; what came was removed: run it again, or set another "
+            "address"
         )
     part.replace(path)
-    tag_file(part).unlink(missing_ok=True)
 
 
-def is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
+def receive(
+    remote: RemoteFile, part: Path, timeout_seconds: float, show: Callable[..., None]
+) -> None:
+    """Receive what is missing of a part.
+
+    Args:
+        show: is told the bytes there are (`completed`), and where the server says so those there will be (`total`).
+
+    Raises:
+        OSError, HTTPException: the connection was lost; the part has grown by what came before.
+    """
+    have = length_of(part)
+    if remote.size is not None and have >= remote.size:
+        return
+    headers = {"User-Agent": "speech-commands-kws", "Range": f"bytes={have}-"}
+    request = urllib.request.Request(remote.url, headers=headers)
+    with urllib.request.urlopen(request, timeout=timeout_seconds) as response:
+        if response.status != HTTPStatus.PARTIAL_CONTENT:
+            have = 0
+        total = None if response.length is None else have + response.length
+        with part.open("ab" if have else "wb", buffering=0) as stream:
+            while block := response.read1(BLOCK):
+                with written_to(part):  # a full disk is no lost connection
+                    stream.write(block)
+                have += len(block)
+                show(completed=have, total=total)
+    if total is not None and have < total:
+        raise ConnectionError(f"connection lost after {have} of {total} bytes")
+
+
+def is_final(error: Exception) -> bool:
+    """Whether a retry would not change the response."""
+    if not isinstance(error, urllib.error.HTTPError):
         return False
-    return parts.scheme in SCHEMES and bool(parts.hostname) and url.isprintable() and " " not in url
+    return error.code < HTTPStatus.INTERNAL_SERVER_ERROR and error.code not in TRANSIENT_STATUSES
 
 
 def file_fault(path: Path, remote: RemoteFile) -> str | None:
@@ -111,127 +136,6 @@ def file_fault(path: Path, remote: RemoteFile) -> str | None:
     return None if found == remote.sha256 else f"expected SHA-256 {remote.sha256}, got {found}"
 
 
-@dataclass
-class Download:
-    """One file on its way.
-
-    Args:
-        part: what has come so far.
-        show: is told the bytes there are, and the bytes there will be (None: the server does not say).
-    """
-
-    remote: RemoteFile
-    part: Path
-    patience: Patience
-    show: Callable[[int, int | None], None]
-
-    def run(self) -> None:
-        failures, furthest = 0, length_of(self.part)
-        while True:
-            try:
-                return self.receive()
-            except (OSError, http.client.HTTPException) as error:
-                self.refuse_final(error)
-                failures = 1 if length_of(self.part) > furthest else failures + 1
-                furthest = max(furthest, length_of(self.part))
-                reason = str(getattr(error, "reason", "") or error) or type(error).__name__
-                if failures >= self.patience.attempts:
-                    raise KwsError(
-                        f"{self.remote.url} could not be downloaded ({reason}; {failures} attempts, {furthest} bytes "
-                        "are kept): run it again to go on, or set another address"
-                    ) from None
-            pause = self.patience.backoff_seconds * 2 ** (failures - 1)
-            LOG.info("%s: %s; goes on in %.1f s", self.part.name, reason, pause)
-            time.sleep(pause)
-
-    def refuse_final(self, error: Exception) -> None:
-        """Raises KwsError for a response that a retry would not change."""
-        if not isinstance(error, urllib.error.HTTPError):
-            return
-        if error.code < HTTPStatus.INTERNAL_SERVER_ERROR and error.code not in TRANSIENT_STATUSES:
-            raise KwsError(
-                f"{self.remote.url} is not to be had (HTTP {error.code} {error.reason}): set another address"
-            ) from None
-
-    def receive(self) -> None:
-        """Receive what is missing.
-
-        Raises:
-            OSError, HTTPException: the connection was lost; the part has grown by what came before.
-        """
-        have = length_of(self.part)
-        if have and have == self.remote.size:
-            return
-        try:
-            response = self.open(have)
-        except urllib.error.HTTPError as error:
-            if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                raise
-            if error.headers.get("Content-Range") == f"bytes */{have}":
-                return  # all of it was there, only its length was not known
-            self.part.unlink()
-            raise ConnectionError("what was there is no beginning of the file") from None
-        with response:
-            start = have if response.status == HTTPStatus.PARTIAL_CONTENT else 0
-            total = self.total(response, start)
-            self.keep(response, start, total)
-        total = total or self.remote.size
-        if total is not None and length_of(self.part) < total:
-            raise ConnectionError(f"connection lost after {length_of(self.part)} of {total} bytes")
-
-    def open(self, have: int) -> http.client.HTTPResponse:
-        headers = {"User-Agent": "speech-commands-kws"}
-        if have:
-            headers["Range"] = f"bytes={have}-"
-        if have and tag_file(self.part).is_file():
-            # The server sends all of a file that has changed meanwhile.
-            headers["If-Range"] = tag_file(self.part).read_text()
-        request = urllib.request.Request(self.remote.url, headers=headers)
-        return urllib.request.urlopen(request, timeout=self.patience.timeout_seconds)
-
-    def total(self, response: http.client.HTTPResponse, start: int) -> int | None:
-        """Bytes of the whole file by the server's word, which is no other than that of the publisher."""
-        if response.status == HTTPStatus.PARTIAL_CONTENT:
-            stretch, _, last = response.headers.get("Content-Range", "").partition("/")
-            if not stretch.startswith(f"bytes {start}-"):
-                self.part.unlink()
-                raise ConnectionError(f"asked for byte {start} and following, got {stretch!r}")
-        else:
-            last = response.headers.get("Content-Length", "")
-        total = int(last) if last.isdigit() else None
-        if None not in (total, self.remote.size) and total != self.remote.size:
-            raise KwsError(
-                f"{self.remote.url} is not the published file: expected {self.remote.size} bytes, it has {total}; "
-                "ask its owner, or set another address"
-            )
-        return total
-
-    def keep(self, response: http.client.HTTPResponse, start: int, total: int | None) -> None:
-        if start == 0:
-            tag = response.headers.get("ETag", "")
-            tag_file(self.part).unlink(missing_ok=True)
-            if tag and not tag.startswith("W/"):  # weak tags do not hold for bytes
-                tag_file(self.part).write_text(tag)
-        have = start
-        with self.part.open("ab" if start else "wb") as stream:
-            self.show(have, total)
-            while block := response.read1(BLOCK):
-                append(stream, block)
-                have += len(block)
-                self.show(have, total)
-
-
-def append(stream, block: bytes) -> None:
-    """A write error must not look like a lost connection."""
-    try:
-        stream.write(block)
-        stream.flush()
-    except OSError as error:
-        raise KwsError(
-            f"cannot write {stream.name} ({error.strerror}): make room, or set paths.data to a folder elsewhere"
-        ) from None
-
-
 def length_of(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
@@ -239,26 +143,3 @@ def length_of(path: Path) -> int:
 def part_of(path: Path) -> Path:
     """Path of the partial download of a file."""
     return path.with_name(f".{path.name}.part")
-
-
-def tag_file(part: Path) -> Path:
-    """Path of the ETag that belongs to a partial download."""
-    return part.with_name(f"{part.name}.etag")
-
-
-@contextmanager
-def progress_bar(name: str, size: int | None) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on the terminal; its function takes the bytes there are, and the bytes there will be."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(f"downloading {name}", total=size)
-        yield lambda have, total: bar.update(task, completed=have, total=total or size)

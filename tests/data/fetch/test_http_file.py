@@ -1,6 +1,5 @@
 """Downloads from a real server that fails in the ways of the internet."""
 
-import errno
 import hashlib
 import random
 import subprocess
@@ -14,12 +13,12 @@ import pytest
 from web_server import Site, served
 
 from speech_commands_kws.data.fetch import http_file
-from speech_commands_kws.data.fetch.http_file import Patience, RemoteFile, download_file
+from speech_commands_kws.data.fetch.http_file import RemoteFile, download_file
 from speech_commands_kws.errors import KwsError
 
 CONTENT = random.Random(0).randbytes(300_000)
 NAME = "clips.tar.gz"
-PATIENCE = Patience(attempts=3, backoff_seconds=0.01, timeout_seconds=0.5)
+PATIENCE = {"attempts": 3, "backoff_seconds": 0.01, "timeout_seconds": 0.5}
 
 
 @pytest.fixture
@@ -42,27 +41,25 @@ def leftovers(folder: Path) -> list[str]:
 
 def test_a_file_comes_whole(serve: Callable[..., Site], tmp_path: Path) -> None:
     site = serve()
-    download_file(remote_of(site), tmp_path / NAME, PATIENCE)
+    download_file(remote_of(site), tmp_path / NAME, **PATIENCE)
     assert (tmp_path / NAME).read_bytes() == CONTENT
     assert leftovers(tmp_path) == [NAME]
-    assert site.requests == [(f"/{NAME}", None)]
+    assert site.requests == [(f"/{NAME}", "bytes=0-")]
 
 
-@pytest.mark.parametrize(
-    ("says_length", "size"), [(True, len(CONTENT)), (True, None), (False, len(CONTENT))]
-)
+@pytest.mark.parametrize("size", [len(CONTENT), None])
 def test_a_lost_connection_goes_on_where_it_was(
-    serve: Callable[..., Site], tmp_path: Path, says_length: bool, size: int | None
+    serve: Callable[..., Site], tmp_path: Path, size: int | None
 ) -> None:
-    site = serve(drop_after=100_000, drops=2, says_length=says_length)
-    download_file(remote_of(site, size), tmp_path / NAME, PATIENCE)
+    site = serve(drop_after=100_000, drops=2)
+    download_file(remote_of(site, size), tmp_path / NAME, **PATIENCE)
     assert (tmp_path / NAME).read_bytes() == CONTENT
-    assert [wanted for _, wanted in site.requests] == [None, "bytes=100000-", "bytes=200000-"]
+    assert [wanted for _, wanted in site.requests] == ["bytes=0-", "bytes=100000-", "bytes=200000-"]
 
 
 def test_progress_starts_the_attempts_anew(serve: Callable[..., Site], tmp_path: Path) -> None:
     site = serve(drop_after=50_000, drops=5)
-    download_file(remote_of(site), tmp_path / NAME, Patience(2, 0.01, 0.5))
+    download_file(remote_of(site), tmp_path / NAME, 2, 0.01, 0.5)
     assert len(site.requests) == 6
 
 
@@ -70,7 +67,7 @@ def test_a_server_without_ranges_sends_all_of_it_again(
     serve: Callable[..., Site], tmp_path: Path
 ) -> None:
     site = serve(drop_after=100_000, drops=2, ranges=False)
-    download_file(remote_of(site), tmp_path / NAME, PATIENCE)
+    download_file(remote_of(site), tmp_path / NAME, **PATIENCE)
     assert (tmp_path / NAME).read_bytes() == CONTENT
     assert len(site.requests) == 3
 
@@ -80,7 +77,7 @@ def test_a_connection_that_only_drops_ends_and_is_gone_on_with(
 ) -> None:
     site = serve(drop_after=0, drops=100)
     with pytest.raises(KwsError, match="3 attempts, 0 bytes are kept.*run it again to go on"):
-        download_file(remote_of(site), tmp_path / NAME, PATIENCE)
+        download_file(remote_of(site), tmp_path / NAME, **PATIENCE)
     assert len(site.requests) == 3
     assert not (tmp_path / NAME).exists()
 
@@ -91,14 +88,14 @@ def test_the_pauses_double(
     site = serve(statuses=[503, 500, 429])
     pauses: list[float] = []
     monkeypatch.setattr(http_file.time, "sleep", pauses.append)
-    download_file(remote_of(site), tmp_path / NAME, Patience(4, 1.0, 0.5))
+    download_file(remote_of(site), tmp_path / NAME, 4, 1.0, 0.5)
     assert pauses[:3] == [1.0, 2.0, 4.0]
 
 
 def test_a_stalled_connection_counts_as_lost(serve: Callable[..., Site], tmp_path: Path) -> None:
     site = serve(drop_after=100_000, stalls=30.0)
     start = time.monotonic()
-    download_file(remote_of(site), tmp_path / NAME, PATIENCE)
+    download_file(remote_of(site), tmp_path / NAME, **PATIENCE)
     assert (tmp_path / NAME).read_bytes() == CONTENT
     assert 0.4 < time.monotonic() - start < 10
 
@@ -110,8 +107,8 @@ def test_a_slow_stream_is_waited_for(serve: Callable[..., Site], tmp_path: Path)
         f"{site.address}/{NAME}", 20_000, hashlib.sha256(CONTENT[:20_000]).hexdigest()
     )
     start = time.monotonic()
-    download_file(remote, tmp_path / NAME, PATIENCE)
-    assert time.monotonic() - start > PATIENCE.timeout_seconds
+    download_file(remote, tmp_path / NAME, **PATIENCE)
+    assert time.monotonic() - start > PATIENCE["timeout_seconds"]
     assert len(site.requests) == 1
 
 
@@ -120,15 +117,15 @@ def test_a_truncated_file_is_refused(
     serve: Callable[..., Site], tmp_path: Path, says_length: bool
 ) -> None:
     site = serve(CONTENT[:-1], says_length=says_length)
-    with pytest.raises(KwsError, match="expected 300000 bytes, (it has|got) 299999"):
-        download_file(remote_of(site), tmp_path / NAME, PATIENCE)
+    with pytest.raises(KwsError, match="expected 300000 bytes, got 299999"):
+        download_file(remote_of(site), tmp_path / NAME, **PATIENCE)
     assert not (tmp_path / NAME).exists()
 
 
 def test_a_wrong_file_is_refused(serve: Callable[..., Site], tmp_path: Path) -> None:
     site = serve(CONTENT[:-1] + b"?")
     with pytest.raises(KwsError, match="is not the published file: expected SHA-256 [0-9a-f]{64}"):
-        download_file(remote_of(site), tmp_path / NAME, PATIENCE)
+        download_file(remote_of(site), tmp_path / NAME, **PATIENCE)
     assert leftovers(tmp_path) == []
 
 
@@ -137,14 +134,16 @@ def test_what_is_not_there_is_not_asked_for_again(
 ) -> None:
     site = serve()
     missing = RemoteFile(f"{site.address}/other.tar.gz", None, None)
-    with pytest.raises(KwsError, match="is not to be had .HTTP 404"):
-        download_file(missing, tmp_path / NAME, PATIENCE)
+    with pytest.raises(
+        KwsError, match="could not be downloaded .HTTP Error 404: Not Found; 1 attempts"
+    ):
+        download_file(missing, tmp_path / NAME, **PATIENCE)
     assert len(site.requests) == 1
 
 
 def test_no_server_at_all(tmp_path: Path) -> None:
     with pytest.raises(KwsError, match="refused.*3 attempts"):
-        download_file(RemoteFile("http://127.0.0.1:9/a", None, None), tmp_path / "a", PATIENCE)
+        download_file(RemoteFile("http://127.0.0.1:9/a", None, None), tmp_path / "a", **PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -154,62 +153,46 @@ def test_no_server_at_all(tmp_path: Path) -> None:
         "ftp://127.0.0.1/a",
         "clips.tar.gz",
         "http:/a",
-        "http://[a",
-        "http://a/ b",
     ],
 )
 def test_only_the_web(address: str, tmp_path: Path) -> None:
     with pytest.raises(KwsError, match="begins with http"):
-        download_file(RemoteFile(address, None, None), tmp_path / "a", PATIENCE)
+        download_file(RemoteFile(address, None, None), tmp_path / "a", **PATIENCE)
 
 
-def test_a_part_that_is_wrong_is_replaced(serve: Callable[..., Site], tmp_path: Path) -> None:
+def test_a_wrong_part_is_removed(serve: Callable[..., Site], tmp_path: Path) -> None:
     http_file.part_of(tmp_path / NAME).write_bytes(b"x" * 1000)
     site = serve()
-    download_file(remote_of(site), tmp_path / NAME, PATIENCE)
+    with pytest.raises(KwsError, match="expected SHA-256.*what came was removed: run it again"):
+        download_file(remote_of(site), tmp_path / NAME, **PATIENCE)
+    assert leftovers(tmp_path) == []
+    download_file(remote_of(site), tmp_path / NAME, **PATIENCE)
     assert (tmp_path / NAME).read_bytes() == CONTENT
-    assert [wanted for _, wanted in site.requests] == ["bytes=1000-", None]
+    assert [wanted for _, wanted in site.requests] == ["bytes=1000-", "bytes=0-"]
 
 
-@pytest.mark.parametrize("surplus", [0, 5])
-def test_a_part_that_is_whole_or_too_long(
-    serve: Callable[..., Site], tmp_path: Path, surplus: int
-) -> None:
-    """Of a file whose length nobody has published."""
-    http_file.part_of(tmp_path / NAME).write_bytes(CONTENT + b"x" * surplus)
+def test_a_whole_part_is_not_asked_for(serve: Callable[..., Site], tmp_path: Path) -> None:
+    http_file.part_of(tmp_path / NAME).write_bytes(CONTENT)
     site = serve()
-    download_file(remote_of(site, size=None), tmp_path / NAME, PATIENCE)
+    download_file(remote_of(site), tmp_path / NAME, **PATIENCE)
     assert (tmp_path / NAME).read_bytes() == CONTENT
-    assert len(site.requests) == (2 if surplus else 1)
+    assert site.requests == []
 
 
-def test_a_file_that_changed_meanwhile_comes_anew(
+def test_without_a_checksum_nothing_old_is_gone_on_with(
     serve: Callable[..., Site], tmp_path: Path
 ) -> None:
-    """Without a SHA-256 only the tag tells that the part belongs to another file."""
-    part = http_file.part_of(tmp_path / NAME)
-    part.write_bytes(b"x" * 1000)
-    http_file.tag_file(part).write_text('"older"')
-    site = serve()
-    download_file(remote_of(site, sha256=None), tmp_path / NAME, PATIENCE)
+    http_file.part_of(tmp_path / NAME).write_bytes(b"x" * 1000)
+    download_file(remote_of(serve(), sha256=None), tmp_path / NAME, **PATIENCE)
     assert (tmp_path / NAME).read_bytes() == CONTENT
     assert leftovers(tmp_path) == [NAME]
 
 
-def test_a_full_disk_is_no_lost_connection(
-    serve: Callable[..., Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Full:
-        name = "part"
-
-        def write(self, _: bytes) -> int:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    kept = http_file.append
-    monkeypatch.setattr(http_file, "append", lambda stream, block: kept(Full(), block))
+def test_a_full_disk_is_no_lost_connection(serve: Callable[..., Site], tmp_path: Path) -> None:
+    http_file.part_of(tmp_path / NAME).symlink_to("/dev/full")
     site = serve()
-    with pytest.raises(KwsError, match="No space left on device"):
-        download_file(remote_of(site), tmp_path / NAME, PATIENCE)
+    with pytest.raises(KwsError, match="cannot write .*No space left on device"):
+        download_file(remote_of(site), tmp_path / NAME, **PATIENCE)
     assert len(site.requests) == 1
 
 
@@ -218,7 +201,7 @@ def test_a_killed_download_is_gone_on_with(serve: Callable[..., Site], tmp_path:
     remote = remote_of(site)
     program = (
         "from pathlib import Path; from speech_commands_kws.data.fetch.http_file import *;"
-        f"download_file({remote!r}, Path({str(tmp_path / NAME)!r}), {PATIENCE!r})"
+        f"download_file({remote!r}, Path({str(tmp_path / NAME)!r}), **{PATIENCE!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", program])
     part = http_file.part_of(tmp_path / NAME)
@@ -230,6 +213,6 @@ def test_a_killed_download_is_gone_on_with(serve: Callable[..., Site], tmp_path:
     have = http_file.length_of(part)
     assert 20_000 <= have < len(CONTENT)
     site.pause = 0.0
-    download_file(remote, tmp_path / NAME, PATIENCE)
+    download_file(remote, tmp_path / NAME, **PATIENCE)
     assert (tmp_path / NAME).read_bytes() == CONTENT
     assert site.requests[-1] == (f"/{NAME}", f"bytes={have}-")

@@ -14,7 +14,7 @@ from speech_commands_kws.errors import display_name
 
 def run(cfg: DictConfig) -> float:
     """Record until there are `count` clips of the word by the speaker; return how many are new."""
-    check_words([cfg.word], "word")
+    check_words(word=[cfg.word])
     session = Session(
         device=build(cfg.microphone),
         folder=Path(str(cfg.root)).expanduser() / cfg.word,

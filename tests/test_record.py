@@ -157,7 +157,7 @@ def test_playback_lets_the_speaker_choose(kws_record, tmp_path):
     "arguments, complaint",
     [
         ([], "expected a value for word"),
-        (["word=_unknown_"], "word: expected words of letters"),
+        (["word=_unknown_"], "word must be words of letters"),
         (["word=lights", "speaker=a/b"], "speaker: expected a name"),
         (["word=lights", "count=0"], "count must be a whole number of 1 or more, got 0"),
         (["word=lights", "take_seconds=1"], "take_seconds must be more than"),

@@ -6,19 +6,19 @@ Waveforms are float32 (T,) within ±1. Levels are dBFS of the root mean square o
 import re
 import sys
 import time
-import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 
 from speech_commands_kws.audio.levels import FULL_SCALE, level_db
 from speech_commands_kws.audio.microphone import SoundDevice
 from speech_commands_kws.audio.reading import resample
+from speech_commands_kws.audio.writing import write_wav
 from speech_commands_kws.errors import KwsError, check_flag, check_number, check_whole, display_name
+from speech_commands_kws.files.atomic import replacing
 
 FRAME_SECONDS = 0.01
 # Quiet frames between the sounds of a word, such as the closure of a "t".
@@ -208,15 +208,6 @@ def check_speaker(speaker: str) -> None:
         )
 
 
-def clip_path(folder: Path, speaker: str, number: int) -> Path:
-    return folder / f"{speaker}{NUMBER_MARK}{number}.wav"
-
-
-def free_numbers(folder: Path, speaker: str) -> Iterator[int]:
-    """Numbers that no clip of the speaker uses yet, from 0."""
-    return (number for number in count() if not clip_path(folder, speaker, number).exists())
-
-
 def recorded(folder: Path, speaker: str) -> int:
     """Number of clips of the speaker."""
     return len(list(folder.glob(f"{speaker}{NUMBER_MARK}*.wav")))
@@ -224,22 +215,8 @@ def recorded(folder: Path, speaker: str) -> int:
 
 def keep(waveform: np.ndarray, sample_rate: int, folder: Path, speaker: str) -> Path:
     """Write a 16-bit WAV file under the next free name, as a whole; what is there is never overwritten."""
-    folder.mkdir(parents=True, exist_ok=True)
-    samples = np.clip(waveform, -1, 1) * np.iinfo(np.int16).max
-    partial = folder / f".{speaker}.{uuid4().hex}.partial"
-    try:
-        with wave.open(str(partial), "wb") as sound:
-            sound.setnchannels(1)
-            sound.setsampwidth(np.dtype(np.int16).itemsize)
-            sound.setframerate(sample_rate)
-            sound.writeframes(np.round(samples).astype("<i2").tobytes())
-        for number in free_numbers(folder, speaker):
-            path = clip_path(folder, speaker, number)
-            try:
-                # Unlike renaming it fails where a file has come up in the meantime.
-                path.hardlink_to(partial)
-            except FileExistsError:
-                continue
-            return path
-    finally:
-        partial.unlink(missing_ok=True)
+    paths = (folder / f"{speaker}{NUMBER_MARK}{number}.wav" for number in count())
+    path = next(path for path in paths if not path.exists())
+    with replacing(path) as partial:
+        write_wav(partial, np.clip(waveform, -1, 1), sample_rate)
+    return path

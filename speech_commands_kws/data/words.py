@@ -1,35 +1,28 @@
 """Which texts can be a keyword: a folder's name, a label and something to say at once."""
 
 import unicodedata
+from typing import Any
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import SettingError, check_texts
 
 MARKS_INSIDE = "'’- "
 
 
-def check_words(words: object, name: str) -> None:
-    """Raise KwsError unless `words` is a list of distinct words of letters.
-
-    `name` is how the user calls the list.
-    """
-    if not isinstance(words, list | tuple):
-        raise KwsError(f"{name}: expected a list such as [computer,lights], got {words!r}")
-    folded = set()
-    for word in words:
-        if not isinstance(word, str):
-            raise KwsError(
-                f"{name}: expected words of letters, got {word!r}: spell it out or quote it"
+def check_words(**lists: Any) -> None:
+    """Raises SettingError for a value that is no list of distinct words of letters; it may be empty."""
+    for name, words in lists.items():
+        if words != []:
+            check_texts(**{name: words})
+        unfit = [word for word in words if not is_word(word)]
+        if unfit:
+            raise SettingError(
+                f"{name} must be words of letters with apostrophes, hyphens or spaces inside, got {unfit[0]!r}: "
+                "spell it out"
             )
-        if not is_word(word):
-            raise KwsError(
-                f"{name}: expected words of letters with apostrophes, hyphens or spaces inside, "
-                f"got {word!r}: spell it out"
+        if len({word.casefold() for word in words}) < len(words):
+            raise SettingError(
+                f"{name} must name each word once (case does not count), got {', '.join(words)}"
             )
-        if word.casefold() in folded:
-            raise KwsError(
-                f"{name}: the word {word!r} is there twice (case does not count): name it once"
-            )
-        folded.add(word.casefold())
 
 
 def is_word(text: str) -> bool:

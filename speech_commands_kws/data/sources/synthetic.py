@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from speech_commands_kws.audio.writing import write_wav
 from speech_commands_kws.data.speech_tree import (
     SPEECH_COMMANDS_PATTERN,
     TEST,
@@ -26,7 +27,7 @@ from speech_commands_kws.data.speech_tree import (
     audio_paths,
     words_and_speakers,
 )
-from speech_commands_kws.data.synthesis.clips import Babble, Chunk, Take, run_chunks, write_wav
+from speech_commands_kws.data.synthesis.clips import Babble, Chunk, Take, run_chunks
 from speech_commands_kws.data.synthesis.espeak import require_espeak
 from speech_commands_kws.data.synthesis.near_misses import OtherWords, choose_others, english_words
 from speech_commands_kws.data.synthesis.noise import coloured_noise, mains_hum, set_level
@@ -110,9 +111,8 @@ class SyntheticSource:
 
     def __post_init__(self) -> None:
         check_texts(words=self.words)
-        check_words(self.words, "words")
-        check_words(self.unknown_words, "unknown_words")
-        check_words(self.near_miss_candidates or [], "near_miss_candidates")
+        check_words(words=self.words, unknown_words=self.unknown_words)
+        check_words(near_miss_candidates=self.near_miss_candidates or [])
         # With fewer than a row of voices a split would be empty.
         check_whole(VOICES_PER_ROW, speakers=self.speakers, voices=len(self.voices))
         check_whole(takes_per_word=self.takes_per_word, speakers_per_chunk=self.speakers_per_chunk)

@@ -1,20 +1,18 @@
 """Synthetic clips: a word spoken by espeak-ng in a clip of fixed length over a faint noise floor.
 
-Run as a program it makes one chunk of the embedded data: a `Chunk` as JSON on standard input, WAV
-files out. A process a chunk, because what espeak-ng says depends on what the process said before.
+Run as a program it makes one chunk of the embedded data: a pickled `Chunk` on standard input,
+WAV files out. A process a chunk, because what espeak-ng says depends on what the process said before.
 Levels are dBFS of the root mean square.
 """
 
-import json
 import os
+import pickle
 import subprocess
 import sys
-import wave
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -22,13 +20,12 @@ from rich.progress import track
 
 from speech_commands_kws.audio.levels import amplitude
 from speech_commands_kws.audio.reading import resample
+from speech_commands_kws.audio.writing import write_wav
 from speech_commands_kws.data.synthesis.espeak import Espeak, Voice
 from speech_commands_kws.data.synthesis.noise import coloured_noise, set_level
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.files.atomic import written_to
 
 PROGRAM = "speech_commands_kws.data.synthesis.clips"
-IMPORT_ROOT = Path(__file__).resolve().parents[3]
 # espeak-ng at its own volume peaks near 0.1; a word below this was not spoken.
 AUDIBLE_PEAK = 1e-3
 # Anything 60 dB below the peak at either end is not part of the word.
@@ -150,25 +147,6 @@ def write_chunk(chunk: Chunk) -> None:
         write_wav(Path(chunk.root) / babble.path, waveform, chunk.sample_rate)
 
 
-def write_wav(path: Path, waveform: np.ndarray, sample_rate: int) -> None:
-    """Write float (T,) in -1 to 1 as a 16-bit WAV file, making its folder.
-
-    By the standard library, because soundfile waits for the disk after each file, which doubles
-    the time of a tree.
-    """
-    samples = np.round(waveform * np.iinfo(np.int16).max).astype("<i2")
-    with written_to(path), _new_wav(path) as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(samples.itemsize)
-        sound.setframerate(sample_rate)
-        sound.writeframes(samples.tobytes())
-
-
-def _new_wav(path: Path) -> wave.Wave_write:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return wave.open(str(path), "wb")
-
-
 def run_chunks(chunks: Sequence[Chunk]) -> None:
     """Make the chunks, as many at a time as there are processors; the first failure ends it."""
     executor = ThreadPoolExecutor(max_workers=os.cpu_count())
@@ -185,40 +163,22 @@ def run_chunks(chunks: Sequence[Chunk]) -> None:
 
 def run_chunk(chunk: Chunk) -> None:
     """Make the chunk in a fresh process."""
-    import_path = os.pathsep.join(filter(None, [str(IMPORT_ROOT), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
-        [sys.executable, "-m", PROGRAM],
-        input=json.dumps(asdict(chunk)),
-        text=True,
-        encoding="utf-8",
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": import_path, "PYTHONUTF8": "1"},
+        [sys.executable, "-m", PROGRAM], input=pickle.dumps(chunk), capture_output=True
     )
     if done.returncode != 0:
-        last_lines = done.stderr.strip().splitlines()[-1:]
+        last_lines = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise KwsError(
             last_lines[0] if last_lines else f"espeak-ng died with status {done.returncode}"
         )
 
 
-def chunk_from_json(text: str) -> Chunk:
-    """The chunk whose `dataclasses.asdict` was written as JSON."""
-    values: dict[str, Any] = json.loads(text)
-    takes = [Take(**{**take, "voice": Voice(**take["voice"])}) for take in values["takes"]]
-    babbles = [
-        Babble(**{**babble, "voices": [Voice(**voice) for voice in babble["voices"]]})
-        for babble in values["babbles"]
-    ]
-    return Chunk(**{**values, "takes": takes, "babbles": babbles})
-
-
 def main() -> None:
     """Make the chunk on standard input; a mistake is one line on standard error and status 1."""
     try:
-        write_chunk(chunk_from_json(sys.stdin.read()))
+        write_chunk(pickle.load(sys.stdin.buffer))
     except KwsError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from None
+        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

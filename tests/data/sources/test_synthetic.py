@@ -287,14 +287,14 @@ def test_words_are_overridden_on_the_command_line(tmp_path):
     "changes, complaint",
     [
         ({"words": []}, "words must be a list of texts such as .* got ..$"),
-        ({"words": ["yes", "yes"]}, "'yes' is there twice"),
+        ({"words": ["yes", "yes"]}, "words must name each word once .*, got yes, yes"),
         ({"words": ["yes", "_unknown_"]}, "got '_unknown_'"),
         ({"words": ["yes", 7]}, "words must be a list of texts .*quotes .*got .'yes', 7.$"),
-        ({"unknown_words": ["a/b"]}, "unknown_words: .*got 'a/b'"),
+        ({"unknown_words": ["a/b"]}, "unknown_words must be .*got 'a/b'"),
         ({"speakers": 9}, "speakers must be a whole number of 10 or more, got 9"),
         ({"voices": ["f1"]}, "voices must be a whole number of 10 or more, got 1"),
         ({"near_misses": -1}, "near_misses must be a whole number of 0 or more, got -1"),
-        ({"near_miss_candidates": ["a/b"]}, "near_miss_candidates: .*got 'a/b'"),
+        ({"near_miss_candidates": ["a/b"]}, "near_miss_candidates must be .*got 'a/b'"),
         ({"takes_per_word": 0}, "takes_per_word must be a whole number of 1 or more"),
     ],
 )

@@ -1,5 +1,4 @@
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,13 +8,11 @@ from speech_commands_kws.data.synthesis.clips import (
     Babble,
     Chunk,
     Take,
-    chunk_from_json,
     run_chunk,
     speak_babble,
     speak_clip,
     speak_word,
     trim,
-    write_wav,
 )
 from speech_commands_kws.data.synthesis.espeak import Espeak, Voice
 from speech_commands_kws.errors import KwsError
@@ -103,32 +100,9 @@ def test_babble_fills_its_length_at_its_level_and_has_no_pause(engine):
     assert 20 * np.log10(np.std(frames, axis=1).min()) > -40
 
 
-def test_wav_files_are_16_bit_mono(tmp_path):
-    waveform = np.array([0, 0.5, -1, 1], np.float32)
-    write_wav(tmp_path / "yes" / "clip.wav", waveform, RATE)
-
-    info = soundfile.info(tmp_path / "yes" / "clip.wav")
-    back, rate = soundfile.read(tmp_path / "yes" / "clip.wav", dtype="int16")
-    assert (info.format, info.subtype, info.channels, rate) == ("WAV", "PCM_16", 1, RATE)
-    assert back.tolist() == [0, 16384, -32767, 32767]
-
-
-def test_a_chunk_survives_json():
-    babble = Babble("b.wav", "text", [VOICE, VOICE], 4.0, -24.0, 0)
-    chunk = Chunk("root", RATE, RATE, [TAKE], [babble])
-
-    assert chunk_from_json(json.dumps(asdict(chunk))) == chunk
-
-
 def test_a_chunk_made_in_a_process_of_its_own_ends_with_its_complaint(engine, tmp_path):
     takes = [TAKE, replace(TAKE, voice=replace(VOICE, variant="nobody"))]
 
     with pytest.raises(KwsError, match="^espeak-ng has no voice 'nobody'"):
         run_chunk(Chunk(str(tmp_path), RATE, RATE, takes, []))
     assert soundfile.info(tmp_path / TAKE.path).frames == RATE
-
-
-def test_a_place_that_takes_no_clip_is_one_clear_error(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(KwsError, match="cannot write .*file/a.wav .File exists.: choose another"):
-        write_wav(tmp_path / "file" / "a.wav", np.zeros(10), 16_000)

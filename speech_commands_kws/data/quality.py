@@ -1,13 +1,13 @@
 """Possible faults of recordings: measured on the packed clips, reported beyond limits.
 
-Legend: N clips, B of them at a time, T samples of a clip. Levels are dBFS of the root mean square.
+Legend: B clips at a time, T samples of a clip. Levels are dBFS of the root mean square.
 """
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,134 +72,110 @@ class Limits:
         check_number(0, 1, sure=self.sure)
 
 
-@dataclass(frozen=True)
-class Measures:
-    """What `measure` finds about N clips.
+class Clip(NamedTuple):
+    """A packed clip.
 
     Attributes:
-        level_db: (N,) of the loudest stretch.
-        seconds: (N,) from the first to the last sample that is not zero.
-        at_full_scale: (N,) samples.
-        mean: (N,) of full scale.
-        digests: N hashes of the samples.
+        path: relative to the root.
+        level_db: of the loudest stretch.
+        seconds: from the first to the last sample that is not zero.
+        at_full_scale: number of samples.
+        mean: of full scale.
+        digest: hash of the samples.
     """
 
-    level_db: np.ndarray
-    seconds: np.ndarray
-    at_full_scale: np.ndarray
-    mean: np.ndarray
-    digests: list[bytes]
+    path: str
+    word: str
+    speaker: str
+    split: str
+    level_db: float
+    seconds: float
+    at_full_scale: int
+    mean: float
+    digest: bytes
+
+    def finding(self, kind: str, detail: str) -> Finding:
+        return Finding(kind, self.path, self.word, self.split, detail)
 
 
-@dataclass(frozen=True)
-class ClipTable:
-    """A row for each of N clips: `paths`, (N, T) int16 `clips`, words, speakers and splits."""
-
-    paths: Sequence[str]
-    clips: np.ndarray
-    words: Sequence[str]
-    speakers: Sequence[str]
-    splits: Sequence[str]
-
-    def finding(self, kind: str, index: int, detail: str) -> Finding:
-        return Finding(kind, self.paths[index], self.words[index], str(self.splits[index]), detail)
-
-
-def measure(
-    clips: np.ndarray, sample_rate: int, loud_seconds: float, blocks: Iterable[slice]
-) -> Measures:
-    """Measure (N, T) int16 clips, a block of them at a time."""
-    parts = [_measure_block(clips[block], sample_rate, loud_seconds) for block in blocks]
-    columns = [np.concatenate(column) for column in list(zip(*parts))[:-1]]
-    return Measures(*columns, digests=[digest for part in parts for digest in part[-1]])
+def measure(samples: np.ndarray, sample_rate: int, loud_seconds: float) -> dict[str, Any]:
+    """What `Clip` says about the samples, (T,) int16; `loud_seconds` as in `Limits`."""
+    waveform = samples.astype(np.float32) / INT16_SCALE
+    stretch = min(max(round(loud_seconds * sample_rate), 1), len(samples))
+    stretches = waveform[: len(samples) // stretch * stretch].reshape(-1, stretch)
+    sounding = samples.nonzero()[0]
+    return {
+        "level_db": level_db(np.square(stretches).mean(axis=1).max()),
+        "seconds": (sounding[-1] + 1 - sounding[0]) / sample_rate if len(sounding) else 0.0,
+        "at_full_scale": np.count_nonzero(np.abs(waveform) >= FULL_SCALE),
+        "mean": waveform.mean(),
+        "digest": hashlib.blake2b(samples, digest_size=DIGEST_BYTES).digest(),
+    }
 
 
-def _measure_block(
-    samples: np.ndarray, sample_rate: int, loud_seconds: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[bytes]]:
-    n_clips, clip_samples = samples.shape
-    digests = [hashlib.blake2b(row, digest_size=DIGEST_BYTES).digest() for row in samples]
-    waveforms = samples.astype(np.float32) / INT16_SCALE
-    stretch = min(max(round(loud_seconds * sample_rate), 1), clip_samples)
-    whole = clip_samples // stretch * stretch
-    stretches = waveforms[:, :whole].reshape(n_clips, -1, stretch)
-    power = np.einsum("bst,bst->bs", stretches, stretches) / stretch
-    sounding = samples != 0
-    first, last = sounding.argmax(axis=1), clip_samples - sounding[:, ::-1].argmax(axis=1)
-    seconds = np.where(sounding.any(axis=1), last - first, 0) / sample_rate
-    at_full_scale = np.count_nonzero(np.abs(waveforms) >= FULL_SCALE, axis=1)
-    return level_db(power.max(axis=1)), seconds, at_full_scale, waveforms.mean(axis=1), digests
+def judge(clip: Clip, limits: Limits) -> Iterator[Finding]:
+    """Whether a clip is silent, too short, clipped or off zero; one for silence can only be the last two."""
+    if clip.word == SILENCE:
+        pass
+    elif clip.level_db < limits.silent_db:
+        yield clip.finding(SILENT, f"loudest at {clip.level_db:.0f} dBFS")
+    elif clip.seconds < limits.short_seconds:
+        yield clip.finding(SHORT, f"{clip.seconds:.2f} s")
+    if clip.at_full_scale >= limits.clipped_samples:
+        yield clip.finding(CLIPPED, f"{clip.at_full_scale} samples at full scale")
+    if abs(clip.mean) > limits.offset:
+        yield clip.finding(OFFSET, f"mean at {100 * clip.mean:.1f}% of full scale")
 
 
-def judge(table: ClipTable, measures: Measures, limits: Limits) -> Iterator[Finding]:
-    """Clips that are silent, too short, clipped or off zero; of clips for silence only the clipped."""
-    meant_silent = np.array([word == SILENCE for word in table.words])
-    silent = (measures.level_db < limits.silent_db) & ~meant_silent
-    short = (measures.seconds < limits.short_seconds) & ~meant_silent & ~silent
-    for i in silent.nonzero()[0]:
-        yield table.finding(SILENT, i, f"loudest at {measures.level_db[i]:.0f} dBFS")
-    for i in short.nonzero()[0]:
-        yield table.finding(SHORT, i, f"{measures.seconds[i]:.2f} s")
-    for i in (measures.at_full_scale >= limits.clipped_samples).nonzero()[0]:
-        detail = f"{measures.at_full_scale[i]} samples at full scale"
-        yield table.finding(CLIPPED, i, detail)
-    for i in (np.abs(measures.mean) > limits.offset).nonzero()[0]:
-        detail = f"mean at {100 * measures.mean[i]:.1f}% of full scale"
-        yield table.finding(OFFSET, i, detail)
-
-
-def duplicates(table: ClipTable, digests: Sequence[bytes]) -> Iterator[Finding]:
+def duplicates(clips: Sequence[Clip]) -> Iterator[Finding]:
     """Every clip that sounds like one before it, sample for sample; clips for silence may."""
-    alike: dict[bytes, list[int]] = defaultdict(list)
-    for i, digest in enumerate(digests):
-        if table.words[i] != SILENCE:
-            alike[digest].append(i)
-    for first, *others in alike.values():
-        for i in others:
-            kind = SAME
-            if table.splits[i] != table.splits[first]:
-                kind = SAME_SPLITS
-            if table.words[i] != table.words[first]:
-                kind = SAME_WORDS
-            detail = f"as {table.paths[first]} ({table.splits[first]})"
-            yield table.finding(kind, i, detail)
+    first_of: dict[bytes, Clip] = {}
+    for clip in clips:
+        first = first_of.setdefault(clip.digest, clip)
+        if clip is first or clip.word == SILENCE:
+            continue
+        kind = SAME_SPLITS if clip.split != first.split else SAME
+        if clip.word != first.word:
+            kind = SAME_WORDS
+        yield clip.finding(kind, f"as {first.path} ({first.split})")
 
 
 def disagreements(
-    table: ClipTable,
+    clips: Sequence[Clip],
+    waveforms: Callable[[np.ndarray], np.ndarray],
     labels: Sequence[str],
     score: Callable[[np.ndarray], np.ndarray],
     sure: float,
-    blocks: Iterable[slice],
+    batch_size: int,
 ) -> Iterator[Finding]:
     """Clips of which a trained model is sure that they are something else than their word.
 
     Args:
+        waveforms: numbers (B,) of clips to float32 (B, T).
         labels: classes of the model. A word that is none of them counts as `_unknown_`, or is passed
             over where there is no such class.
-        score: (B, T) float32 waveforms to (B, K) probabilities.
+        score: waveforms (B, T) to probabilities (B, K).
         sure: least probability of the other class.
-        blocks: of clips to score at once.
+        batch_size: B.
     """
-    index_of = {label: i for i, label in enumerate(labels)}
-    fallback = index_of.get(UNKNOWN, -1)
-    targets = np.array([index_of.get(word, fallback) for word in table.words])
-    for block in blocks:
-        probabilities = score(table.clips[block].astype(np.float32) / INT16_SCALE)
-        heard, own = probabilities.argmax(axis=1), targets[block]
-        doubted = (heard != own) & (own >= 0) & (probabilities.max(axis=1) >= sure)
-        for j in doubted.nonzero()[0]:
-            detail = f"heard as {labels[heard[j]]} ({probabilities[j, heard[j]]:.1%})"
-            yield table.finding(MISLABELLED, block.start + j, detail)
+    own = [clip.word if clip.word in labels else UNKNOWN for clip in clips]
+    known = np.array([i for i, label in enumerate(own) if label in labels], dtype=int)
+    starts = range(0, len(known), batch_size)
+    for start in progress(starts, doing="listening"):
+        part = known[start : start + batch_size]
+        for i, probabilities in zip(part, score(waveforms(part)), strict=True):
+            heard = probabilities.argmax()
+            if labels[heard] != own[i] and probabilities[heard] >= sure:
+                detail = f"heard as {labels[heard]} ({probabilities[heard]:.1%})"
+                yield clips[i].finding(MISLABELLED, detail)
 
 
 @dataclass(frozen=True)
 class Report:
     """What is known about a data set; `findings` are sorted, the worst kind first."""
 
-    table: ClipTable
-    measures: Measures
-    findings: list[Finding]
+    clips: Sequence[Clip]
+    findings: Sequence[Finding]
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -208,15 +184,18 @@ class Report:
         return {kind: found[kind] for kind in KINDS if found[kind]}
 
     @property
+    def levels_db(self) -> list[float]:
+        return [clip.level_db for clip in self.clips]
+
+    @property
     def n_speakers(self) -> int:
-        return len(set(self.table.speakers))
+        return len({clip.speaker for clip in self.clips})
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
         """A row for each word: clips by split, and speakers."""
-        words = self.table.words
-        clips = Counter(zip(words, map(str, self.table.splits), strict=True))
-        people = Counter(word for word, _ in set(zip(words, self.table.speakers, strict=True)))
+        clips = Counter((clip.word, clip.split) for clip in self.clips)
+        people = Counter(word for word, _ in {(clip.word, clip.speaker) for clip in self.clips})
         return {
             word: {split: clips[word, split] for split in SPLITS} | {"speakers": people[word]}
             for word in sorted(people)
@@ -233,18 +212,18 @@ def inspect(
 ) -> Report:
     """Look at all packed clips of a tree, and listen to them with a trained model where there is one."""
     words, speakers = words_and_speakers(packed.paths, tree.pattern)
-    splits = assign_splits(tree, packed.paths, speakers)
-    table = ClipTable(packed.paths, packed.clips, words, speakers, splits)
-    starts = range(0, len(words), batch_size)
-    blocks = [slice(start, min(start + batch_size, len(words))) for start in starts]
-    measures = measure(
-        packed.clips, sample_rate, limits.loud_seconds, progress(blocks, doing="measuring")
-    )
+    splits = map(str, assign_splits(tree, packed.paths, speakers))
+    rows = zip(packed.paths, words, speakers, splits, packed.clips, strict=True)
+    clips = [
+        Clip(*facts, **measure(samples, sample_rate, limits.loud_seconds))
+        for *facts, samples in progress(rows, len(words), doing="measuring")
+    ]
     findings = [Finding(UNUSABLE, "", "", "", reason) for reason in packed.left_out]
-    findings += duplicates(table, measures.digests)
-    findings += judge(table, measures, limits)
+    findings += duplicates(clips)
+    findings += (finding for clip in clips for finding in judge(clip, limits))
     if spotter is not None:
-        parts = progress(blocks, doing="listening")
-        findings += disagreements(table, spotter.labels, spotter.score, limits.sure, parts)
+        findings += disagreements(
+            clips, packed.waveforms, spotter.labels, spotter.score, limits.sure, batch_size
+        )
     findings.sort(key=lambda finding: KINDS.index(finding.kind))
-    return Report(table, measures, findings)
+    return Report(clips, findings)

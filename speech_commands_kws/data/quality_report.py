@@ -22,8 +22,8 @@ def write_table(title: str, root: Path, report: Report, examples: int, stream: T
     console = text_console(stream)
     console.print(display_name(f"{title}, in {root}"), soft_wrap=True)
     counts = report.counts
-    n_clips = len(report.table.paths)
-    low, middle, high = np.percentile(report.measures.level_db, SHOWN_PERCENTILES)
+    n_clips = len(report.clips)
+    low, middle, high = np.percentile(report.levels_db, SHOWN_PERCENTILES)
     console.print(
         f"{n_clips:,} clips by {report.n_speakers:,} speakers, {len(counts)} words; "
         f"level {middle:.0f} dBFS, {low:.0f} to {high:.0f} for four of five",
@@ -61,7 +61,7 @@ def write_json(title: str, root: Path, fingerprint: str, report: Report, stream:
         "data": title,
         "root": str(root),
         "fingerprint": fingerprint,
-        "clips": len(report.table.paths),
+        "clips": len(report.clips),
         "speakers": report.n_speakers,
         "words": report.counts,
         "counts": report.kinds,

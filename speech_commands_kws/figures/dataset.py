@@ -26,15 +26,15 @@ LOWEST_DB = -100.0
 def plot_report(report: Report, silent_db: float, title: str, path: Path) -> Path:
     """Draw what `quality.inspect` found; below `silent_db` (dBFS) a clip counts as silent."""
     found = [f"{count:,} {kind}" for kind, count in report.kinds.items()]
-    about = f"{len(report.table.paths):,} clips; to look at: {', '.join(found) or 'nothing'}"
-    level_db, splits = report.measures.level_db, report.table.splits
-    return plot_data(report.counts, level_db, splits, silent_db, title, about, path)
+    about = f"{len(report.clips):,} clips; to look at: {', '.join(found) or 'nothing'}"
+    splits = [clip.split for clip in report.clips]
+    return plot_data(report.counts, report.levels_db, splits, silent_db, title, about, path)
 
 
 @matplotlib.rc_context(STYLE)
 def plot_data(
     counts: Mapping[str, Mapping[str, int]],
-    level_db: np.ndarray,
+    level_db: Sequence[float],
     splits: Sequence[str],
     silent_db: float,
     title: str,

@@ -10,7 +10,7 @@ from speech_commands_kws.data.quality import (
     SAME_WORDS,
     SHORT,
     SILENT,
-    ClipTable,
+    Clip,
     Limits,
     disagreements,
     duplicates,
@@ -36,34 +36,23 @@ def tone(amplitude=0.1, start=0.0, stop=1.0, offset=0.0, hz=440.0) -> np.ndarray
     return (np.clip(waveform, -1, 1) * 32767).astype(np.int16)
 
 
-def labelled(*clips, words=None, splits=None) -> ClipTable:
-    names = [f"clip{i}.wav" for i in range(len(clips))]
-    count = len(clips)
+def labelled(*samples, words=None, splits=None) -> list[Clip]:
+    count = len(samples)
     words, splits = words or ["yes"] * count, splits or ["train"] * count
-    return ClipTable(names, np.stack(clips), words, names, splits)
-
-
-def measured(clips: ClipTable, block: int = 2):
-    blocks = [slice(i, min(i + block, len(clips.paths))) for i in range(0, len(clips.paths), block)]
-    return measure(clips.clips, RATE, LIMITS.loud_seconds, blocks)
+    return [
+        Clip(f"clip{i}.wav", words[i], f"speaker{i}", splits[i], **measure(samples[i], RATE, 0.1))
+        for i in range(count)
+    ]
 
 
 def test_measures_are_those_of_each_clip():
-    found = measured(labelled(tone(0.1), tone(0.5, 0.25, 0.75), tone(0, offset=0.1)))
+    clips = labelled(tone(0.1), tone(0.5, 0.25, 0.75), tone(0, offset=0.1), tone(0))
 
-    assert found.level_db == pytest.approx([-23, -9, -20], abs=0.1)
-    assert found.seconds == pytest.approx([1, 0.5, 1], abs=1e-3)
-    assert found.mean == pytest.approx([0, 0, 0.1], abs=1e-3)
-    assert found.at_full_scale.tolist() == [0, 0, 0]
-    assert len(set(found.digests)) == 3
-
-
-def test_the_blocks_make_no_difference():
-    clips = labelled(*(tone(0.1 * i, hz=100 * i) for i in range(1, 6)))
-    one, other = measured(clips, 1), measured(clips, 5)
-
-    assert one.digests == other.digests
-    assert np.array_equal(one.level_db, other.level_db)
+    assert [clip.level_db for clip in clips] == pytest.approx([-23, -9, -20, -200], abs=0.1)
+    assert [clip.seconds for clip in clips] == pytest.approx([1, 0.5, 1, 0], abs=1e-3)
+    assert [clip.mean for clip in clips] == pytest.approx([0, 0, 0.1, 0], abs=1e-3)
+    assert [clip.at_full_scale for clip in clips] == [0, 0, 0, 0]
+    assert len({clip.digest for clip in clips}) == 4
 
 
 @pytest.mark.parametrize(
@@ -80,8 +69,7 @@ def test_the_blocks_make_no_difference():
     ],
 )
 def test_each_limit_finds_its_clip(clip, kind, detail):
-    clips = labelled(tone(0.2), clip)
-    findings = list(judge(clips, measured(clips), LIMITS))
+    findings = [finding for one in labelled(tone(0.2), clip) for finding in judge(one, LIMITS)]
 
     if kind is None:
         assert findings == []
@@ -93,10 +81,9 @@ def test_each_limit_finds_its_clip(clip, kind, detail):
 
 def test_silence_that_is_meant_is_no_finding():
     clips = labelled(tone(0), tone(0), words=["_silence_", "_silence_"])
-    measures = measured(clips)
 
-    assert list(judge(clips, measures, LIMITS)) == []
-    assert list(duplicates(clips, measures.digests)) == []
+    assert list(judge(clips[0], LIMITS)) == []
+    assert list(duplicates(clips)) == []
 
 
 def test_duplicates_name_the_first_and_what_is_worst():
@@ -105,7 +92,7 @@ def test_duplicates_name_the_first_and_what_is_worst():
         words=["yes", "yes", "yes", "yes", "no"],
         splits=["train", "train", "train", "test", "test"],
     )
-    findings = list(duplicates(clips, measured(clips).digests))
+    findings = list(duplicates(clips))
 
     assert [(finding.kind, finding.file) for finding in findings] == [
         (SAME, "clip2.wav"),
@@ -131,9 +118,11 @@ def test_a_sure_model_that_disagrees_is_heard():
         return np.array(rows)
 
     score.seen = 0
+    waveforms = np.stack([tone(amplitude) for amplitude in amplitudes]) / 2**15
     clips = labelled(*map(tone, amplitudes), words=words)
-    blocks = [slice(0, 4), slice(4, 6)]
-    finding, other = disagreements(clips, labels, score, LIMITS.sure, blocks)
+    finding, other = disagreements(
+        clips, waveforms.__getitem__, labels, score, LIMITS.sure, batch_size=4
+    )
 
     assert (finding.kind, finding.file, finding.word) == (MISLABELLED, "clip2.wav", "yes")
     assert finding.detail == "heard as no (95.0%)"
@@ -142,7 +131,5 @@ def test_a_sure_model_that_disagrees_is_heard():
 
 def test_words_that_a_model_has_no_class_for_are_passed_over():
     clips = labelled(tone(0.1), words=["cat"])
-    found = disagreements(
-        clips, ["yes", "no"], lambda _: np.array([[1.0, 0.0]]), 0.9, [slice(0, 1)]
-    )
+    found = disagreements(clips, pytest.fail, ["yes", "no"], pytest.fail, 0.9, batch_size=4)
     assert list(found) == []

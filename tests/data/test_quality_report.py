@@ -3,24 +3,24 @@ import io
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from speech_commands_kws.data.quality import SAME, SILENT, ClipTable, Finding, Measures, Report
+from speech_commands_kws.data.quality import SAME, SILENT, Clip, Finding, Report
 from speech_commands_kws.data.quality_report import write_csv, write_json, write_table
 
 
 @pytest.fixture
 def report() -> Report:
     paths, words = ["no/a.wav", "no/b.wav", "yes/a.wav"], ["no", "no", "yes"]
-    table = ClipTable(paths, np.ones((3, 4), np.int16), words, ["a", "b", "a"], ["train"] * 3)
-    ones = np.ones(3)
-    measures = Measures(-20 * ones, ones, 0 * ones, 0 * ones, [b"a", b"b", b"c"])
+    clips = [
+        Clip(path, word, path[-5], "train", -20.0, 1.0, 0, 0.0, path.encode())
+        for path, word in zip(paths, words)
+    ]
     findings = [
         Finding(SAME, "no/b.wav", "no", "train", "as no/a.wav (train)"),
         *(Finding(SILENT, path, path[:2], "train", "") for path in paths),
     ]
-    return Report(table, measures, findings)
+    return Report(clips, findings)
 
 
 def test_a_table_has_the_words_and_some_findings_of_each_kind(report):

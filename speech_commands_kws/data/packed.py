@@ -7,7 +7,6 @@ Legend: N clips, T samples of a clip.
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import numpy as np
 from speech_commands_kws.audio.reading import fit_length, read_audio
 from speech_commands_kws.cli.terminal import progress
 from speech_commands_kws.data.speech_tree import audio_paths
-from speech_commands_kws.errors import KwsError, display_name
+from speech_commands_kws.errors import KwsError, display_name, summarize_error
 from speech_commands_kws.files.whole_folder import make_whole
 from speech_commands_kws.labels import SILENCE
 
@@ -70,17 +69,16 @@ def pack_folder(
     Short clips are centred in zeros, long ones cut to their loudest stretch. A file that is not audio, empty or
     silent, or has a name that is not UTF-8, is left out and named in the log.
     """
-    check_name(root)
     clips, noises = audio_paths(root, pattern)
     folder = cache / _tree_key(root, clips + noises, sample_rate, clip_samples)
-    if folder.is_dir():
-        fault = _fault(folder, clip_samples)
-        if fault:
-            LOG.warning("%s is damaged (%s): packing it again", folder, fault)
-            shutil.rmtree(folder)
     if not folder.is_dir():
         make_whole(folder, lambda part: _pack(root, clips, noises, part, sample_rate, clip_samples))
-    packed = _open(folder, clip_samples)
+    try:
+        packed = _open(folder, clip_samples)
+    except (OSError, ValueError, KeyError) as error:
+        raise KwsError(
+            f"{folder} is damaged ({summarize_error(error)}): remove it, it is packed again"
+        ) from error
     for reason in packed.left_out:
         LOG.warning("left out: %s", reason)
     if packed.left_out:
@@ -151,8 +149,11 @@ def _read_all(
 
     def read(path: str) -> np.ndarray | KwsError:
         try:
-            check_name(root / path)
+            path.encode()
             return read_audio(root / path, sample_rate)
+        except UnicodeEncodeError:  # neither a split list nor a log could hold it
+            name = display_name(root / path)
+            return KwsError(f"{name} has a name that is not UTF-8: rename it")
         except KwsError as error:
             return error
 
@@ -167,38 +168,14 @@ def _read_all(
                     yield path, waveform
 
 
-def check_name(path: Path) -> None:
-    """Raises KwsError for a name that is not UTF-8: neither a split list nor a log could hold it."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise KwsError(f"{display_name(path)} has a name that is not UTF-8: rename it") from None
-
-
 def _to_int16(waveform: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(waveform * INT16_SCALE), -INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
 
 
-def _fault(folder: Path, clip_samples: int) -> str | None:
-    """What is wrong with a packed folder, if anything: a disk or a person may have touched it."""
-    try:
-        index = json.loads((folder / INDEX_FILE).read_text())
-        expected = {
-            CLIPS_FILE: len(index["paths"]) * clip_samples,
-            NOISE_FILE: sum(index["noise_lengths"]),
-        }
-        for name, samples in expected.items():
-            size, had = samples * np.dtype(np.int16).itemsize, (folder / name).stat().st_size
-            if size != had:
-                return f"expected {size:,} bytes in {name}, got {had:,}"
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-        return f"{type(error).__name__}: {error}"
-    return None
-
-
 def _open(folder: Path, clip_samples: int) -> PackedClips:
     index = json.loads((folder / INDEX_FILE).read_text())
-    clips = np.memmap(folder / CLIPS_FILE, dtype=np.int16, mode="r").reshape(-1, clip_samples)
+    clips = np.memmap(folder / CLIPS_FILE, dtype=np.int16, mode="r")
+    clips = clips.reshape(len(index["paths"]), clip_samples)
     lengths = index["noise_lengths"]
     noises = {}
     if lengths:

@@ -1,10 +1,10 @@
 """A folder of spoken words, and the word, speaker and split that its file names give."""
 
 import hashlib
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -72,46 +72,20 @@ def audio_paths(root: Path, pattern: str) -> tuple[list[str], list[str]]:
     if "word" not in expression.groupindex:
         raise KwsError(f"expected a group (?P<word>...) in data.pattern, got {pattern!r}")
     clips, noises = [], []
-    for folder, names in sorted(_folders(root)):
-        relative = folder.relative_to(root)
-        if any(part.startswith(".") for part in relative.parts):
-            continue
-        for name in sorted(names):
-            path = (relative / name).as_posix()
-            if name.startswith("."):
-                continue
-            if relative.parts[:1] == (BACKGROUND_NOISE,):
-                if not name.lower().endswith((".md", ".txt")):
-                    noises.append(path)
-            elif (found := expression.fullmatch(path)) and found["word"]:
-                clips.append(path)
+    # Hidden files are passed over, links to folders followed.
+    paths = glob("**", root_dir=root, recursive=True)
+    for path in sorted(paths, key=lambda path: path.rpartition("/")[::2]):
+        if path.startswith(f"{BACKGROUND_NOISE}/"):
+            if not path.lower().endswith((".md", ".txt")) and not (root / path).is_dir():
+                noises.append(path)
+        elif (found := expression.fullmatch(path)) and found["word"]:
+            clips.append(path)
     if not clips:
         raise KwsError(
             f"expected recordings as <word>/<clip> below {root}, found none that match data.pattern={pattern!r}; "
             f"set data.root or data.pattern"
         )
     return clips, noises
-
-
-def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder from `root` on with the names of its files; links are followed, but not to what lies around them.
-
-    Raises:
-        OSError: one may not be read.
-    """
-    for name, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
-        folder = Path(name)
-        around = {parent.resolve() for parent in (folder, *folder.parents)}
-        folders[:] = [
-            inner
-            for inner in folders
-            if not (folder / inner).is_symlink() or (folder / inner).resolve() not in around
-        ]
-        yield folder, files
-
-
-def _refuse(error: OSError) -> None:
-    raise error
 
 
 def published_split(speaker: str, validation_percent: float, test_percent: float) -> str:
@@ -127,41 +101,33 @@ def assign_splits(tree: SpeechTree, paths: Sequence[str], speakers: Sequence[str
     """Split of each clip, (N,) strings: by speakers named by hand, else the published lists, else the hash rule.
 
     Raises:
-        KwsError: a speaker named by hand is unknown or in two splits, or the lists cannot be used.
+        KwsError: a speaker named by hand is unknown or in two splits, or there is one list without the other.
     """
     if tree.test_speakers or tree.validation_speakers:
         _check_named(tree, set(speakers))
         return np.array([_split_by_hand(tree, speaker) for speaker in speakers])
     lists = {VALIDATION: tree.root / VALIDATION_LIST, TEST: tree.root / TESTING_LIST}
-    present = [path for path in lists.values() if path.is_file()]
-    if len(present) == 1:
-        missing = next(path for path in lists.values() if path not in present)
+    missing = [path for path in lists.values() if not path.is_file()]
+    if len(missing) == 1:
         raise KwsError(
-            f"expected both split lists, found {present[0].name} but not {missing}; restore it or remove both"
+            f"expected both split lists, found one but not {missing[0]}; restore it or remove the other"
         )
-    if present:
-        split_of: dict[str, str] = {}
-        for split, path in lists.items():
-            listed = _listed(path)
-            both = [line for line in listed if line in split_of]
-            if both:
-                raise KwsError(
-                    f"expected each clip in one split list, found {both[0]} in {VALIDATION_LIST} and {TESTING_LIST} "
-                    f"of {tree.root}: take it out of one"
-                )
-            split_of |= dict.fromkeys(listed, split)
+    if not missing:
+        split_of = {
+            line: split
+            for split, path in lists.items()
+            for line in path.read_text(encoding="utf-8-sig").splitlines()
+        }
         return np.array([split_of.get(path, TRAIN) for path in paths])
     shares = (tree.validation_percent, tree.test_percent)
     return np.array([published_split(speaker, *shares) for speaker in speakers])
 
 
-def _listed(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise KwsError(
-            f"expected the names of clips in {path}, as UTF-8, got something else: restore or remove it"
-        ) from None
+def write_split_lists(root: Path, paths: Sequence[str], splits: Sequence[str]) -> None:
+    """Write the published lists of a tree, given the split of each clip."""
+    for split, name in ((VALIDATION, VALIDATION_LIST), (TEST, TESTING_LIST)):
+        lines = [f"{path}\n" for path, own in zip(paths, splits, strict=True) if own == split]
+        (root / name).write_text("".join(lines), encoding="utf-8")
 
 
 def _check_named(tree: SpeechTree, speakers: set[str]) -> None:
@@ -174,8 +140,8 @@ def _check_named(tree: SpeechTree, speakers: set[str]) -> None:
         if unknown:
             some = ", ".join(sorted(speakers)[:NAMES_SHOWN])
             raise KwsError(
-                f"{key} names {', '.join(unknown)}, of whom there is no clip; there are {some}"
-                f"{' and others' if len(speakers) > NAMES_SHOWN else ''} ({len(speakers)} speakers): correct the names"
+                f"{key} names {', '.join(unknown)}, of whom there is no clip; the first of {len(speakers)} speakers "
+                f"are {some}: correct the names"
             )
     both = [name for name in tree.test_speakers if name in tree.validation_speakers]
     if both:

@@ -1,7 +1,3 @@
-import errno
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -128,33 +124,20 @@ def test_a_pattern_that_finds_no_word_finds_no_clip(tmp_path):
             audio_paths(tmp_path, pattern)
 
 
-def test_links_to_folders_are_followed_unless_they_lead_round(tmp_path):
+def test_links_to_folders_are_followed(tmp_path):
     touch(tmp_path, "tree/yes/a.wav", "elsewhere/b.wav")
     (tmp_path / "tree/no").symlink_to(tmp_path / "elsewhere")
-    for name, target in (("tree/yes/round", ".."), ("elsewhere/round", "../tree")):
-        (tmp_path / name).symlink_to(target)
     clips, _ = audio_paths(tmp_path / "tree", SPEECH_COMMANDS_PATTERN)
     assert clips == ["no/b.wav", "yes/a.wav"]
-
-
-def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path, monkeypatch):
-    touch(tmp_path, "yes/a.wav", "no/b.wav")
-    scandir = os.scandir
-
-    def closed(path):
-        if Path(path).name == "no":
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", closed)
-    with pytest.raises(PermissionError, match="no"):
-        audio_paths(tmp_path, SPEECH_COMMANDS_PATTERN)
 
 
 @pytest.mark.parametrize(
     "named, message",
     [
-        ({"test_speakers": ("theo",)}, r"data.test_speakers names theo, .* there are anna, bert"),
+        (
+            {"test_speakers": ("theo",)},
+            r"data.test_speakers names theo, .* the first of 6 speakers are anna, bert",
+        ),
         ({"validation_speakers": ("anna", "Bert")}, "data.validation_speakers names Bert, of whom"),
         (
             {"validation_speakers": ("anna",), "test_speakers": ("anna", "bert")},
@@ -167,16 +150,6 @@ def test_speakers_that_are_not_there_or_in_two_splits_are_refused(tmp_path, name
     paths = [f"yes/{speaker}.wav" for speaker in speakers]
     with pytest.raises(KwsError, match=message):
         assign_splits(SpeechTree(tmp_path, **named), paths, speakers)
-
-
-def test_a_clip_in_both_lists_and_a_list_that_is_no_text_are_refused(tmp_path):
-    for name in ("validation_list.txt", "testing_list.txt"):
-        (tmp_path / name).write_text("yes/a.wav\n")
-    with pytest.raises(KwsError, match="found yes/a.wav in validation_list.txt and testing_list"):
-        assign_splits(SpeechTree(tmp_path), ["yes/a.wav"], ["a"])
-    (tmp_path / "validation_list.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(KwsError, match="validation_list.txt, as UTF-8, got something else"):
-        assign_splits(SpeechTree(tmp_path), ["yes/a.wav"], ["a"])
 
 
 def test_a_list_from_windows_is_read(tmp_path):

@@ -13,15 +13,12 @@ from pathlib import Path
 from speech_commands_kws.data.sources.folder import FolderSource
 from speech_commands_kws.data.sources.synthetic import SyntheticSource
 from speech_commands_kws.data.speech_tree import (
-    TEST,
-    TESTING_LIST,
     TRAIN,
-    VALIDATION,
-    VALIDATION_LIST,
     SpeechTree,
     assign_splits,
     audio_paths,
     words_and_speakers,
+    write_split_lists,
 )
 from speech_commands_kws.errors import KwsError, SettingError, check_number, check_whole
 from speech_commands_kws.files.whole_folder import make_whole
@@ -167,6 +164,5 @@ def write_links(clips: Sequence[Clip], noises: dict[str, Path], root: Path) -> N
         (root / folder).mkdir(parents=True)
     for link, file in links.items():
         (root / link).symlink_to(file)
-    for split, name in ((VALIDATION, VALIDATION_LIST), (TEST, TESTING_LIST)):
-        lines = [f"{clip.path}\n" for clip in clips if clip.split == split]
-        (root / name).write_text("".join(lines), encoding="utf-8")
+    paths, splits = [clip.path for clip in clips], [clip.split for clip in clips]
+    write_split_lists(root, paths, splits)

@@ -17,15 +17,12 @@ import numpy as np
 from speech_commands_kws.audio.writing import write_wav
 from speech_commands_kws.data.speech_tree import (
     SPEECH_COMMANDS_PATTERN,
-    TEST,
-    TESTING_LIST,
     TRAIN,
-    VALIDATION,
-    VALIDATION_LIST,
     SpeechTree,
     assign_splits,
     audio_paths,
     words_and_speakers,
+    write_split_lists,
 )
 from speech_commands_kws.data.synthesis.clips import Babble, Chunk, Take, run_chunks
 from speech_commands_kws.data.synthesis.espeak import require_espeak
@@ -268,10 +265,7 @@ def write_lists(root: Path) -> None:
     """The split lists, in the published form; they say what the rule says."""
     paths, _ = audio_paths(root, SPEECH_COMMANDS_PATTERN)
     _, speakers = words_and_speakers(paths, SPEECH_COMMANDS_PATTERN)
-    splits = assign_splits(SpeechTree(root), paths, speakers)
-    for split, name in ((VALIDATION, VALIDATION_LIST), (TEST, TESTING_LIST)):
-        lines = [path for path, own in zip(paths, splits, strict=True) if own == split]
-        (root / name).write_text("".join(f"{line}\n" for line in lines))
+    write_split_lists(root, paths, assign_splits(SpeechTree(root), paths, speakers))
 
 
 def write_noise(source: SyntheticSource, root: Path) -> None:

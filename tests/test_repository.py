@@ -36,7 +36,6 @@ TESTED_IN = {
     "inference/backends/triton_async": "inference/backends/test_triton.py",
     # Compiled loops, compared with the same network in torch.
     "models/cpu_training/forward": "models/test_bc_resnet.py",
-    "models/cpu_training/kernels": "models/test_bc_resnet.py",
     "models/cpu_training/passes": "models/test_bc_resnet.py",
     "serving/server": "test_serve.py",
     "sweeps/figures": "sweeps/test_sweeper.py",

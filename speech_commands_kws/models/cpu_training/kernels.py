@@ -33,6 +33,9 @@ FACTORS = 3  # of a norm's way back
 TILE = 512  # the rows of a tile of L stay in a core's first cache
 JIT = {
     "nogil": True,
+    # With inlined calls a kernel is the same code when it was compiled just now and when it is loaded from the cache: a
+    # call left over is bound to whichever copy of the callee is in the process, and the copies round differently.
+    "forceinline": True,
     "cache": True,
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},
     "error_model": "numpy",

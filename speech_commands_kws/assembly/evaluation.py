@@ -1,6 +1,5 @@
 """What `evaluate` needs, found and opened from its configuration: the model and the clips that it is scored on."""
 
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,8 +8,7 @@ from omegaconf import DictConfig
 
 from speech_commands_kws.assembly.engine import engine_of
 from speech_commands_kws.cli.launch import build
-from speech_commands_kws.data.dataset import labelled_split
-from speech_commands_kws.data.labelled_folder import LabelledFolder
+from speech_commands_kws.data.dataset import labelled_folder, labelled_split
 from speech_commands_kws.data.speech_tree import SPLITS
 from speech_commands_kws.errors import KwsError, check_whole
 from speech_commands_kws.evaluation.scoring import LabelledClips, Predict
@@ -88,11 +86,7 @@ def open_data(cfg: DictConfig, info: ModelInfo, run_folder: Path | None) -> Eval
         folder = Path(str(cfg.input)).expanduser()
         if dvc_pointer(folder):
             ensure_present(folder)
-        clips = LabelledFolder(folder, *signal)
-        for reason in clips.left_out:
-            print(f"left out: {reason}", file=sys.stderr)
-        if clips.left_out:
-            print(f"{len(clips.left_out)} recordings were left out", file=sys.stderr)
+        clips = labelled_folder(folder, *signal, cfg.loader.cache)
         return EvaluationData(
             clips, str(folder), folder.absolute().name, "recordings from a folder"
         )

@@ -194,9 +194,7 @@ class KeywordDataset:
                 self.tree.test_root,
             )
             return None
-        targets = np.array([self.labels.index(word) for word in words])
-        extra = np.zeros((0, self.clip_samples), dtype=np.float32)
-        return SplitClips(packed.paths, np.arange(len(words)), targets, extra, packed, self.packed)
+        return whole_folder(packed, words, self.labels, self.packed)
 
     def _noise_excerpts(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """(count, T) float32 excerpts of the background noise at volumes U(0, silence_volume)."""
@@ -256,3 +254,38 @@ def labelled_split(
             f"got {', '.join(dataset.labels)}: choose other data or another model"
         )
     return dataset.evaluation_set(split)
+
+
+def labelled_folder(
+    folder: Path, labels: Sequence[str], sample_rate: int, clip_samples: int, cache: str | Path
+) -> SplitClips:
+    """All clips of a folder of `<word>/<clip>` in the classes of a model; other words count as `_unknown_`.
+
+    Args:
+        labels, sample_rate, clip_samples: of the model.
+        cache: folder of packed trees.
+
+    Raises:
+        KwsError: the folder is missing or empty, has no word of the labels, or has others while `_unknown_` is none.
+    """
+    if not folder.is_dir():
+        raise KwsError(f"expected a folder of <word>/<clip> at input={folder}, found none")
+    packed = pack_folder(folder, SPEECH_COMMANDS_PATTERN, Path(cache), sample_rate, clip_samples)
+    words, _ = words_and_speakers(packed.paths, SPEECH_COMMANDS_PATTERN)
+    others = sorted(set(words) - set(labels))
+    if not set(words) & set(labels) or (others and UNKNOWN not in labels):
+        raise KwsError(
+            f"expected clips of the model's words ({', '.join(labels)}), "
+            f"got {', '.join(others)}: give other clips or another model"
+        )
+    in_labels = [word if word in labels else UNKNOWN for word in words]
+    return whole_folder(packed, in_labels, labels, packed)
+
+
+def whole_folder(
+    packed: PackedClips, words: Sequence[str], labels: Sequence[str], tree: PackedClips
+) -> SplitClips:
+    """All packed clips, of which each is of one of the labels."""
+    targets = np.array([labels.index(word) for word in words])
+    no_excerpts = np.zeros((0, packed.clips.shape[1]), dtype=np.float32)
+    return SplitClips(packed.paths, np.arange(len(words)), targets, no_excerpts, packed, tree)

@@ -3,10 +3,10 @@
 Legend: N clips, B batch, T samples, S signal-to-noise ratios.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -22,13 +22,6 @@ from speech_commands_kws.labels import SILENCE
 # Ends the seed of rooms: a training's seed is one number, and never gives the same rooms.
 UNLIKE_TRAINING = 1
 WHITE, BABBLE = "white, made here", "babble, made here"
-
-
-class Trial(NamedTuple):
-    """Waveforms (n, T) in some noise or room, with their targets (n,)."""
-
-    waveforms: np.ndarray
-    targets: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -87,14 +80,25 @@ class Robustness:
         words = np.flatnonzero(scores.targets != silence)
         if not len(words):
             return None
-        kinds = self.kinds(clips, sample_rate)
-        chosen = {
-            name: self.choose(name, words) for name in (*kinds, *map(room_name, self.rt60_seconds))
-        }
-        n_trials = len(kinds) * len(self.snr_db) + len(self.rt60_seconds)
-        trials = watch(self.trials(kinds, chosen, clips, sample_rate, batch_size), n_trials)
-        cells = iter([trial_cell(predict, trial, batch_size) for trial in trials])
-        noises = {name: [next(cells) for _ in self.snr_db] for name in kinds}
+        recordings = self.recordings(clips, sample_rate)
+        kinds = [*recordings, WHITE, BABBLE]
+        trials = [(name, snr_db) for name in kinds for snr_db in self.snr_db]
+        trials += [(room_name(rt60), rt60) for rt60 in self.rt60_seconds]
+        chosen = {name: self.choose(name, words) for name, _ in trials}
+        found = gather(clips, np.unique(np.concatenate(list(chosen.values()))), batch_size)
+        cells = {}
+        for name, level in watch(trials, len(trials)):
+            waveforms = np.stack([found[i] for i in chosen[name]])
+            if name in kinds:
+                noise = self.noise(name, recordings.get(name), waveforms)
+                waveforms = mix(waveforms, noise, level)
+            else:
+                waveforms = reverberate(waveforms, self.responses(level, sample_rate))
+            parts = np.split(waveforms, range(batch_size, len(waveforms), batch_size))
+            answers = np.concatenate([predict(part).argmax(axis=1) for part in parts])
+            right = np.sum(answers == clips.targets[chosen[name]])
+            cells[name, level] = cell(int(right), len(answers))
+        by_snr = {name: [cells[name, snr_db] for snr_db in self.snr_db] for name in kinds}
         n_distinct = len(np.unique(np.concatenate([chosen[name] for name in kinds])))
         own = data_noises(clips)
         return {
@@ -104,12 +108,14 @@ class Robustness:
             "clean": cell(int(np.sum(scores.answers[words] == scores.targets[words])), len(words)),
             "noises": {
                 name: {"heard_in_training": heard and name in own, "by_snr": row}
-                for name, row in noises.items()
+                for name, row in by_snr.items()
             },
             "mean_by_snr": [
-                mean(column, n_distinct) for column in zip(*noises.values(), strict=True)
+                mean(column, n_distinct) for column in zip(*by_snr.values(), strict=True)
             ],
-            "rooms": [{"rt60_seconds": time} | next(cells) for time in self.rt60_seconds],
+            "rooms": [
+                {"rt60_seconds": rt60} | cells[room_name(rt60), rt60] for rt60 in self.rt60_seconds
+            ],
         }
 
     def generator(self, name: str) -> np.random.Generator:
@@ -120,9 +126,9 @@ class Robustness:
         """Indices of the clips that one kind of noise or room gets."""
         return np.sort(self.generator(name).permutation(words)[: self.clips or None])
 
-    def kinds(self, clips: LabelledClips, sample_rate: int) -> dict[str, np.ndarray]:
-        """Recordings (samples,) of each kind of noise; none for what is made here."""
-        recordings = {
+    def recordings(self, clips: LabelledClips, sample_rate: int) -> dict[str, np.ndarray]:
+        """Recordings (samples,) of each kind of noise that is not made here."""
+        parts = {
             name: noise_holdout(noise, self.held_out, sample_rate)
             for name, noise in data_noises(clips).items()
         }
@@ -130,39 +136,23 @@ class Robustness:
             for path, noise in read_noises(self.noise_folder, sample_rate, None).items():
                 name = path.partition("/")[0] if "/" in path else Path(path).stem
                 part = noise_holdout(noise, self.held_out, sample_rate)
-                recordings[name] = np.concatenate([recordings.get(name, part[:0]), part])
-        return recordings | {WHITE: np.zeros(0), BABBLE: np.zeros(0)}
+                parts[name] = np.concatenate([parts.get(name, part[:0]), part])
+        return parts
 
-    def trials(
-        self,
-        kinds: Mapping[str, np.ndarray],
-        chosen: Mapping[str, np.ndarray],
-        clips: LabelledClips,
-        sample_rate: int,
-        batch_size: int,
-    ) -> Iterator[Trial]:
-        """The chosen clips in each noise at each ratio, and in each kind of room."""
-        found = gather(clips, np.unique(np.concatenate(list(chosen.values()))), batch_size)
-        words = {name: np.stack([found[i] for i in rows]) for name, rows in chosen.items()}
-        for name, recording in kinds.items():
-            noise = self.noise(name, recording, words[name])
-            for snr_db in self.snr_db:
-                yield Trial(mix(words[name], noise, snr_db), clips.targets[chosen[name]])
-        for i, rt60 in enumerate(self.rt60_seconds):
-            seed, times = [self.seed, i, UNLIKE_TRAINING], (rt60, rt60)
-            responses = room_responses(
-                **self.rooms, rt60_seconds=times, sample_rate=sample_rate, seed=seed
-            )
-            name = room_name(rt60)
-            yield Trial(reverberate(words[name], responses), clips.targets[chosen[name]])
-
-    def noise(self, name: str, recording: np.ndarray, words: np.ndarray) -> np.ndarray:
+    def noise(self, name: str, recording: np.ndarray | None, words: np.ndarray) -> np.ndarray:
         """Noise (n, T) for the clips (n, T)."""
         if name == WHITE:
             return self.generator(name).standard_normal(words.shape, dtype=np.float32)
         if name == BABBLE:
             return babble(words, self.babble_voices, self.generator(name))
         return excerpts(recording, *words.shape, self.generator(name))
+
+    def responses(self, rt60: float, sample_rate: int) -> np.ndarray:
+        """Impulse responses of rooms with a reverberation time (seconds)."""
+        seed = [self.seed, list(self.rt60_seconds).index(rt60), UNLIKE_TRAINING]
+        return room_responses(
+            **self.rooms, rt60_seconds=(rt60, rt60), sample_rate=sample_rate, seed=seed
+        )
 
 
 def room_name(rt60_seconds: float) -> str:
@@ -174,13 +164,6 @@ def data_noises(clips: LabelledClips) -> dict[str, np.ndarray]:
     return {Path(path).stem: noise for path, noise in clips.noises.items()}
 
 
-def trial_cell(predict: Predict, trial: Trial, batch_size: int) -> dict[str, Any]:
-    starts = range(0, len(trial.targets), batch_size)
-    parts = [trial.waveforms[start : start + batch_size] for start in starts]
-    answers = np.concatenate([predict(part).argmax(axis=1) for part in parts])
-    return cell(int(np.sum(answers == trial.targets)), len(answers))
-
-
 def cell(right: int, n_clips: int) -> dict[str, Any]:
     """Accuracy with its 95 % interval."""
     return {"accuracy": right / n_clips, "interval_95": list(wilson_interval(right, n_clips))}
@@ -189,17 +172,13 @@ def cell(right: int, n_clips: int) -> dict[str, Any]:
 def mean(column: Sequence[Mapping[str, Any]], n_clips: int) -> dict[str, Any]:
     """The mean of accuracies that rest on so many different clips in all."""
     share = float(np.mean([noise["accuracy"] for noise in column]))
-    return {
-        "accuracy": share,
-        "interval_95": list(wilson_interval(round(share * n_clips), n_clips)),
-    }
+    return cell(round(share * n_clips), n_clips) | {"accuracy": share}
 
 
 def mix(waveforms: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
     """(N, T) clips with (N, T) noise at a ratio of mean powers (decibel); a sum above full scale is turned down."""
     powers = [np.mean(np.square(part), axis=1, keepdims=True) for part in (waveforms, noise)]
-    mixed = waveforms + noise * amplitude_for_snr(*powers, snr_db)
-    return within_range(mixed)
+    return within_range(waveforms + noise * amplitude_for_snr(*powers, snr_db))
 
 
 def within_range(waveforms: np.ndarray) -> np.ndarray:

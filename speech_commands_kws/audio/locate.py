@@ -1,9 +1,9 @@
 """Finds the recordings that a user names: files, folders, patterns, standard input."""
 
-import os
 import sys
 from collections.abc import Iterator
 from glob import glob
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,13 +27,13 @@ def recordings(name: str) -> Iterator[Path | BinaryIO]:
         AudioError: the name stands for nothing.
         KwsError: nothing is there but a DVC pointer.
     """
-    path = Path(name)
-    if not _is_there(path) and name.startswith("~/"):
-        path = path.expanduser()
     if not name:
         raise AudioError(
             "an empty name stands for no recording: name a file, a folder or a pattern"
         )
+    path = Path(name)
+    if not _is_there(path) and name.startswith("~/"):
+        path = path.expanduser()
     if name == STANDARD_INPUT:
         yield _standard_input()
     elif path.is_dir():
@@ -47,13 +47,8 @@ def recordings(name: str) -> Iterator[Path | BinaryIO]:
 
 
 def _is_there(path: Path) -> bool:
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise AudioError(f"{display_name(path)} cannot be opened: {error.strerror}") from None
-    return True
+    """A link that leads nowhere is there too, and fails with the reason when it is read."""
+    return path.exists() or path.is_symlink()
 
 
 def _standard_input() -> BinaryIO:
@@ -65,36 +60,28 @@ def _standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def _found(sounds: Iterator[Path], complaint: str) -> Iterator[Path]:
-    first = next(sounds, None)
-    if first is None:
+def _found(sounds: list[Path], complaint: str) -> list[Path]:
+    if not sounds:
         raise AudioError(
             f"{complaint}: expected names ending in {' '.join(sorted(AUDIO_SUFFIXES))}"
         )
-    yield first
-    yield from sounds
+    return sounds
 
 
-def _matches(pattern: str) -> Iterator[Path]:
-    seen = set()
-    for match in map(Path, sorted(glob(pattern, recursive=True))):
-        for sound in _sounds_below(match) if match.is_dir() else [match]:
-            # With `**` a file is found by itself and once more below its folder.
-            if sound not in seen:
-                seen.add(sound)
-                yield sound
+def _matches(pattern: str) -> list[Path]:
+    matches = map(Path, sorted(glob(pattern, recursive=True)))
+    sounds = (_sounds_below(match) if match.is_dir() else [match] for match in matches)
+    # With `**` a file is found by itself and once more below its folder.
+    return list(dict.fromkeys(chain.from_iterable(sounds)))
 
 
-def _sounds_below(folder: Path) -> Iterator[Path]:
-    closed_folders: list[OSError] = []
-    for parent, folders, names in os.walk(folder, onerror=closed_folders.append):
-        folders.sort()
-        for name in sorted(names):
-            # Hidden files are the leftovers of other programs, such as `._clip.wav` by macOS.
-            path = Path(parent, name)
-            is_sound = not name.startswith(".") and path.suffix.lower() in AUDIO_SUFFIXES
-            # Opening a named pipe waits for a program that writes to it.
-            if is_sound and not path.is_fifo():
-                yield path
-    # Reading them fails with the reason, in the same way as a file that may not be read.
-    yield from (Path(error.filename) for error in closed_folders)
+def _sounds_below(folder: Path) -> list[Path]:
+    """Sound files but hidden ones, the leftovers of other programs such as `._clip.wav`, and no named pipes."""
+    sounds = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in AUDIO_SUFFIXES
+        and not path.name.startswith(".")
+        and (path.is_file() or path.is_symlink())
+    ]
+    return sorted(sounds, key=lambda path: (path.parent, path.name))

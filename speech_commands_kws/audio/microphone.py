@@ -1,23 +1,10 @@
 """The sound device: records from a microphone and plays back, through PortAudio (package sounddevice)."""
 
 from types import ModuleType
-from typing import Protocol
 
 import numpy as np
 
 from speech_commands_kws.errors import KwsError, summarize_error
-
-
-class SoundDevice(Protocol):
-    """What records and plays; `sample_rate` is its own, in Hz."""
-
-    sample_rate: int
-
-    def record(self, seconds: float) -> np.ndarray:
-        """Record for `seconds`; float32 (T,) within ±1."""
-
-    def play(self, waveform: np.ndarray) -> None:
-        """Play float32 (T,) at `sample_rate` to the end."""
 
 
 class Microphone:
@@ -44,6 +31,7 @@ class Microphone:
         self.sample_rate = round(facts["default_samplerate"])
 
     def record(self, seconds: float) -> np.ndarray:
+        """Record for `seconds`; float32 (T,) within ±1."""
         try:
             samples = self.sounddevice.rec(
                 round(seconds * self.sample_rate),
@@ -60,6 +48,7 @@ class Microphone:
         return samples[:, 0]
 
     def play(self, waveform: np.ndarray) -> None:
+        """Play float32 (T,) at `sample_rate` to the end."""
         try:
             self.sounddevice.play(waveform, self.sample_rate, blocking=True)
         except self.sounddevice.PortAudioError as error:

@@ -1,5 +1,5 @@
 """Sound of any format, rate and channel count as float32 mono at one rate: a whole clip, or a
-stream of windows.
+stream of blocks.
 
 Shapes: `T` samples, `C` channels.
 """
@@ -50,7 +50,7 @@ class AudioError(KwsError):
 
 
 def read_audio(source: str | Path | BinaryIO, sample_rate: int) -> np.ndarray:
-    """Read one clip of at most ten minutes; longer recordings go through `stream_windows`.
+    """Read one clip of at most ten minutes; longer recordings go through `stream_audio`.
 
     Returns:
         float32 mono waveform `(T,)` at `sample_rate`; integer formats are scaled to ±1.
@@ -91,21 +91,6 @@ def stream_audio(source: str | Path | BinaryIO, sample_rate: int) -> Iterator[np
             yield block
     if held_samples == 0:
         raise AudioError(f"{name} has no samples: record it again")
-
-
-def stream_windows(
-    source: str | Path | BinaryIO, sample_rate: int, window_samples: int, hop_samples: int
-) -> Iterator[tuple[float, np.ndarray]]:
-    """Yield `(start in seconds, waveform (window_samples,))` of a recording of any length, in flat
-    memory.
-
-    Raises:
-        AudioError: as `stream_audio`.
-    """
-    for start, window in cut_windows(
-        stream_audio(source, sample_rate), window_samples, hop_samples
-    ):
-        yield start / sample_rate, window
 
 
 def cut_windows(

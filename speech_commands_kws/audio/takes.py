@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from speech_commands_kws.audio.levels import FULL_SCALE, level_db
-from speech_commands_kws.audio.microphone import SoundDevice
+from speech_commands_kws.audio.microphone import Microphone
 from speech_commands_kws.audio.reading import resample
 from speech_commands_kws.audio.writing import write_wav
 from speech_commands_kws.errors import KwsError, check_flag, check_number, check_whole, display_name
@@ -69,7 +69,7 @@ class Session:
         attempts: bad takes in a row after which something is wrong with the microphone.
     """
 
-    device: SoundDevice
+    device: Microphone
     folder: Path
     speaker: str
     criteria: TakeCriteria

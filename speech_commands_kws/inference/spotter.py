@@ -19,7 +19,7 @@ from speech_commands_kws.audio.reading import (
     cut_windows,
     mono_waveform,
     resample,
-    stream_windows,
+    stream_audio,
 )
 from speech_commands_kws.errors import KwsError, check_whole
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
@@ -148,11 +148,12 @@ class KeywordSpotter:
                 raise KwsError(
                     "sample_rate is for samples in memory, a file carries its own: leave it out"
                 )
-            yield from stream_windows(audio, self.sample_rate, self.clip_samples, self.hop_samples)
-            return
-        rate = self.sample_rate if sample_rate is None else sample_rate
-        waveform = resample(mono_waveform(np.asarray(audio), rate), rate, self.sample_rate)
-        for start, window in cut_windows([waveform], self.clip_samples, self.hop_samples):
+            blocks = stream_audio(audio, self.sample_rate)
+        else:
+            rate = self.sample_rate if sample_rate is None else sample_rate
+            waveform = resample(mono_waveform(np.asarray(audio), rate), rate, self.sample_rate)
+            blocks = iter([waveform])
+        for start, window in cut_windows(blocks, self.clip_samples, self.hop_samples):
             yield start / self.sample_rate, window
 
     def predict(self, windows: Sequence[tuple[float, np.ndarray]]) -> list[Prediction]:

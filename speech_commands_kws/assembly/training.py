@@ -29,7 +29,6 @@ from speech_commands_kws.errors import (
     check_whole,
     summarize_error,
 )
-from speech_commands_kws.figures import augmentation
 from speech_commands_kws.figures.curves import plot_curves
 from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.labels import SILENCE
@@ -209,6 +208,9 @@ def draw_augmentations(
     cfg: DictConfig, module: KeywordModule, datamodule: KeywordDataModule, folder: Path
 ) -> Path:
     """A picture of what the augmentations do to a clip, the one of two training clips that is louder."""
+    # Here and not above: librosa, which draws the mel images, loads slowly.
+    from speech_commands_kws.figures import augmentation
+
     rows = np.flatnonzero(datamodule.splits == TRAIN)[[0, -1]]
     pair = torch.from_numpy(datamodule.packed.waveforms(rows))
     clip, other = pair[pair.square().sum(1).argsort(descending=True)]

@@ -1,4 +1,4 @@
-"""Time shift, background noise at a signal-to-noise ratio, gain and polarity.
+"""Time shift, background noise at a signal-to-noise ratio, and gain.
 
 Legend: B batch, T samples.
 """
@@ -99,25 +99,6 @@ class Gain(nn.Module):
         gain_db = uniform(*self.gain_db, batch, generator)
         gain_db = gain_db * marked(batch, self.share, generator)[:, None]
         return within_range(waveform * amplitude(gain_db))
-
-
-class Polarity(nn.Module):
-    """A share of the clips changes its sign, as a microphone wired the other way round does.
-
-    A log-mel front-end computes the same from both; noise that is added afterwards, or a front-end that learns from
-    the waveform, sees the difference.
-
-    Shape: waveform (B, T) to the same.
-    """
-
-    def __init__(self, share: float):
-        super().__init__()
-        check_number(0, 1, share=share)
-        self.share = share
-
-    def forward(self, waveform: Tensor, is_silence: Tensor, generator: Generator) -> Tensor:
-        turned = marked(len(waveform), self.share, generator)[:, None]
-        return torch.where(turned, -waveform, waveform)
 
 
 def marked(batch: int, share: float, generator: Generator) -> Tensor:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Generator, Tensor, nn
 
+from speech_commands_kws.figures.clips import draw_mel
 from speech_commands_kws.figures.style import BLUE, STYLE, save
 from speech_commands_kws.training.module import KeywordModule
 
@@ -22,9 +23,7 @@ COLUMNS = 4
 PANEL_INCHES, MARGIN_INCHES = (3.1, 2.9), 0.9
 HEIGHTS = (1, 2)
 TITLE_POINTS = 10
-SHADES = 60 / 10 * np.log(10)  # 60 decibel in log energy, as the front-end has it
-KILOHERTZ = (0.5, 1, 2, 4, 8)
-MEL_BREAK_HZ, MEL_FACTOR = 700.0, 2595.0  # of the HTK scale
+DYNAMIC_RANGE_DB = 60
 
 
 class Example(NamedTuple):
@@ -90,7 +89,7 @@ def plot_augmentations(
     """Draw waveform and log-mel image of each example.
 
     Args:
-        frontend: the model's `sample_rate`, `f_min` and `f_max`.
+        frontend: the model's `sample_rate`, `hop_ms`, `f_min` and `f_max`.
     """
     rows = -(-len(clips) // COLUMNS)
     width, height = PANEL_INCHES
@@ -100,7 +99,8 @@ def plot_augmentations(
     for i, clip in enumerate(clips):
         above, below = panels[2 * (i // COLUMNS) :, i % COLUMNS][:2]
         _draw_waveform(above, clip, loudest)
-        _draw_log_mel(below, clip.log_mel, frontend, len(clip.waveform))
+        decibels = 10 / np.log(10) * (clip.log_mel - clip.log_mel.max())
+        draw_mel(below, np.maximum(decibels, -DYNAMIC_RANGE_DB), frontend)
         if i % COLUMNS:
             below.set(ylabel=None)
     for i in range(len(clips), rows * COLUMNS):
@@ -114,22 +114,3 @@ def _draw_waveform(axes: Axes, clip: Example, loudest: float) -> None:
     axes.plot(clip.waveform, color=BLUE, linewidth=0.5)
     axes.set(xlim=(0, len(clip.waveform)), ylim=(-loudest, loudest), xticks=[], yticks=[0])
     axes.set_title(clip.name, fontsize=TITLE_POINTS, loc="left")
-
-
-def _draw_log_mel(
-    axes: Axes, log_mel: np.ndarray, frontend: Mapping[str, Any], samples: int
-) -> None:
-    """Log energies, the uppermost 60 decibel in shades, by time (s) and frequency (kHz)."""
-    seconds, n_mels = samples / frontend["sample_rate"], len(log_mel)
-    options = {"origin": "lower", "aspect": "auto", "cmap": "magma", "interpolation": "nearest"}
-    top = log_mel.max()
-    axes.imshow(log_mel, extent=(0, seconds, 0, n_mels), vmin=top - SHADES, vmax=top, **options)
-    low, high = mel(frontend["f_min"]), mel(frontend["f_max"])
-    ticks = [kilohertz for kilohertz in KILOHERTZ if mel(1000 * kilohertz) <= high]
-    places = [n_mels * (mel(1000 * kilohertz) - low) / (high - low) for kilohertz in ticks]
-    axes.set_yticks(places, [f"{kilohertz:g}" for kilohertz in ticks])
-    axes.set(xlabel="s", ylabel="kHz")
-
-
-def mel(hertz: float) -> float:
-    return MEL_FACTOR * np.log10(1 + hertz / MEL_BREAK_HZ)

@@ -38,7 +38,7 @@ def plot_reliability(curve: Reliability, error: float, about: str, path: Path) -
     above.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
     above.legend(loc="upper left")
     below.bar(middles, curve.count, color=GREY, **bars)
-    below.set(xlabel="confidence: the probability of the answer", ylabel="clips")
+    below.set(xlabel="confidence: the probability of the predicted class", ylabel="clips")
     below.set_yscale("log")
     below.set_ylim(bottom=0.5)
     below.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))

@@ -17,13 +17,13 @@ from speech_commands_kws.figures.style import INK, STYLE, save
 CELL_INCHES, SMALL_CELL_INCHES, MANY_CLASSES = 0.6, 0.37, 20
 MARGIN_INCHES, LEAST_INCHES = 1.8, 7.5
 COUNT_POINTS, SMALL_COUNT_POINTS = 9, 7
-MISTAKES_AT_FULL_COLOUR = 0.4  # share of a class's clips
+ERRORS_AT_FULL_COLOUR = 0.4  # share of a class's clips
 DARK_CELL = 0.6  # counts turn white on cells darker than this share of the colour map
 
 
 @matplotlib.rc_context(STYLE | {"axes.grid": False})
 def plot_confusion(confusion: np.ndarray, labels: Sequence[str], about: str, path: Path) -> Path:
-    """Draw the counts (K, K), truth in rows; mistakes have a colour scale of their own."""
+    """Draw the counts (K, K), truth in rows; errors have a colour scale of their own."""
     many = len(labels) > MANY_CLASSES
     side = (SMALL_CELL_INCHES if many else CELL_INCHES) * len(labels) + MARGIN_INCHES
     figure = Figure(figsize=(max(side, LEAST_INCHES), side))
@@ -33,18 +33,18 @@ def plot_confusion(confusion: np.ndarray, labels: Sequence[str], about: str, pat
     points = SMALL_COUNT_POINTS if many else COUNT_POINTS
     blues, oranges = matplotlib.colormaps["Blues"], matplotlib.colormaps["Oranges"]
     _draw_cells(axes, confusion, share, right, blues, Normalize(0, 1), points)
-    scale = PowerNorm(0.5, 0, MISTAKES_AT_FULL_COLOUR, clip=True)
+    scale = PowerNorm(0.5, 0, ERRORS_AT_FULL_COLOUR, clip=True)
     _draw_cells(axes, confusion, share, ~right, oranges, scale, points)
     axes.set_xticks(range(len(labels)), labels, rotation="vertical")
     axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="answer", ylabel="true word")
+    axes.set(xlabel="predicted word", ylabel="true word")
     edges = np.arange(len(labels) + 1) - 0.5
     axes.set_xticks(edges, minor=True)
     axes.set_yticks(edges, minor=True)
     axes.grid(which="minor")
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    title = "Confusion matrix: right answers blue, mistakes orange, by their share of the row"
+    title = "Confusion matrix: correct in blue, errors in orange, shaded by their share of the row"
     return save(figure, path, title, about)
 
 

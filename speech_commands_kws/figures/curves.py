@@ -44,7 +44,7 @@ CURVES = (
     ),
     Curve(
         "accuracy",
-        "clips answered right",
+        "accuracy",
         {"train_accuracy": TRAINING, "validation_accuracy": VALIDATION},
         best=max,
         percent=True,

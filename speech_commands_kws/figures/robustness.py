@@ -59,7 +59,7 @@ def _draw_noises(axes: Axes, facts: Mapping[str, Any]) -> None:
     cells = (facts["clean"], *facts["mean_by_snr"])
     _draw_cells(axes, places, cells, label="mean, 95% interval", **MEAN)
     axes.set_xticks(places, ["clean", *(f"{snr:g} dB" for snr in facts["snr_db"])])
-    axes.set(xlabel="signal-to-noise ratio", ylabel="clips answered right")
+    axes.set(xlabel="signal-to-noise ratio", ylabel="accuracy")
     axes.set_ylim(top=TOP_OF_AXIS)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
 

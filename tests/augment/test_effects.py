@@ -8,7 +8,7 @@ import torch
 from speech_commands_kws.audio.room_acoustics import convolve
 from speech_commands_kws.augment.chain import Chain
 from speech_commands_kws.augment.channel import BandLimit, BitDepth, MuLaw, band_limit, mu_law
-from speech_commands_kws.augment.level import BackgroundNoise, Gain, Polarity, Shift
+from speech_commands_kws.augment.level import BackgroundNoise, Gain, Shift
 from speech_commands_kws.augment.mixup import Mixup
 from speech_commands_kws.augment.recipe import SpecAugment
 from speech_commands_kws.augment.reverberation import Reverberation
@@ -77,7 +77,6 @@ def with_noise(**settings) -> BackgroundNoise:
 STEPS = {
     "shift": Shift(0.5, 100, RATE),
     "gain": Gain(0.5, (-12, 6)),
-    "polarity": Polarity(0.5),
     "speed": Speed(0.5, [0.9, 1.1]),
     "pitch": Pitch(0.5, [-2, 2], 512),
     "band_limit": BandLimit(0.5, (50, 400), (2500, 7500), 4, RATE),
@@ -146,12 +145,6 @@ def test_gain_is_in_decibel_and_stops_at_full_scale():
     gains = 2 * decibel(apply(Gain(1.0, (-10, 6)), clips).abs().amax(1) / clips.abs().amax(1))
     assert gains.min() == pytest.approx(-10, abs=0.3) and gains.max() == pytest.approx(6, abs=0.3)
     assert apply(Gain(1.0, (20, 20)), tone(440)[None]).abs().max() == pytest.approx(1)
-
-
-def test_polarity_is_the_sign():
-    clips = noise(BATCH, 100)
-    turned = (apply(Polarity(0.25), clips) == -clips).all(1)
-    assert turned.sum() == BATCH / 4
 
 
 def test_shift_moves_up_to_its_reach():

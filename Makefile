@@ -37,7 +37,7 @@ setup: $(VENV_READY)
 
 quickstart: setup
 	$(ACTIVATE) python -m speech_commands_kws.train
-	$(ACTIVATE) python -m speech_commands_kws.evaluate
+	$(ACTIVATE) python -m speech_commands_kws.evaluate split=test
 	$(ACTIVATE) python -m speech_commands_kws.export
 	$(ACTIVATE) kws infer top_k=1 $$($(few_clips))
 	@model=$$(ls -t plots/runs/*/model.onnx | head -n 1); echo "The model: $$model"; \

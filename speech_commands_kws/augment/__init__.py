@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on their device, one module per effect."""
+"""Augmentation of whole batches on their device, and the names that `configs/augment` uses without a module."""
 
 from speech_commands_kws.augment.recipe import (
     NoSpectrogramAugment,

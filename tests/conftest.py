@@ -13,6 +13,7 @@ import onnx
 import pytest
 import soundfile
 from onnx import TensorProto, helper, numpy_helper
+from tones import make_tree
 
 from speech_commands_kws.commands import main as kws
 
@@ -161,6 +162,12 @@ def answer(
 def module_command(*arguments: str) -> list[str]:
     """A fresh process of `infer`."""
     return [sys.executable, "-m", "speech_commands_kws.infer", *arguments]
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree of tones, to be read only; what is packed of it may lie beside it."""
+    return make_tree(tmp_path_factory.mktemp("recordings") / "tree")
 
 
 @pytest.fixture(scope="session")

@@ -13,34 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tensorrt_programs import NVIDIA_SMI, TRTEXEC
 
 SCRIPT = Path(__file__).resolve().parent.parent / "trt/convert.sh"
 # All that the script needs, so that a machine's own nvidia-smi is not found.
 TOOLS = (
     "basename bash cat cp cut dirname grep head id mkdir mktemp mv realpath rm sed sha256sum stat tail"
 ).split()
-TRTEXEC = """#!/usr/bin/env bash
-printf '%s\\n' "&&&& RUNNING TensorRT.trtexec [TensorRT ${GREETING-v101600}] [b1] # trtexec"
-for argument; do
-    case $argument in
-    --help) exit "${HELP_STATUS:-0}" ;;
-    --saveEngine=*) plan=${argument#*=} ;;
-    --exportLayerInfo=*) layers=${argument#*=} ;;
-    --timingCacheFile=*) cache=${argument#*=} ;;
-    esac
-done
-printf '%s\\n' "$@" >"$NOTES"
-cat "$cache" >>"$NOTES" 2>/dev/null
-if [[ -n ${FAILS:-} ]]; then
-    printf 'half' >"$plan"
-    printf '[11/23/2026-10:00:00] [E] %s\\nmore\\n' "$FAILS"
-    exit 1
-fi
-printf 'a plan' >"$plan"
-printf 'timed' >"$cache"
-[[ -z $LAYERS ]] || printf '%s' "$LAYERS" >"$layers"
-"""
-NVIDIA_SMI = "#!/usr/bin/env bash\nprintf '%s' \"${GPU-NVIDIA H200}\"\n"
 DOCKER = '#!/usr/bin/env bash\nprintf "docker %s\\n" "$*"\n[[ $* == *--help ]] && echo "[TensorRT v110201]"\n'
 FIELD = "Format/Datatype"
 FP32_LAYERS = json.dumps({"Layers": [{"Outputs": [{FIELD: "Row major linear FP32"}]}]}, indent=2)

@@ -12,7 +12,6 @@ from hydra import compose, initialize_config_dir
 from mlflow.tracking import MlflowClient
 from mlflow_servers import Server, free_address
 from omegaconf import OmegaConf
-from tones import make_tree
 
 from speech_commands_kws import evaluate, export, train
 from speech_commands_kws.cli.launch import CONFIG_DIR
@@ -90,11 +89,6 @@ def test_a_registered_model_is_copied_to_a_named_file_only(more, tmp_path) -> No
 
 
 # From a training to an answer
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory) -> Path:
-    return make_tree(tmp_path_factory.mktemp("recordings") / "tree")
 
 
 def trained(tree: Path, root: Path, address: str, *more: str) -> Path:

@@ -1,13 +1,11 @@
 """A run folder that the package wrote when its modules lay flat is evaluated, exported and resumed."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from test_train import EVERY_STEP, newest_run, overrides, train
-from tones import make_tree
+from tone_trainings import EVERY_STEP, newest_run, overrides, train
 
 from speech_commands_kws import evaluate, export
 from speech_commands_kws.cli.launch import CONFIG_DIR
@@ -26,11 +24,8 @@ RECORDED = {
 }
 
 
-@pytest.fixture(scope="module")
-def old_root(tmp_path_factory) -> Path:
-    """Where a run of two steps lies as it was recorded then."""
-    root = tmp_path_factory.mktemp("old")
-    tree = make_tree(root / "recordings/tree")
+def record(root: Path, tree: Path) -> Path:
+    """The folder of a run of two steps, as it was recorded then."""
     folder = train(tree, root, "+trainer.limit_train_batches=2", "trainer.max_epochs=1", EVERY_STEP)
     text = (folder / "config.yaml").read_text()
     for today, then in RECORDED.items():
@@ -41,6 +36,13 @@ def old_root(tmp_path_factory) -> Path:
         checkpoint = torch.load(path, weights_only=True)
         checkpoint["facts"]["frontend"]["_target_"] = "speech_commands_kws.frontend.LogMel"
         torch.save(checkpoint, path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def old_root(tree, tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("old")
+    record(root, tree)
     return root
 
 
@@ -61,13 +63,11 @@ def test_it_is_exported(old_root):
     assert OnnxBackend(newest_run(old_root) / "model.onnx").info.labels[-2:] == ("yes", "no")
 
 
-def test_it_is_resumed(old_root, tmp_path):
-    folder = tmp_path / "plots/runs/old"
-    shutil.copytree(newest_run(old_root), folder)
+def test_it_is_resumed(tree, tmp_path):
+    folder = record(tmp_path, tree)
     (folder / "checkpoints/best.ckpt").unlink()
     text = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(text.replace("max_epochs: 1", "max_epochs: 2"))
     with initialize_config_dir(CONFIG_DIR):
-        tree = old_root / "recordings/tree"
         run(compose("train", overrides(tree, tmp_path, "resume=true", f"run={folder}")))
     assert read_checkpoint(folder / "checkpoints/last.ckpt")["global_step"] == 4

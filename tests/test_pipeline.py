@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 from dvc_repositories import dvc, git, make_repository
-from test_configs import CONFIGS
+
+from speech_commands_kws.cli.launch import CONFIG_DIR
 
 ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = Path(CONFIG_DIR)
 SMOKE = {"experiment: gsc12": "experiment: smoke", "data: speech_commands": "data: synthetic"}
 CARRIED = (
     ".dvc/config",

@@ -1,19 +1,23 @@
 import logging
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from contextlib import nullcontext
-from pathlib import Path
 
-import psutil
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
+from tone_trainings import (
+    EVERY_STEP,
+    assert_equal,
+    kill_in_mid_epoch,
+    newest_run,
+    overrides,
+    train,
+    weights,
+)
 from tones import make_tree
 
 from speech_commands_kws.assembly.resume import last_checkpoint, open_run, refuse_changes
@@ -23,59 +27,11 @@ from speech_commands_kws.models.checkpoint import load_spotter, read_checkpoint
 from speech_commands_kws.train import run
 from speech_commands_kws.training.module import KeywordModule
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-PATIENCE_SECONDS = 300
-EVERY_STEP = "callbacks.last.every_n_train_steps=1"
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory):
-    return make_tree(tmp_path_factory.mktemp("recordings") / "tree")
-
 
 @pytest.fixture(scope="module")
 def whole(tree, tmp_path_factory):
     """The folder of a run that nothing interrupted."""
     return train(tree, tmp_path_factory.mktemp("whole"), EVERY_STEP)
-
-
-def overrides(tree: Path, root: Path, *more: str) -> list[str]:
-    return [
-        "data=folder",
-        f"data.root={tree}",
-        "data.words=[yes,no]",
-        "data.validation_speakers=[anna]",
-        "data.test_speakers=[bert]",
-        f"paths.root={root}",
-        f"paths.data={tree.parent}",
-        "name=test",
-        "logger=none",
-        "loader.batch_size=6",
-        "trainer.max_epochs=2",
-        "+trainer.enable_progress_bar=false",
-        "~callbacks.progress",
-        *more,
-    ]
-
-
-def train(tree: Path, root: Path, *more: str) -> Path:
-    """Train in this process; the folder of the run."""
-    with initialize_config_dir(CONFIG_DIR):
-        run(compose("train", overrides(tree, root, *more)))
-    return newest_run(root)
-
-
-def newest_run(root: Path) -> Path:
-    return max((root / "plots/runs").iterdir(), key=lambda folder: folder.stat().st_mtime)
-
-
-def weights(folder: Path, name: str = "last.ckpt") -> dict[str, torch.Tensor]:
-    return read_checkpoint(folder / "checkpoints" / name)["state_dict"]
-
-
-def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == other.keys()
-    assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
 @pytest.mark.parametrize("augment, warned", [("recipe", True), ("robust", True), ("none", False)])
@@ -150,7 +106,7 @@ def test_resumed_equals_uninterrupted(tree, whole, tmp_path, monkeypatch, stop_a
 
 
 @pytest.mark.integration
-def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(tree, tmp_path):
+def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(tree, tmp_path, environment):
     more = [EVERY_STEP, "trainer.max_epochs=8"]
     whole = train(tree, tmp_path / "whole", *more)
 
@@ -160,31 +116,12 @@ def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(tree, tmp_path):
         "speech_commands_kws.train",
         *overrides(tree, tmp_path / "cut", *more),
     ]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     process = subprocess.Popen(
         arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     kill_in_mid_epoch(process, tmp_path / "cut", steps_per_epoch=6)
     subprocess.run([*arguments, "resume=true"], env=environment, check=True, capture_output=True)
     assert_equal(weights(whole), weights(newest_run(tmp_path / "cut")))
-
-
-def kill_in_mid_epoch(
-    process: subprocess.Popen, root: Path, steps_per_epoch: int
-) -> list[psutil.Process]:
-    """Returns the processes that the killed one had started."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        for checkpoint in root.glob("plots/runs/*/checkpoints/last.ckpt"):
-            step = read_checkpoint(checkpoint)["global_step"]
-            if step > steps_per_epoch and step % steps_per_epoch:
-                children = psutil.Process(process.pid).children()
-                process.send_signal(signal.SIGKILL)
-                assert process.wait() == -signal.SIGKILL, "the training ended before it was killed"
-                return children
-        time.sleep(0.01)
-    process.kill()
-    raise AssertionError("no checkpoint in the middle of an epoch")
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])

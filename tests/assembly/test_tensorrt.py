@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import SAMPLE_RATE, TINY_LABELS, burst
 from hydra import compose, initialize_config_dir
-from test_convert import NVIDIA_SMI, TRTEXEC
+from tensorrt_programs import NVIDIA_SMI, TRTEXEC
 
 from speech_commands_kws import export
 from speech_commands_kws.assembly import tensorrt

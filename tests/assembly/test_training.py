@@ -10,10 +10,10 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from conftest import REPOSITORY
 from hydra import compose, initialize_config_dir
-from test_train import (
+from tone_trainings import (
     EVERY_STEP,
-    REPOSITORY,
     assert_equal,
     kill_in_mid_epoch,
     newest_run,
@@ -21,7 +21,6 @@ from test_train import (
     train,
     weights,
 )
-from tones import make_tree
 
 from speech_commands_kws.assembly.training import build_datamodule, build_module
 from speech_commands_kws.cli.launch import CONFIG_DIR
@@ -74,11 +73,6 @@ DIVERGES = "batch = (batch[0] * float('nan'), batch[1])"
 RAISES = "raise ValueError('pulled the plug')"
 IS_KILLED = "os.kill(os.getpid(), 9)"
 PATIENCE_SECONDS = 300
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory):
-    return make_tree(tmp_path_factory.mktemp("recordings") / "tree")
 
 
 def train_jointly(

@@ -15,11 +15,6 @@ from speech_commands_kws.errors import KwsError
 KEYWORDS = Task(["yes", "no"], unknown=True, silence=True)
 
 
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory):
-    return make_tree(tmp_path_factory.mktemp("data") / "tree")
-
-
 def source(tree, **changes) -> FolderSource:
     settings = dict(
         root=str(tree),

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from tones import SAMPLE_RATE, make_tree
+from tones import SAMPLE_RATE
 
 from speech_commands_kws.data.dataset import KeywordDataset, labelled_folder, labelled_split
 from speech_commands_kws.data.speech_tree import SpeechTree
@@ -22,11 +22,6 @@ class Source:
 
     def prepare(self) -> SpeechTree:
         return SpeechTree(self.root, validation_speakers=["anna"], test_speakers=["bert"])
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory):
-    return make_tree(tmp_path_factory.mktemp("data") / "tree")
 
 
 def split_of(tree, split, labels):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_experiments import ACCURACY, standing
+from standings import ACCURACY, standing
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.figures import experiments

@@ -1,59 +1,19 @@
 import json
 
-import numpy as np
 import onnx
 import pytest
 import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from tensorrt_support import complaints
-from tones import tone
+from trained_looking import INFO, LABELS, OPSET, trained_looking
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
-from speech_commands_kws.inference.model_info import ModelInfo
-from speech_commands_kws.models.bc_resnet import BCResNet
 from speech_commands_kws.models.ds_cnn import DSCNN
-from speech_commands_kws.models.frontend import LogMel
-from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.onnx_export import write_onnx
-from speech_commands_kws.packaging.parity import check_parity, probe_waveforms
+from speech_commands_kws.packaging.parity import check_parity
 
-SAMPLE_RATE = 16000
-OPSET = 18
-BATCH_SIZES = [1, 2, 32]
 TOLERANCE = 1e-4
-LABELS = ("_silence_", "_unknown_", "yes", "no")
-INFO = ModelInfo(LABELS, SAMPLE_RATE, SAMPLE_RATE, {"n_mels": 40}, {"run": "test"})
-
-
-def trained_looking(backbone: torch.nn.Module) -> SpotterModule:
-    """A spotter whose weights and running statistics are not those of initialisation."""
-    torch.manual_seed(0)
-    spotter = SpotterModule(LogMel(SAMPLE_RATE, 30, 10, 512, 40, 0, 8000, 1e-6), backbone)
-    for _ in range(5):
-        spotter(torch.randn(8, SAMPLE_RATE) * torch.rand(8, 1))
-    with torch.no_grad():
-        for parameter in spotter.parameters():
-            parameter.mul_(1.1)
-    return spotter.eval()
-
-
-@pytest.fixture(scope="module")
-def spotter():
-    return trained_looking(BCResNet(4, 40, 1, 5, 0.1, fast_training=False))
-
-
-@pytest.fixture(scope="module")
-def model(spotter, tmp_path_factory):
-    path = tmp_path_factory.mktemp("export") / "model.onnx"
-    write_onnx(spotter, INFO, OPSET, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def waveforms():
-    clips = np.stack([tone(word, i) for i, word in enumerate(["yes", "no", "bird", "tree"])])
-    return probe_waveforms(clips, seed=0)
 
 
 def test_metadata_says_all_that_running_needs(model):
@@ -114,6 +74,7 @@ def test_an_opset_that_the_exporter_does_not_write_is_refused(spotter, tmp_path)
 
 
 def test_second_family_exports_too(tmp_path, waveforms):
+    torch.manual_seed(0)
     spotter = trained_looking(DSCNN(4, 40, 64, 4, [4, 10], [2, 2], 0.2))
     write_onnx(spotter, INFO, OPSET, tmp_path / "ds_cnn.onnx")
     assert check_parity(spotter, tmp_path / "ds_cnn.onnx", waveforms, [1, 2], TOLERANCE) < TOLERANCE

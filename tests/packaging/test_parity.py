@@ -1,39 +1,13 @@
 import numpy as np
 import onnx
 import pytest
-from test_onnx_export import (
-    BATCH_SIZES,
-    INFO,
-    LABELS,
-    OPSET,
-    SAMPLE_RATE,
-    TOLERANCE,
-    trained_looking,
-)
-from tones import tone
+from trained_looking import LABELS, SAMPLE_RATE
 
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.models.bc_resnet import BCResNet
-from speech_commands_kws.packaging.onnx_export import write_onnx
-from speech_commands_kws.packaging.parity import check_parity, probe_waveforms
+from speech_commands_kws.packaging.parity import check_parity
 
-
-@pytest.fixture(scope="module")
-def spotter():
-    return trained_looking(BCResNet(4, 40, 1, 5, 0.1, fast_training=False))
-
-
-@pytest.fixture(scope="module")
-def model(spotter, tmp_path_factory):
-    path = tmp_path_factory.mktemp("export") / "model.onnx"
-    write_onnx(spotter, INFO, OPSET, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def waveforms():
-    clips = np.stack([tone(word, i) for i, word in enumerate(["yes", "no", "bird", "tree"])])
-    return probe_waveforms(clips, seed=0)
+BATCH_SIZES = [1, 2, 32]
+TOLERANCE = 1e-4
 
 
 def test_file_and_module_agree(spotter, model, waveforms):

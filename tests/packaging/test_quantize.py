@@ -1,14 +1,12 @@
 import numpy as np
 import onnx
 import pytest
-import torch
-from test_graph import SAMPLE_RATE, trained_looking
+from trained_looking import INFO, SAMPLE_RATE
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.model_info import ModelInfo
-from speech_commands_kws.models.bc_resnet import BCResNet
-from speech_commands_kws.packaging.onnx_export import write_metadata, write_onnx
+from speech_commands_kws.packaging.onnx_export import write_metadata
 from speech_commands_kws.packaging.parity import probe_waveforms
 from speech_commands_kws.packaging.quantize import (
     VALIDATION,
@@ -22,17 +20,6 @@ from speech_commands_kws.packaging.quantize import (
 GATE = VariantGate(accuracy_loss=0.005, agreement=0.97, probe_agreement=0.9)
 NETWORK = ["Add", "Conv", "Gemm", "MatMul", "Mul", "ReduceMean", "Relu", "Sigmoid"]
 CONVOLUTIONS = ["Conv", "Gemm", "MatMul", "Relu"]
-INFO = ModelInfo(
-    ("_silence_", "_unknown_", "yes", "no"), SAMPLE_RATE, SAMPLE_RATE, {}, {"run": "x"}
-)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("variants") / "model.onnx"
-    torch.manual_seed(0)
-    write_onnx(trained_looking(BCResNet(4, 40, 1, 5, 0.1, False)), INFO, 18, path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +39,8 @@ def waveforms():
     ],
     ids=["int8", "int8 all over", "symmetric int8", "fp16"],
 )
-def test_a_variant_answers_alike(variant, largest, bits, model, waveforms) -> None:
-    target = model.with_suffix(f".{variant.name}.onnx")
+def test_a_variant_answers_alike(variant, largest, bits, model, waveforms, tmp_path) -> None:
+    target = tmp_path / "variant.onnx"
     variant.convert(model, target, waveforms)
     exact, rounded = (OnnxBackend(path)(waveforms)[0] for path in (model, target))
     assert 0 < np.abs(exact - rounded).max() < largest

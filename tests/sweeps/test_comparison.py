@@ -2,6 +2,7 @@ import io
 from pathlib import Path
 
 from rich.console import Console
+from sweep_results import ACCURACY, result
 
 from speech_commands_kws.sweeps.comparison import (
     TABLE_NAME,
@@ -11,18 +12,6 @@ from speech_commands_kws.sweeps.comparison import (
     show,
 )
 from speech_commands_kws.sweeps.results import rank, read_results, write_result
-
-ACCURACY = {"accuracy": "maximize"}
-
-
-def result(folder: str, value: float | None, **overrides: str) -> dict:
-    return {
-        "folder": Path("sweep") / folder,
-        "values": None if value is None else [value],
-        "overrides": overrides,
-        "seconds": 1.25,
-        "status": "ok" if value is not None else "KwsError: no",
-    }
 
 
 def test_table_marks_only_a_best_that_has_a_value() -> None:

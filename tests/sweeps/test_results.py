@@ -2,6 +2,7 @@ import math
 from pathlib import Path
 
 import pytest
+from sweep_results import ACCURACY, result
 
 from speech_commands_kws.sweeps.results import (
     RESULT_NAME,
@@ -12,18 +13,6 @@ from speech_commands_kws.sweeps.results import (
     varied_keys,
     write_result,
 )
-
-ACCURACY = {"accuracy": "maximize"}
-
-
-def result(folder: str, value: float | None, **overrides: str) -> dict:
-    return {
-        "folder": Path("sweep") / folder,
-        "values": None if value is None else [value],
-        "overrides": overrides,
-        "seconds": 1.25,
-        "status": "ok" if value is not None else "KwsError: no",
-    }
 
 
 def test_result_keeps_overrides_and_what_was_known_before(tmp_path: Path) -> None:

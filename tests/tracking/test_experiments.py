@@ -1,10 +1,10 @@
 """Runs as they are compared: filters, order, what differs, and the front."""
 
 import pytest
+from standings import ACCURACY, standing
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.tracking.experiments import (
-    Standing,
     pareto_front,
     parse_conditions,
     rank,
@@ -12,15 +12,6 @@ from speech_commands_kws.tracking.experiments import (
     require_metric,
     varied_settings,
 )
-
-ACCURACY = "best_validation_accuracy"
-
-
-def standing(run: str, accuracy: float | None = None, **more) -> Standing:
-    facts = {"run_id": run, "status": "FINISHED", "started": run, "sweep": None}
-    metrics = {} if accuracy is None else {ACCURACY: accuracy}
-    return Standing(run=run, **{**facts, "settings": {}, "tags": {}, "metrics": metrics, **more})
-
 
 RUNS = [
     standing("a", 0.9, settings={"optimizer.lr": "0.1", "data.words": "['yes', 'no']"}),

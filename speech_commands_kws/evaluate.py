@@ -46,7 +46,7 @@ def run(cfg: DictConfig) -> float:
         )
     model = f"{run_folder.name}/{path.name}" if run_folder else path.name
     title = f"{data.title}: {scoring.headline(facts)}\n{model}"
-    worst = scoring.worst_clips(scores, data.clips, cfg.worst, cfg.batch_size)
+    worst = scoring.worst_clips(scores, data.clips, cfg.worst)
     draw(scores, worst, info.frontend, title, cfg.bins, folder, facts.get("robustness"))
     origin = {
         "model": str(path),

@@ -8,10 +8,10 @@ from omegaconf import DictConfig
 
 from speech_commands_kws.assembly.engine import engine_of
 from speech_commands_kws.cli.launch import build
-from speech_commands_kws.data.dataset import labelled_folder, labelled_split
+from speech_commands_kws.data.dataset import SplitClips, labelled_folder, labelled_split
 from speech_commands_kws.data.speech_tree import SPLITS
 from speech_commands_kws.errors import KwsError, check_whole
-from speech_commands_kws.evaluation.scoring import LabelledClips, Predict
+from speech_commands_kws.evaluation.scoring import Predict
 from speech_commands_kws.files.dvc import dvc_pointer, ensure_present
 from speech_commands_kws.inference.backends.tensorrt import PLAN_SUFFIX
 from speech_commands_kws.inference.locate import locate_model
@@ -25,7 +25,7 @@ CHECKPOINT_SUFFIX = ".ckpt"
 class EvaluationData(NamedTuple):
     """What a model is scored on: its name in titles and in that of the pictures' folder."""
 
-    clips: LabelledClips
+    clips: SplitClips
     title: str
     folder_name: str
     description: str

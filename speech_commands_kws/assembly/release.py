@@ -184,7 +184,7 @@ def write_card(cfg: DictConfig, model: Release, split: SplitClips) -> Path:
     """Write the card beside the model, with the pictures of its evaluation in a folder of the same name."""
     folder = model.path.with_suffix("")
     facts = scoring.summary(model.scores, cfg.card.bins, cfg.card.worst)
-    worst = scoring.worst_clips(model.scores, split, cfg.card.worst, cfg.batch_size)
+    worst = scoring.worst_clips(model.scores, split, cfg.card.worst)
     title = f"validation clips: {scoring.headline(facts)}\n{model.info.training['run']}"
     pictures = draw(model.scores, worst, model.info.frontend, title, cfg.card.bins, folder)
     pictures += sorted((model.path.parent / "plots").glob("*.png"))

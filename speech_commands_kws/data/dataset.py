@@ -61,8 +61,8 @@ class SplitClips:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def waveforms(self, part: slice) -> np.ndarray:
-        """(n, T) float32 waveforms of a stretch of clips."""
+    def waveforms(self, part: slice | np.ndarray) -> np.ndarray:
+        """(n, T) float32 waveforms of a stretch of clips, or of some of them."""
         rows = self.rows[part]
         waveforms = self.packed.waveforms(rows)
         silent = rows == SILENT_ROW

@@ -14,9 +14,10 @@ import numpy as np
 from speech_commands_kws.audio.levels import amplitude_for_snr
 from speech_commands_kws.audio.noise_recordings import noise_holdout, read_noises
 from speech_commands_kws.audio.room_acoustics import convolve, room_responses
+from speech_commands_kws.data.dataset import SplitClips
 from speech_commands_kws.errors import check_number, check_positive, check_whole
 from speech_commands_kws.evaluation.metrics import wilson_interval
-from speech_commands_kws.evaluation.scoring import LabelledClips, Predict, Scores, gather
+from speech_commands_kws.evaluation.scoring import Predict, Scores
 from speech_commands_kws.labels import SILENCE
 
 # Ends the seed of rooms: a training's seed is one number, and never gives the same rooms.
@@ -61,7 +62,7 @@ class Robustness:
     def measure(
         self,
         predict: Predict,
-        clips: LabelledClips,
+        clips: SplitClips,
         scores: Scores,
         sample_rate: int,
         batch_size: int,
@@ -85,10 +86,9 @@ class Robustness:
         trials = [(name, snr_db) for name in kinds for snr_db in self.snr_db]
         trials += [(room_name(rt60), rt60) for rt60 in self.rt60_seconds]
         chosen = {name: self.choose(name, words) for name, _ in trials}
-        found = gather(clips, np.unique(np.concatenate(list(chosen.values()))), batch_size)
         cells = {}
         for name, level in watch(trials, len(trials)):
-            waveforms = np.stack([found[i] for i in chosen[name]])
+            waveforms = clips.waveforms(chosen[name])
             if name in kinds:
                 noise = self.noise(name, recordings.get(name), waveforms)
                 waveforms = mix(waveforms, noise, level)
@@ -126,7 +126,7 @@ class Robustness:
         """Indices of the clips that one kind of noise or room gets."""
         return np.sort(self.generator(name).permutation(words)[: self.clips or None])
 
-    def recordings(self, clips: LabelledClips, sample_rate: int) -> dict[str, np.ndarray]:
+    def recordings(self, clips: SplitClips, sample_rate: int) -> dict[str, np.ndarray]:
         """Recordings (samples,) of each kind of noise that is not made here."""
         parts = {
             name: noise_holdout(noise, self.held_out, sample_rate)
@@ -159,7 +159,7 @@ def room_name(rt60_seconds: float) -> str:
     return f"{rt60_seconds:g} s"
 
 
-def data_noises(clips: LabelledClips) -> dict[str, np.ndarray]:
+def data_noises(clips: SplitClips) -> dict[str, np.ndarray]:
     """The data's background noise by the names of the files."""
     return {Path(path).stem: noise for path, noise in clips.noises.items()}
 

@@ -3,37 +3,19 @@
 Legend: N clips, B batch, T samples, K keywords.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from speech_commands_kws.data.dataset import SplitClips
 from speech_commands_kws.errors import KwsError, display_name
 from speech_commands_kws.evaluation import metrics
 from speech_commands_kws.evaluation.metrics import percent
 
 Predict = Callable[[np.ndarray], np.ndarray]
-
-
-class LabelledClips(Protocol):
-    """Clips of one length with their true classes, in a fixed order.
-
-    Attributes:
-        names: (N,) where each clip lies.
-        targets: (N,) the index of its label.
-        fingerprint: of the recordings that they are taken from.
-        noises: recordings of background noise that come with them, float32, by their paths.
-    """
-
-    names: Sequence[str]
-    targets: np.ndarray
-    fingerprint: str
-    noises: Mapping[str, np.ndarray]
-
-    def batches(self, batch_size: int) -> Iterator[np.ndarray]:
-        """Waveforms, float32 (B, T); all together they are the N clips in order."""
 
 
 class ScoredClip(NamedTuple):
@@ -79,7 +61,7 @@ class Scores:
 
 def score(
     predict: Predict,
-    clips: LabelledClips,
+    clips: SplitClips,
     labels: Sequence[str],
     batch_size: int,
     watch: Callable[[Iterable], Iterable] = iter,
@@ -157,22 +139,11 @@ def headline(facts: Mapping[str, Any]) -> str:
     return f"{facts['clips']:,} clips, accuracy {accuracy} (95% interval {low} to {high})"
 
 
-def worst_clips(
-    scores: Scores, clips: LabelledClips, count: int, batch_size: int
-) -> list[ScoredClip]:
+def worst_clips(scores: Scores, clips: SplitClips, count: int) -> list[ScoredClip]:
     """The clips with the greatest loss, with their waveforms."""
     worst = scores.worst(count)
-    waveforms = gather(clips, worst, batch_size)
-    return [ScoredClip(waveforms[i], **_clip_facts(scores, i)) for i in worst]
-
-
-def gather(clips: LabelledClips, indices: np.ndarray, batch_size: int) -> dict[int, np.ndarray]:
-    """The waveforms (T,) of some clips by index, from a second pass: no split is held in memory."""
-    wanted, found, start = set(indices.tolist()), {}, 0
-    for batch in clips.batches(batch_size):
-        inside = wanted & set(range(start, start + len(batch)))
-        found |= {i: batch[i - start].copy() for i in inside}
-        start += len(batch)
-        if len(found) == len(wanted):
-            break
-    return found
+    waveforms = clips.waveforms(worst)
+    return [
+        ScoredClip(waveform, **_clip_facts(scores, i))
+        for waveform, i in zip(waveforms, worst, strict=True)
+    ]

@@ -71,6 +71,8 @@ def test_evaluation_sets_are_fixed_and_hold_only_their_speakers(tree):
             np.concatenate(list(module.evaluation_set(split).batches(7))) for _ in range(2)
         )
         assert np.array_equal(once, again)
+        some = np.array([15, 0, 3])
+        assert np.array_equal(clips.waveforms(some), once[some])
         silence = once[clips.targets == 0]
         assert (np.abs(silence).max(axis=1) > 0).all() and len(np.unique(silence[:, 0])) == 4
 

@@ -26,15 +26,18 @@ class FakeClips:
     """Clips whose waveform is what the fake model answers."""
 
     targets: np.ndarray
-    waveforms: np.ndarray
+    samples: np.ndarray
 
     @property
     def names(self):
         return [f"word/{i}.wav" for i in range(len(self.targets))]
 
+    def waveforms(self, part):
+        return self.samples[part]
+
     def batches(self, batch_size):
         for start in range(0, len(self.targets), batch_size):
-            yield self.waveforms[start : start + batch_size]
+            yield self.samples[start : start + batch_size]
 
 
 def echo(waveforms):
@@ -56,7 +59,7 @@ def scores(clips):
 def test_every_clip_is_scored_once_and_in_order_whatever_the_batch(clips):
     for batch_size in (1, 3, 4, 100):
         scores = scoring.score(echo, clips, LABELS, batch_size)
-        np.testing.assert_array_equal(scores.probabilities, clips.waveforms)
+        np.testing.assert_array_equal(scores.probabilities, clips.samples)
 
 
 def test_scores_know_answers_accuracy_and_the_worst(scores):
@@ -70,7 +73,7 @@ def test_scores_know_answers_accuracy_and_the_worst(scores):
 def test_no_clips_and_undefined_answers_are_errors_of_one_line(clips):
     with pytest.raises(KwsError, match="expected clips to score, got none"):
         scoring.score(echo, FakeClips(np.empty(0, int), np.empty((0, 3))), LABELS, 2)
-    clips.waveforms[2, 1] = np.nan
+    clips.samples[2, 1] = np.nan
     with pytest.raises(KwsError, match="no number to 1 of 4 clips, word/2.wav the first"):
         scoring.score(echo, clips, LABELS, 2)
 
@@ -103,21 +106,15 @@ def test_the_summary_is_json_with_none_for_what_is_undefined(scores):
     assert worst["answer_probability"] == pytest.approx(0.7)
 
 
-def test_gathered_waveforms_are_those_of_the_indices(clips):
-    gathered = scoring.gather(clips, np.array([3, 0]), batch_size=3)
-    assert sorted(gathered) == [0, 3]
-    np.testing.assert_array_equal(gathered[3], clips.waveforms[3])
-
-
 def test_the_worst_clips_come_with_their_waveforms(scores, clips):
-    worst = scoring.worst_clips(scores, clips, 2, batch_size=1)
+    worst = scoring.worst_clips(scores, clips, 2)
     assert [clip.name for clip in worst] == ["word/1.wav", "word/3.wav"]
-    np.testing.assert_array_equal(worst[1].waveform, clips.waveforms[3])
+    np.testing.assert_array_equal(worst[1].waveform, clips.samples[3])
 
 
 def test_four_pictures_are_drawn(scores, tmp_path):
     tone = np.sin(np.arange(8000)).astype(np.float32)
-    facts = scoring.worst_clips(scores, FakeClips(scores.targets, np.tile(tone, (4, 1))), 2, 4)
+    facts = scoring.worst_clips(scores, FakeClips(scores.targets, np.tile(tone, (4, 1))), 2)
     paths = draw(scores, facts, FRONTEND, "fake data", 10, tmp_path / "pictures")
     names = ["confusion.png", "classes.png", "calibration.png", "worst_clips.png"]
     assert [path.name for path in paths] == names

@@ -19,13 +19,12 @@ def run(cfg: DictConfig) -> float | list[float]:
     """Train, or go on with a training; returns its objectives: a number, or several where the sweep has several."""
     check_objectives(cfg.sweep.objectives)
     check_flag(resume=cfg.resume)
-    if not cfg.resume:
-        check_settings(cfg)
+    waveform_augment = None if cfg.resume else check_settings(cfg)
     folder, cfg = open_run(cfg)
     if not is_first_process():
         logging.getLogger().setLevel(logging.WARNING)
     with runs.log_file(folder / runs.LOG_FILE) if is_first_process() else nullcontext():
-        measured = train(cfg, folder)
+        measured = train(cfg, folder, waveform_augment)
     values = [float(measured[name]) for name in cfg.sweep.objectives]
     return values[0] if len(values) == 1 else values
 

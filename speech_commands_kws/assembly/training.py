@@ -13,7 +13,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers.logger import DummyLogger
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
+from torch import Tensor, nn
 
 from speech_commands_kws.assembly.resume import last_checkpoint
 from speech_commands_kws.audio.noise_recordings import read_noises, training_portions
@@ -47,13 +47,22 @@ NEEDED_CALLBACKS = ("best", "history")
 LARGEST_SEED = 2**32 - 1
 
 
-def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
-    """Returns what was measured: the objectives, and what costs nothing to tell."""
+def train(
+    cfg: DictConfig, folder: Path, waveform_augment: nn.Module | None = None
+) -> dict[str, float]:
+    """Train as the settings say.
+
+    Args:
+        waveform_augment: of `check_settings`; None builds it again.
+
+    Returns:
+        What was measured: the objectives, and what costs nothing to tell.
+    """
     callbacks = build_callbacks(cfg, folder)
     trainer = build_trainer(cfg, folder, list(callbacks.values()))
     lightning.seed_everything(cfg.seed, verbose=False)
     datamodule = build_datamodule(cfg, Shard(trainer.global_rank, trainer.world_size))
-    module = build_module(cfg, datamodule)
+    module = build_module(cfg, datamodule, waveform_augment)
     logger = None
     if cfg.logger and trainer.is_global_zero:
         trainer.logger = logger = build(cfg.logger, run_folder=folder)
@@ -76,8 +85,11 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
     return {ACCURACY: accuracy} | measure_size(cfg, module)
 
 
-def check_settings(cfg: DictConfig) -> None:
+def check_settings(cfg: DictConfig) -> nn.Module:
     """Refuse what would be found only when the recordings are there, by building all that needs none of them.
+
+    Returns:
+        The augmentation of waveforms, because simulated rooms take seconds.
 
     Raises:
         KwsError: a value is not what it must be.
@@ -88,11 +100,12 @@ def check_settings(cfg: DictConfig) -> None:
         check_whole(max_epochs=cfg.trainer.max_epochs)
     with settings_of("augment"):
         check_number(0, 1, noise_held_out=cfg.augment.get("noise_held_out", 0))
+    built = {}
     for key in ("frontend", "augment.waveform", "augment.spectrogram"):
         node = OmegaConf.select(cfg, key)
         if node is None:
             raise KwsError(f"{key} must be a group of settings, got null: leave them in")
-        build(node)
+        built[key] = build(node)
     if cfg.augment.get("mixup"):
         build(cfg.augment.mixup, n_classes=2)
     with settings_of("optimizer"):
@@ -102,6 +115,7 @@ def check_settings(cfg: DictConfig) -> None:
     with settings_of("scheduler"):
         build(cfg.scheduler)(optimizer, 1)
     make_datamodule(cfg, Shard())
+    return built["augment.waveform"]
 
 
 def measure_size(cfg: DictConfig, module: KeywordModule) -> dict[str, float]:
@@ -225,7 +239,9 @@ def draw_augmentations(
     return augmentation.plot_augmentations(clips, OmegaConf.to_object(cfg.frontend), about, path)
 
 
-def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModule:
+def build_module(
+    cfg: DictConfig, datamodule: KeywordDataModule, waveform_augment: nn.Module | None = None
+) -> KeywordModule:
     """The untrained module with the facts that checkpoints and exports carry."""
     n_classes = len(datamodule.labels)
     sizes = {"n_classes": n_classes, "n_mels": cfg.frontend.n_mels}
@@ -241,7 +257,7 @@ def build_module(cfg: DictConfig, datamodule: KeywordDataModule) -> KeywordModul
         "parameters: %s, multiply-adds: %s, front-end: %s",
         *(f"{count:,}" for count in cost.values()),
     )
-    waveform_augment = build(cfg.augment.waveform)
+    waveform_augment = waveform_augment or build(cfg.augment.waveform)
     noise = training_noise(cfg.augment, datamodule)
     if not len(noise) and any(
         name.endswith("noise") for name, _ in waveform_augment.named_buffers()

@@ -34,7 +34,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from speech_commands_kws.augment import ShiftAndNoise
-from speech_commands_kws.data.packed import SILENT_ROW, pack_folder
+from speech_commands_kws.data.packed import pack_folder
 from speech_commands_kws.data.sampler import EpochBatches
 from speech_commands_kws.data.speech_tree import SPEECH_COMMANDS_PATTERN
 from speech_commands_kws.data.training_batches import TrainingClips, as_waveforms
@@ -116,7 +116,7 @@ def parts(root: Path, noise: np.ndarray) -> dict[str, tuple[Callable[[], None], 
         root, SPEECH_COMMANDS_PATTERN, root.parent / "packed", SAMPLE_RATE, SAMPLE_RATE
     )
     targets = np.array([int(path.split("/")[0].removeprefix("word")) for path in packed.paths])
-    rows = EpochBatches(np.arange(N_CLIPS), np.arange(0), 0, 0, SILENT_ROW, BATCH_SIZE, seed=0)
+    rows = EpochBatches(np.arange(N_CLIPS), np.arange(0), 0, 0, BATCH_SIZE, seed=0)
     our_batches = endless(
         DataLoader(TrainingClips(packed, targets, 0), sampler=rows, batch_size=None)
     )

@@ -122,7 +122,6 @@ class KeywordDataModule(lightning.LightningDataModule):
             unknown_rows,
             n_unknown=min(self.dataset.class_share(keyword_rows), len(unknown_rows)),
             n_silence=self.dataset.class_share(keyword_rows) if SILENCE in self.labels else 0,
-            silent_row=SILENT_ROW,
             batch_size=self.batch_size,
             seed=self.seed,
             shard=self.shard,
@@ -144,8 +143,7 @@ class KeywordDataModule(lightning.LightningDataModule):
         if self.trainer is None:
             return None
         device = self.trainer.strategy.root_device
-        on_choice = device.type == "cuda" and fits(self.packed, device)
-        wanted = on_choice if self.resident is None else self.resident
+        wanted = fits(self.packed, device) if self.resident is None else self.resident
         return ResidentClips(self.packed, device) if wanted else None
 
     def val_dataloader(self) -> DataLoader:

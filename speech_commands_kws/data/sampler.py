@@ -4,6 +4,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
+from speech_commands_kws.data.packed import SILENT_ROW
 from speech_commands_kws.errors import KwsError
 
 
@@ -50,7 +51,6 @@ class EpochBatches(Sampler):
         unknown_rows: np.ndarray,
         n_unknown: int,
         n_silence: int,
-        silent_row: int,
         batch_size: int,
         seed: int,
         shard: Shard = Shard(),
@@ -59,7 +59,6 @@ class EpochBatches(Sampler):
         self.unknown_rows = unknown_rows
         self.n_unknown = n_unknown
         self.n_silence = n_silence
-        self.silent_row = silent_row
         self.batch_size = batch_size
         self.seed = seed
         self.shard = shard
@@ -78,9 +77,7 @@ class EpochBatches(Sampler):
     def __iter__(self) -> Iterator[np.ndarray]:
         generator = np.random.default_rng([self.seed, self.epoch])
         unknown = generator.choice(self.unknown_rows, self.n_unknown, replace=False)
-        rows = np.concatenate(
-            [self.keyword_rows, unknown, np.full(self.n_silence, self.silent_row)]
-        )
+        rows = np.concatenate([self.keyword_rows, unknown, np.full(self.n_silence, SILENT_ROW)])
         rows = generator.permutation(rows.astype(np.int64))
         self.handed_out, self.first_batch = self.first_batch, 0
         for i in range(self.handed_out, len(self)):

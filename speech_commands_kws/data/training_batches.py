@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from speech_commands_kws.data.packed import INT16_SCALE, SILENT_ROW, PackedClips
-from speech_commands_kws.errors import KwsError
 
 CLIPS_AT_ONCE = 4096
 # Of the GPU's free memory; the rest is for the training.
@@ -43,17 +42,9 @@ class ResidentClips:
     """All clips in the memory of the training device, so that a step never waits for the host: int16 (N + 1, T).
 
     The last row is digital silence, so that the row -1 stands for it.
-
-    Raises:
-        KwsError: the clips take more than half of the memory that the GPU has free.
     """
 
     def __init__(self, packed: PackedClips, device: torch.device):
-        if not fits(packed, device):
-            raise KwsError(
-                f"expected {packed.clips.nbytes:,} bytes of clips to fit into half of the free memory of {device}, "
-                "they do not; set loader.resident=false"
-            )
         count, samples = packed.clips.shape
         self.clips = torch.zeros(count + 1, samples, dtype=torch.int16, device=device)
         for start in range(0, count, CLIPS_AT_ONCE):
@@ -71,8 +62,8 @@ def as_waveforms(clips: Tensor) -> Tensor:
 
 
 def fits(packed: PackedClips, device: torch.device) -> bool:
-    """Whether a GPU has enough free memory for the clips; other devices read the memory map."""
+    """Whether the device is a GPU with enough free memory for the clips; others read the memory map."""
     if device.type != "cuda":
-        return True
+        return False
     free, _ = torch.cuda.mem_get_info(device)
     return packed.clips.nbytes < LARGEST_SHARE * free

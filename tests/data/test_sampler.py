@@ -11,7 +11,6 @@ def make_sampler(seed: int = 0, shard: Shard = Shard()) -> EpochBatches:
         unknown_rows=np.arange(100, 140),
         n_unknown=5,
         n_silence=6,
-        silent_row=-1,
         batch_size=8,
         seed=seed,
         shard=shard,

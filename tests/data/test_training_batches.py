@@ -7,8 +7,8 @@ from speech_commands_kws.data.training_batches import (
     ResidentClips,
     TrainingClips,
     as_waveforms,
+    fits,
 )
-from speech_commands_kws.errors import KwsError
 
 CPU = torch.device("cpu")
 
@@ -29,11 +29,12 @@ def test_clips_on_the_device_are_those_of_the_memory_map(packed, monkeypatch):
     assert targets.tolist() == [4, 7, 0, 4] and mapped[1].abs().max() == 0 < mapped[0].abs().max()
 
 
-def test_clips_that_a_gpu_has_no_room_for_are_refused(packed, monkeypatch):
-    free = packed.clips.nbytes * 2
+@pytest.mark.parametrize(("share", "fit"), [(2, False), (3, True)])
+def test_clips_fit_into_half_of_a_gpu_alone(packed, monkeypatch, share, fit):
+    free = packed.clips.nbytes * share
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
-    with pytest.raises(KwsError, match="160 bytes .* cuda.*set loader.resident=false"):
-        ResidentClips(packed, torch.device("cuda"))
+    assert fits(packed, torch.device("cuda")) is fit
+    assert not fits(packed, CPU)
 
 
 @pytest.mark.gpu

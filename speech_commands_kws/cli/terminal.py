@@ -4,7 +4,7 @@ import errno
 import os
 import select
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -71,6 +71,12 @@ def require_output() -> None:
 def text_console(stream: TextIO) -> Console:
     """For tables of names that are text, whatever they hold, and never the markup of rich."""
     return Console(file=stream, markup=False, emoji=False, highlight=False)
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """The last part of each key; the whole key where two would read alike."""
+    last = [key.rpartition(".")[2] for key in keys]
+    return [name if last.count(name) == 1 else key for name, key in zip(last, keys, strict=True)]
 
 
 def progress(items: Iterable[Any], total: int | None = None, *, doing: str) -> Iterable[Any]:

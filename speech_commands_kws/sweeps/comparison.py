@@ -1,6 +1,6 @@
 """The comparison at the end of a multirun: one table of what each job was given and what it reached."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from speech_commands_kws.cli.terminal import short_names
 from speech_commands_kws.sweeps.results import best_of, format_value, has_failed, varied_keys
 
 TABLE_NAME = "comparison.txt"
@@ -76,12 +77,6 @@ def comparison_lines(ranked: list[dict[str, Any]], objectives: Mapping[str, str]
     for mark, *cells, run in rows:
         facts = [f"{head} {cell}" for head, cell in zip(heads, cells, strict=True) if cell]
         yield Text(f"{run} {mark}".strip() + ": " + ", ".join(facts), "bold" if mark else "")
-
-
-def short_names(keys: Sequence[str]) -> list[str]:
-    """The last part of each key; the whole key where two would read alike."""
-    last = [key.rpartition(".")[2] for key in keys]
-    return [name if last.count(name) == 1 else key for name, key in zip(last, keys, strict=True)]
 
 
 def shorten(value: str) -> str:

@@ -1,13 +1,13 @@
 """The objectives that a training returns."""
 
-import operator
 from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from speech_commands_kws.errors import KwsError
 
 MAXIMIZE, MINIMIZE = DIRECTIONS = "maximize", "minimize"
-
-
 OBJECTIVES = ACCURACY, MULTIPLY_ADDS, PARAMETERS, LATENCY = (
     "validation_accuracy",
     "multiply_adds",
@@ -30,12 +30,12 @@ def check_objectives(objectives: Mapping[str, str] | None) -> None:
             )
 
 
-def pareto_front(points: Sequence[Sequence[float]], directions: Sequence[str]) -> list[int]:
+def pareto_front(points: ArrayLike, directions: Sequence[str]) -> list[int]:
     """Indices of the points that no other beats: none is as good in every objective and better in one."""
     signs = [1 if direction == MAXIMIZE else -1 for direction in directions]
-    scores = [[sign * value for sign, value in zip(signs, point, strict=True)] for point in points]
+    scores = np.reshape(points, (-1, len(signs))) * signs
     return [
         i
         for i, score in enumerate(scores)
-        if not any(other != score and all(map(operator.ge, other, score)) for other in scores)
+        if not np.any((scores >= score).all(axis=1) & (scores > score).any(axis=1))
     ]

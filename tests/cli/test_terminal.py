@@ -11,6 +11,7 @@ from speech_commands_kws.cli.terminal import (
     progress,
     report_io_errors,
     require_output,
+    short_names,
     text_console,
 )
 from speech_commands_kws.errors import KwsError
@@ -44,3 +45,8 @@ def test_names_are_no_markup_and_items_pass_through() -> None:
     text_console(stream).print("[red]:smile:[/red]")
     assert stream.getvalue() == "[red]:smile:[/red]\n"
     assert list(progress([1, 2], doing="counting")) == [1, 2]
+
+
+def test_names_are_short_where_they_differ_then() -> None:
+    keys = ["optimizer.lr", "backbone.name", "data.name", "seed"]
+    assert short_names(keys) == ["lr", "backbone.name", "data.name", "seed"]

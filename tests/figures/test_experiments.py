@@ -2,33 +2,34 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from standings import ACCURACY, standing
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.figures import experiments
-from speech_commands_kws.figures.experiments import (
-    COLOURS,
-    OTHERS,
-    by_data,
-    plot_standings,
-    points_of,
-)
+from speech_commands_kws.figures.experiments import COLOURS, OTHERS, data_of, plot_runs
 
+ACCURACY = "best_validation_accuracy"
 COSTS = [1e6, 2e6, 4e6, 4e6]
 
 
-def trial(number: int, accuracy: float | None, cost: float | None, data: str = "tones"):
-    found = standing(f"sweep/{number}", accuracy, tags={"data": data, "data_fingerprint": "ab" * 9})
-    return found if cost is None else standing_with(found, cost)
+def ranked(*trials: tuple) -> pd.DataFrame:
+    """Runs in the order of their places, each (accuracy, multiply-adds) and, if it is not tones, its data."""
+    rows = [
+        {
+            "place": i + 1,
+            "run": f"sweep/{i}",
+            ACCURACY: accuracy,
+            "multiply_adds": cost,
+            "data": data[0] if data else "tones",
+            "data_fingerprint": "ab" * 9,
+        }
+        for i, (accuracy, cost, *data) in enumerate(trials)
+    ]
+    return pd.DataFrame(rows, dtype=object)
 
 
-def standing_with(found, cost: float):
-    found.metrics["multiply_adds"] = cost
-    return found
-
-
-RANKED = [trial(i, 0.9 - i / 10, cost) for i, cost in enumerate(reversed(COSTS))]
+RANKED = ranked(*((0.9 - i / 10, cost) for i, cost in enumerate(reversed(COSTS))))
 
 
 @pytest.fixture
@@ -40,13 +41,13 @@ def drawn(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_fronts_are_numbered_by_place_and_listed(drawn) -> None:
-    plot_standings(RANKED, ACCURACY, True, "about", Path("x.png"))
+    plot_runs(RANKED, ACCURACY, True, "about", Path("x.png"))
     axes, listing = drawn[0].axes
     assert axes.get_xscale() == "log" and "multiply-adds" in axes.get_xlabel()
     faint, bright = axes.collections
     assert len(faint.get_offsets()) == 4
     # Places 1, 3 and 4: the second costs what the first does.
-    assert sorted(bright.get_offsets()[:, 0]) == [1e6, 2e6, 4e6]
+    assert list(bright.get_offsets()[:, 0]) == [1e6, 2e6, 4e6]
     assert sorted(label.get_text() for label in axes.texts) == ["1", "3", "4"]
     lines = [text.get_text() for text in listing.texts]
     assert lines[1:] == [
@@ -56,9 +57,19 @@ def test_fronts_are_numbered_by_place_and_listed(drawn) -> None:
     ]
 
 
+def test_where_less_is_better_the_front_is_the_lowest(drawn) -> None:
+    plot_runs(RANKED[::-1], ACCURACY, False, "about", Path("x.png"))
+    assert [label.get_text() for label in drawn[0].axes[0].texts] == ["4"]
+
+
+def test_of_runs_that_are_alike_the_first_is_numbered(drawn) -> None:
+    plot_runs(ranked((0.9, 1e6), (0.9, 1e6)), ACCURACY, True, "about", Path("x.png"))
+    assert [label.get_text() for label in drawn[0].axes[0].texts] == ["1"]
+
+
 def test_each_data_set_has_a_front_of_its_own(drawn) -> None:
-    ranked = [trial(0, 0.9, 1e6), trial(1, 0.5, 1e6, "voices"), trial(2, 0.4, 2e6, "voices")]
-    plot_standings(ranked, ACCURACY, True, "about", Path("x.png"))
+    runs = ranked((0.9, 1e6), (0.5, 1e6, "voices"), (0.4, 2e6, "voices"))
+    plot_runs(runs, ACCURACY, True, "about", Path("x.png"))
     axes = drawn[0].axes[0]
     assert [label.get_text() for label in axes.texts] == ["1", "2"]
     names = [text.get_text() for text in axes.get_legend().get_texts()]
@@ -66,15 +77,21 @@ def test_each_data_set_has_a_front_of_its_own(drawn) -> None:
 
 
 def test_runs_without_both_figures_are_left_out(drawn) -> None:
-    ranked = [trial(0, 0.9, None), trial(1, None, 1e6), trial(2, 0.5, 0.0), trial(3, 0.6, 1e6)]
-    assert [point.place for point in points_of(ranked, ACCURACY)] == [4]
+    runs = ranked((0.9, None), (None, 1e6), (0.5, 0.0), (0.6, 1e6))
+    plot_runs(runs, ACCURACY, True, "about", Path("x.png"))
+    assert [label.get_text() for label in drawn[0].axes[0].texts] == ["4"]
     with pytest.raises(KwsError, match="for a picture, got none"):
-        plot_standings(ranked[:3], ACCURACY, True, "about", Path("x.png"))
+        plot_runs(runs[:3], ACCURACY, True, "about", Path("x.png"))
 
 
 def test_more_data_sets_than_colours_share_the_last(drawn) -> None:
-    ranked = [trial(i, 0.5, 1e6, f"data{i}") for i in range(len(COLOURS) + 3)]
-    groups = by_data(points_of(ranked, ACCURACY))
-    assert len(groups) == len(COLOURS) + 1 and len(groups[OTHERS]) == 3
-    plot_standings(ranked, ACCURACY, True, "about", Path("x.png"))
+    runs = ranked(*((0.5, 1e6, f"data{i}") for i in range(len(COLOURS) + 3)))
+    names = data_of(runs)
+    assert names.nunique() == len(COLOURS) + 1 and sum(names == OTHERS) == 3
+    plot_runs(runs, ACCURACY, True, "about", Path("x.png"))
     assert len(drawn[0].axes[0].texts) == len(COLOURS)
+
+
+def test_runs_that_do_not_name_their_data_share_a_name() -> None:
+    runs = ranked((0.5, 1e6, None), (0.5, 1e6)).assign(data_fingerprint=[None, "12"])
+    assert list(data_of(runs)) == ["unknown data", "tones 12"]

@@ -3,7 +3,7 @@
 import pytest
 
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.training.objectives import check_objectives
+from speech_commands_kws.training.objectives import check_objectives, pareto_front
 
 
 def test_what_a_training_returns_is_taken() -> None:
@@ -22,3 +22,19 @@ def test_what_a_training_returns_is_taken() -> None:
 def test_anything_else_is_one_clear_error(objectives: dict | None, message: str) -> None:
     with pytest.raises(KwsError, match=message):
         check_objectives(objectives)
+
+
+@pytest.mark.parametrize(
+    ("points", "front"),
+    [
+        ([(1, 0.5), (2, 0.6), (3, 0.55), (4, 0.7)], [0, 1, 3]),
+        ([(4, 0.7), (1, 0.5), (1, 0.6)], [0, 2]),
+        ([(1, 0.9), (2, 0.9)], [0]),
+        ([(1, 0.9), (1, 0.9)], [0, 1]),
+        ([], []),
+    ],
+)
+def test_the_front_is_what_no_other_point_beats(points: list, front: list[int]) -> None:
+    assert pareto_front(points, ["minimize", "maximize"]) == front
+    turned = [(-cost, -value) for cost, value in points]
+    assert pareto_front(turned, ["maximize", "minimize"]) == front

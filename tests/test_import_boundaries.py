@@ -38,7 +38,7 @@ OUTSIDE = {
     "audio": {"numpy", "pyroomacoustics", "soundfile", "soxr"},
     "augment": {"numpy", "torch", "torchaudio"},
     "inference": {"numpy", "rich"},
-    "tracking": {"lightning", "mlflow", "numpy", "omegaconf", "psutil", "yaml"},
+    "tracking": {"lightning", "mlflow", "numpy", "omegaconf", "psutil", "rich", "yaml"},
     "packaging": {"numpy", "onnx", "onnxruntime", "onnxscript", "torch"},
     # What Triton's process has around the backend that it runs.
     "serving": {"numpy", "onnxruntime", "triton_python_backend_utils"},

@@ -61,12 +61,10 @@ def read_runs(uri: str, experiment: str) -> "DataFrame":
         runs = mlflow.search_runs([found.experiment_id], order_by=["start_time ASC"])
     needed = [NAME, PARENT, COPY_OF, COMMIT]
     runs = runs.reindex(columns=runs.columns.union(needed, sort=False))
-    parents = runs[PARENT]
-    names = runs.set_index("run_id")[NAME]
-    runs = runs.assign(
-        run=runs[NAME], commit=runs[COMMIT], sweep=parents.map(names).fillna(parents)
-    )
-    runs = runs[~runs["run_id"].isin([*parents, *runs[COPY_OF]])]
+    names = dict(zip(runs["run_id"], runs[NAME]))
+    sweeps = runs[PARENT].map(lambda run_id: names.get(run_id, run_id))
+    runs = runs.assign(run=runs[NAME], commit=runs[COMMIT], sweep=sweeps)
+    runs = runs[~runs["run_id"].isin([*runs[PARENT], *runs[COPY_OF]])]
     if runs.empty:
         raise KwsError(f"no run in the experiment {experiment} of {uri} yet: train first")
     runs["started"] = runs["start_time"].dt.strftime(TIME_FORMAT)

@@ -41,7 +41,8 @@ class Server:
         while time.monotonic() < deadline:
             assert self.process.poll() is None, "the server ended"
             try:
-                assert urlopen(f"{self.address}/health", timeout=5).read() == b"OK"
+                with urlopen(f"{self.address}/health", timeout=5) as answer:
+                    assert answer.read() == b"OK"
                 return
             except (URLError, ConnectionError):
                 time.sleep(0.2)

@@ -163,13 +163,12 @@ def test_a_reader_that_leaves_early_is_no_error(
 ) -> None:
     soundfile.write(tmp_path / "long.wav", np.zeros(4_000 * 1_000, np.int16), 1_000)
     arguments = module_command("input=long.wav", f"model={tiny_onnx}", "format=csv")
-    process = subprocess.Popen(
-        arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    assert process.wait() == 0
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(arguments, cwd=tmp_path, env=environment, **pipes) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 MEASURE = """

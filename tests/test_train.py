@@ -36,9 +36,11 @@ def whole(tree, tmp_path_factory):
 
 @pytest.mark.parametrize("augment, warned", [("recipe", True), ("robust", True), ("none", False)])
 def test_training_without_noise_recordings_is_told(tmp_path, caplog, augment, warned):
-    tree = make_tree(tmp_path / "tree")
+    tree = make_tree(tmp_path / "tree", takes=2)
     shutil.rmtree(tree / "_background_noise_")
-    more = "trainer.max_epochs=1", "+trainer.limit_train_batches=1", "task.silence=false"
+    more = ["trainer.max_epochs=1", "+trainer.limit_train_batches=1", "task.silence=false"]
+    if augment == "robust":
+        more.append("augment.waveform.steps.reverberation.rooms.rooms=2")
     train(tree, tmp_path, *more, f"augment={augment}")
     assert ("no background noise to train with" in caplog.text) is warned
 

@@ -20,6 +20,7 @@ class Site:
         statuses: answered instead of a file, one a request, before all is well.
         pause: seconds between blocks of 1 KiB.
         stalls: after `drop_after` bytes the connection stays open and nothing more comes.
+        etag: of every file, by which DVC knows what it is to fetch.
         requests: (path, Range) of each request so far.
     """
 
@@ -31,6 +32,7 @@ class Site:
     statuses: list[int] = field(default_factory=list)
     pause: float = 0.0
     stalls: float = 0.0
+    etag: str = '"tag"'
     requests: list[tuple[str, str | None]] = field(default_factory=list)
     address: str = ""
 
@@ -64,6 +66,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         if site.says_length:
             self.send_header("Content-Length", str(len(content) - start))
+        self.send_header("ETag", site.etag)
         self.end_headers()
         if self.command == "GET":
             with suppress(ConnectionError):  # the other side has gone

@@ -6,6 +6,8 @@ Legend: B batch, C channels, M mel bins (frequency), F frames (time), K keywords
 from torch import Tensor, nn
 from torch.nn import functional
 
+from speech_commands_kws.errors import check_positive
+
 BASE_CHANNELS = 8  # of width 1
 # Table 1 of the paper: channels as multiples of the base, blocks, frequency stride, temporal dilation of each stage.
 STEM_CHANNELS = 2.0
@@ -119,6 +121,7 @@ class BCResNet(nn.Module):
         super().__init__()
         self.fast_training = fast_training
         self.workspace = None  # arrays of the compiled loops, which make it
+        check_positive(width=width)
         if n_mels % (TOTAL_STRIDE * sub_bands):
             raise ValueError(
                 f"expected n_mels to be a multiple of {TOTAL_STRIDE * sub_bands} "

@@ -78,9 +78,8 @@ def plot_study(study: Study, objectives: Sequence[str], folder: Path) -> list[Pa
         return []
     about = f"{len(complete)} finished trainings"
     paths = []
-    with warnings.catch_warnings(
-        record=True
-    ) as notes:  # that these functions are experimental, each time
+    # That these functions are experimental, each time: for the log, also where warnings are errors.
+    with warnings.catch_warnings(record=True, action="always") as notes:
         for name, draw in graphs(study, objectives).items():
             try:
                 with matplotlib.rc_context(STYLE | OWN_STYLE):

@@ -82,22 +82,23 @@ def test_without_dvc(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_another_dvc_command_is_waited_for(
-    clone: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    clone: Path, told: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dvc_files, "LOOK_SECONDS", 0.1)
     program = (
-        "import sys, time; from dvc.repo import Repo\n"
-        "with Repo(sys.argv[1]).lock: print('held', flush=True); time.sleep(5)"
+        "import sys, time; from pathlib import Path; from dvc.repo import Repo\n"
+        "with Repo(sys.argv[1]).lock:\n"
+        "    print('held', flush=True)\n"
+        "    while not Path(sys.argv[2]).exists(): time.sleep(0.01)"
     )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", program, str(clone)], stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout.readline() == "held\n"
-    with caplog.at_level(logging.WARNING, "speech_commands_kws"):
-        pull(clone / "clips.dvc")
+    command = [sys.executable, "-c", program, str(clone), told]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with caplog.at_level(logging.WARNING, "speech_commands_kws"):
+            pull(clone / "clips.dvc")
     assert (clone / "clips/yes/a.wav").read_bytes() == CLIP
     assert "another DVC command is at work here: waiting for it" in caplog.messages
-    assert holder.wait() == 0
+    assert holder.returncode == 0
 
 
 def test_a_dvc_command_that_does_not_end_is_not_waited_for_for_ever(

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,32 +11,34 @@ from speech_commands_kws.files.lock import locked
 
 HOLDER = (
     "import sys, time; from pathlib import Path; from speech_commands_kws.files.lock import locked\n"
-    "with locked(Path(sys.argv[1]), 'holding'): print('held', flush=True); time.sleep({seconds})"
+    "path, told = map(Path, sys.argv[1:])\n"
+    "with locked(path, 'holding'):\n"
+    "    print('held', flush=True)\n"
+    "    while not told.exists(): time.sleep(0.01)\n"
+    "    time.sleep(0.3); told.unlink()"
 )
 
 
-def hold(path: Path, seconds: float) -> subprocess.Popen:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER.format(seconds=seconds), str(path)], stdout=subprocess.PIPE
-    )
+def hold(path: Path, told: Path) -> subprocess.Popen:
+    """A process with the lock, which a while after `told` is there removes that and lets the lock go."""
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, path, told], stdout=subprocess.PIPE)
     with holder.stdout:
         assert holder.stdout.readline() == b"held\n"
     return holder
 
 
 def test_a_second_process_waits_and_says_so(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, told: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    holder = hold(tmp_path / "lock", 0.5)
-    start = time.monotonic()
+    holder = hold(tmp_path / "lock", told)
     with locked(tmp_path / "lock", "fetching clips"):
-        assert time.monotonic() - start > 0.3
+        assert not told.exists(), "the other process still had the lock"
     assert caplog.messages == ["another process is fetching clips: waiting for it"]
     assert holder.wait() == 0
 
 
 def test_a_killed_process_holds_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    holder = hold(tmp_path / "lock", 60)
+    holder = hold(tmp_path / "lock", tmp_path / "never")
     holder.kill()
     holder.wait()
     with locked(tmp_path / "lock", "fetching clips"):

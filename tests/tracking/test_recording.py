@@ -293,7 +293,8 @@ def test_the_printed_command_shows_what_was_recorded_without_a_server(
     assert read_config(client, run_id, tmp_path) == CONFIG
     # The way by which the pages of the server show an artifact.
     page = f"{server_address}/get-artifact?path=figures/curves.png&run_uuid={run_id}"
-    assert urlopen(page, timeout=60).read() == b"png"
+    with urlopen(page, timeout=60) as answer:
+        assert answer.read() == b"png"
 
 
 @pytest.mark.integration

@@ -2,12 +2,10 @@ import logging
 import shutil
 import subprocess
 import sys
-from contextlib import nullcontext
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from tone_trainings import (
     EVERY_STEP,
@@ -20,7 +18,6 @@ from tone_trainings import (
 )
 from tones import make_tree
 
-from speech_commands_kws.assembly.resume import last_checkpoint, open_run, refuse_changes
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.models.checkpoint import load_spotter, read_checkpoint
@@ -145,30 +142,6 @@ def test_divergence_stops_with_a_message_and_keeps_the_last_good_checkpoint(
     assert all(torch.isfinite(value).all() for value in kept.values())
 
 
-def test_resume_without_a_run_is_one_clear_error(tree, tmp_path):
-    with pytest.raises(KwsError, match="found none; train first"):
-        train(tree, tmp_path, "resume=true")
-
-
-def test_resume_refuses_what_is_no_run(tree, tmp_path):
-    with pytest.raises(KwsError, match="config.yaml"):
-        train(tree, tmp_path, "resume=true", f"run={tmp_path}")
-
-
-def test_resume_refuses_a_damaged_checkpoint_and_other_recordings(whole, tmp_path):
-    path = tmp_path / "checkpoints/last.ckpt"
-    path.parent.mkdir()
-    contents = (whole / "checkpoints/last.ckpt").read_bytes()
-    path.write_bytes(contents)
-    fingerprint = read_checkpoint(path)["facts"]["data_fingerprint"]
-    assert last_checkpoint(tmp_path, fingerprint) == path
-    with pytest.raises(KwsError, match=f"fingerprint {fingerprint}., got others .other.: restore"):
-        last_checkpoint(tmp_path, "other")
-    path.write_bytes(contents[: len(contents) // 2])
-    with pytest.raises(KwsError, match="last.ckpt cannot be read as one"):
-        last_checkpoint(tmp_path, fingerprint)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -198,42 +171,6 @@ def test_a_full_memory_of_the_gpu_is_one_clear_error(tree, tmp_path, monkeypatch
 def test_one_batch_for_an_epoch_is_said(tree, tmp_path, caplog):
     train(tree, tmp_path, "trainer.max_epochs=1", "loader.batch_size=1000")
     assert "one batch holds all clips of an epoch" in caplog.text
-
-
-@pytest.mark.parametrize("change", ["seed=5", "optimizer=adamw", "optimizer.lr=0.5"])
-def test_resume_refuses_other_settings(tree, tmp_path, change):
-    arguments = overrides(tree, tmp_path)
-    with initialize_config_dir(CONFIG_DIR):
-        saved = OmegaConf.create(OmegaConf.to_container(compose("train", arguments), resolve=True))
-        for more, refused in (["resume=true"], False), ([change, "resume=true"], True):
-            cfg = compose("train", arguments + more, return_hydra_config=True)
-            HydraConfig.instance().set_config(cfg)
-            try:
-                with pytest.raises(KwsError, match=change) if refused else nullcontext():
-                    refuse_changes(cfg, saved)
-            finally:
-                HydraConfig.instance().cfg = None
-
-
-@pytest.mark.parametrize(
-    ("given", "tracking_uri"), [([], None), (["logger.tracking_uri=http://x"], "http://x")]
-)
-def test_a_resumed_run_keeps_its_logger_unless_another_is_given(tmp_path, given, tracking_uri):
-    saved_overrides = [f"paths.root={tmp_path}", "logger=none", "name=test"]
-    folder = tmp_path / "plots/runs/one"
-    (folder / "checkpoints").mkdir(parents=True)
-    (folder / "checkpoints/last.ckpt").touch()
-    with initialize_config_dir(CONFIG_DIR):
-        saved = OmegaConf.to_container(compose("train", saved_overrides), resolve=True)
-        OmegaConf.save(OmegaConf.create(saved), folder / "config.yaml")
-        arguments = [f"paths.root={tmp_path}", "name=test", "resume=true", *given]
-        cfg = compose("train", arguments, return_hydra_config=True)
-        HydraConfig.instance().set_config(cfg)
-        try:
-            resumed = open_run(cfg)[1]
-        finally:
-            HydraConfig.instance().cfg = None
-    assert (resumed.logger and resumed.logger.tracking_uri) == tracking_uri
 
 
 def test_averaged_weights_are_what_is_kept(tree, tmp_path):

@@ -6,19 +6,9 @@ import pytest
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation import scoring
-from speech_commands_kws.figures.evaluation import draw
 
 LABELS = ["yes", "no", "go"]
 CLIP_SAMPLES = 3
-FRONTEND = {
-    "sample_rate": 8000,
-    "window_ms": 32,
-    "hop_ms": 16,
-    "n_fft": 256,
-    "n_mels": 20,
-    "f_min": 20,
-    "f_max": 4000,
-}
 
 
 @dataclass
@@ -110,12 +100,3 @@ def test_the_worst_clips_come_with_their_waveforms(scores, clips):
     worst = scoring.worst_clips(scores, clips, 2)
     assert [clip.name for clip in worst] == ["word/1.wav", "word/3.wav"]
     np.testing.assert_array_equal(worst[1].waveform, clips.samples[3])
-
-
-def test_four_pictures_are_drawn(scores, tmp_path):
-    tone = np.sin(np.arange(8000)).astype(np.float32)
-    facts = scoring.worst_clips(scores, FakeClips(scores.targets, np.tile(tone, (4, 1))), 2)
-    paths = draw(scores, facts, FRONTEND, "fake data", 10, tmp_path / "pictures")
-    names = ["confusion.png", "classes.png", "calibration.png", "worst_clips.png"]
-    assert [path.name for path in paths] == names
-    assert all(path.stat().st_size for path in paths)

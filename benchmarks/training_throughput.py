@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from speech_commands_kws.augment import ShiftAndNoise
+from speech_commands_kws.augment.recipe import ShiftAndNoise
 from speech_commands_kws.data.packed import pack_folder
 from speech_commands_kws.data.sampler import EpochBatches
 from speech_commands_kws.data.speech_tree import SPEECH_COMMANDS_PATTERN

@@ -14,7 +14,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST
+from speech_commands_kws.cli.launch import CONFIG_DIR
+from speech_commands_kws.cli.targets import TARGETS
 
 CONFIGS = Path(CONFIG_DIR)
 MISSING = "???"
@@ -80,8 +81,8 @@ def problems(node: Any, key: str = "") -> Iterator[str]:
 
 def binding_problems(node: dict[str, Any], key: str) -> Iterator[str]:
     target = node["_target_"]
-    if not any(target.startswith(pattern.removesuffix("*")) for pattern in EXECUTION_WHITELIST):
-        yield f"{key}: {target} is not in the execution whitelist"
+    if target not in TARGETS:
+        yield f"{key}: {target} is not in the list of targets"
         return
     given = {name: value for name, value in node.items() if name not in INSTANTIATE_KEYS}
     if not node.get("_partial_"):
@@ -215,7 +216,7 @@ def test_a_value_written_again_is_caught(text: str) -> None:
         (["+optimizer.learning_rate=1"], "unexpected keyword argument 'learning_rate'"),
         (["~frontend.hop_ms"], "missing a required argument: 'hop_ms'"),
         (["optimizer._target_=torch.optim.SGDD"], "SGDD"),
-        (["optimizer._target_=os.system"], "not in the execution whitelist"),
+        (["optimizer._target_=os.system"], "not in the list of targets"),
         (["+hydra.callbacks.multirun.metrics=1"], "unexpected keyword argument 'metrics'"),
         (["~trainer._target_", "+trainer.inner._target_=torch.optim.None_"], "trainer.inner"),
     ],

@@ -12,7 +12,7 @@ from speech_commands_kws.models.checkpoint import FACTS_KEY, read_checkpoint
 from speech_commands_kws.tracking import runs
 from speech_commands_kws.training.data_parallel import check_processes, is_first_process
 
-CHANGEABLE = ("resume", "run", "logger", "paths", "hydra", "experiment")
+CHANGEABLE = ("resume", "run", "logger", "paths", "hydra", "experiment", "targets")
 
 
 def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:

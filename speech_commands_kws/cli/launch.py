@@ -1,5 +1,6 @@
 """What every command shares: the configuration folder, what may be instantiated, errors of one line."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import MissingMandatoryValue
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
+from speech_commands_kws.cli.targets import TARGETS, adding_targets, allowed_targets
 from speech_commands_kws.cli.terminal import report_io_errors, require_output
 from speech_commands_kws.errors import (
     KwsError,
@@ -24,18 +26,15 @@ from speech_commands_kws.errors import (
 
 INTERRUPTED = 130  # the status of a shell's command that Ctrl-C has ended
 KEY_NOTE = "full_key: "
+REFUSED_TARGET = re.compile("Target '(.+)' is not in the Hydra execution whitelist")
 PACKAGE_DIR = Path(__file__).resolve().parent.parent
 REPOSITORY_CONFIGS = PACKAGE_DIR.parent / "configs"
 # A wheel carries the configs inside the package; a checkout has them beside it.
 CONFIG_DIR = str(
     PACKAGE_DIR / "configs" if (PACKAGE_DIR / "configs").is_dir() else REPOSITORY_CONFIGS
 )
-EXECUTION_WHITELIST = [
-    "speech_commands_kws.*",
-    "torch.optim.*",
-    "lightning.pytorch.*",
-    "optuna.pruners.*",
-]
+# For what Hydra itself makes: sweeper, launcher, callbacks.
+EXECUTION_WHITELIST = list(TARGETS)
 
 
 def build(node: Any, **arguments: Any) -> Any:
@@ -45,7 +44,7 @@ def build(node: Any, **arguments: Any) -> Any:
         KwsError: its settings are not what it takes.
     """
     with settings_of(node.get("_target_", "")):
-        return instantiate(node, _execution_whitelist_=EXECUTION_WHITELIST, **arguments)
+        return instantiate(node, _execution_whitelist_=allowed_targets(), **arguments)
 
 
 @contextmanager
@@ -59,6 +58,14 @@ def settings_of(key: str) -> Iterator[None]:
         yield
     except OmegaConfBaseException:
         raise
+    except InstantiationException as error:
+        refused = REFUSED_TARGET.match(str(error))
+        if refused is None:
+            raise
+        raise KwsError(
+            f"a configuration names {refused[1]}, which is not on the list of what it may call: if you trust it, "
+            f"allow it on the command line, targets=[{refused[1]}]"
+        ) from error
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         notes = [note for note in getattr(error, "__notes__", ()) if note.startswith(KEY_NOTE)]
         key = notes[0].removeprefix(KEY_NOTE) if notes else key
@@ -105,7 +112,7 @@ def exit_on_user_error() -> Iterator[None]:
 def checked(run: Callable[[Any], Any], cfg: Any) -> Any:
     """Run a command; a setting or a package that is missing, or a disk that is full, is a mistake of the user."""
     try:
-        with report_io_errors():
+        with report_io_errors(), adding_targets(cfg.get("targets", ())):
             return run(cfg)
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
         key = str(error).splitlines()[0].rpartition(": ")[2]

@@ -3,6 +3,10 @@
 from typing import Any
 
 MOVED = {
+    "speech_commands_kws.augment.NoSpectrogramAugment": "speech_commands_kws.augment.recipe.NoSpectrogramAugment",
+    "speech_commands_kws.augment.NoWaveformAugment": "speech_commands_kws.augment.recipe.NoWaveformAugment",
+    "speech_commands_kws.augment.ShiftAndNoise": "speech_commands_kws.augment.recipe.ShiftAndNoise",
+    "speech_commands_kws.augment.SpecAugment": "speech_commands_kws.augment.recipe.SpecAugment",
     "speech_commands_kws.data.download.download_data": "speech_commands_kws.data.fetch.archives.download_data",
     "speech_commands_kws.data.mixed.MixedSource": "speech_commands_kws.data.sources.mixed.MixedSource",
     "speech_commands_kws.data.sources.FolderSource": "speech_commands_kws.data.sources.folder.FolderSource",

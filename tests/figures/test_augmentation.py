@@ -5,10 +5,10 @@ import pytest
 import torch
 from conftest import FRONTEND
 
-from speech_commands_kws.augment import NoSpectrogramAugment, NoWaveformAugment, SpecAugment
 from speech_commands_kws.augment.chain import Chain
 from speech_commands_kws.augment.level import Gain, Shift
 from speech_commands_kws.augment.mixup import Mixup
+from speech_commands_kws.augment.recipe import NoSpectrogramAugment, NoWaveformAugment, SpecAugment
 from speech_commands_kws.figures import augmentation
 from speech_commands_kws.models.frontend import LogMel
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from speech_commands_kws.augment import NoSpectrogramAugment, NoWaveformAugment
 from speech_commands_kws.augment.mixup import Mixup
+from speech_commands_kws.augment.recipe import NoSpectrogramAugment, NoWaveformAugment
 from speech_commands_kws.training.module import KeywordModule
 
 BATCH, SAMPLES, CLASSES = 8, 50, 3

@@ -123,6 +123,11 @@ def test_no_python_is_evaluated(where: str) -> None:
         select(RUNS, where)
 
 
+def test_of_things_with_one_name_a_metric_comes_before_a_setting_and_a_tag() -> None:
+    runs = table(metrics__steps=[1.0, 2.0], params__steps=[2.0, 1.0], tags__status=["a", "b"])
+    assert names(select(runs, "steps = 1 and status = FINISHED")) == "a"
+
+
 def test_texts_and_numbers_do_not_compare() -> None:
     for where in ("data > tones", "data < 3", "optimizer.lr > tones", "optimizer.lr in [1, tones]"):
         with pytest.raises(KwsError, match="^'.*' needs numbers on both sides"):
@@ -139,6 +144,8 @@ def test_the_best_is_first_and_runs_without_a_number_are_last() -> None:
     assert names(rank(runs, ACCURACY, descending=True)) == "beacd"
     assert names(rank(runs, ACCURACY, descending=False)) == "abecd"
     assert names(rank(RUNS, "optimizer.lr", descending=True)) == "acb"
+    alike = pd.DataFrame({"run": range(100), f"metrics.{ACCURACY}": [0.5] * 50 + [0.6] * 50})
+    assert list(rank(alike, ACCURACY, descending=True)["run"]) == [*range(50, 100), *range(50)]
     with pytest.raises(KwsError, match=f"metric=data is not a number: choose from {ACCURACY}"):
         rank(RUNS, "data", descending=True)
     with pytest.raises(

@@ -20,6 +20,12 @@ def level_db(power: np.ndarray) -> np.ndarray:
     return 10 * np.log10(power + LEAST_POWER)
 
 
+def frame_levels(waveform: np.ndarray, frame: int) -> np.ndarray:
+    """(number of whole frames,) levels of (T,) in dBFS of the root mean square, `frame` samples each."""
+    frames = waveform[: len(waveform) // frame * frame].reshape(-1, frame)
+    return level_db(np.mean(np.square(frames), axis=1))
+
+
 def amplitude(level: Any) -> Any:
     """Amplitude of a level in decibels; 0 dB is 1."""
     return AMPLITUDE_OF_1_DB**level

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speech_commands_kws.audio.levels import FULL_SCALE, level_db
+from speech_commands_kws.audio.levels import FULL_SCALE, frame_levels
 from speech_commands_kws.audio.microphone import Microphone
 from speech_commands_kws.audio.reading import resample
 from speech_commands_kws.audio.writing import write_wav
@@ -152,13 +152,6 @@ def say(line: str, end: str = "\n") -> None:
     print(line, end=end, file=sys.stderr, flush=True)
 
 
-def frame_levels(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """(number of whole frames,) levels in dBFS."""
-    frame = round(FRAME_SECONDS * sample_rate)
-    frames = waveform[: len(waveform) // frame * frame].reshape(-1, frame)
-    return level_db(np.mean(np.square(frames), axis=1))
-
-
 def word_frames(levels: np.ndarray, criteria: TakeCriteria) -> tuple[int, int]:
     """First and last frame of the word around the loudest frame."""
     loud = (levels > levels.max() - criteria.trim_db).nonzero()[0]
@@ -172,7 +165,7 @@ def word_frames(levels: np.ndarray, criteria: TakeCriteria) -> tuple[int, int]:
 
 def trim(waveform: np.ndarray, sample_rate: int, criteria: TakeCriteria) -> np.ndarray:
     """The word with its margins."""
-    first, last = word_frames(frame_levels(waveform, sample_rate), criteria)
+    first, last = word_frames(frame_levels(waveform, round(FRAME_SECONDS * sample_rate)), criteria)
     margin = criteria.margin_seconds
     start = max(first * FRAME_SECONDS - margin, 0)
     stop = (last + 1) * FRAME_SECONDS + margin
@@ -183,7 +176,7 @@ def fault(waveform: np.ndarray, sample_rate: int, criteria: TakeCriteria) -> str
     """What is wrong with a whole take and what to do; None for a good one."""
     if not np.isfinite(waveform).all():
         return "the device gives numbers that are no sound: choose another with microphone.device="
-    levels = frame_levels(waveform, sample_rate)
+    levels = frame_levels(waveform, round(FRAME_SECONDS * sample_rate))
     first, last = word_frames(levels, criteria)
     seconds = (last + 1 - first) * FRAME_SECONDS
     loudest, floor = levels.max(), np.percentile(levels, FLOOR_PERCENTILE)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import lightning
 import numpy as np
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from speech_commands_kws.data.dataset import KeywordDataset, SplitClips
 from speech_commands_kws.data.packed import SILENT_ROW
@@ -159,23 +158,6 @@ class KeywordDataModule(lightning.LightningDataModule):
 
     def _evaluation_loader(self, split: str) -> DataLoader:
         clips = self.evaluation_set(split)
-        batches = EvaluationBatches(clips, self.evaluation_batch_size, self.shard)
-        return DataLoader(batches, batch_size=None)
-
-
-class EvaluationBatches(Dataset):
-    """The shard of batches of evaluation clips in order: an index to ((B, T) waveforms, (B,) targets)."""
-
-    def __init__(self, clips: SplitClips, batch_size: int, shard: Shard):
-        self.clips = clips
-        self.batch_size = batch_size
-        self.shard = shard
-
-    def __len__(self) -> int:
-        return self.shard.n_batches(len(self.clips), self.batch_size)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        part = self.shard.part(index, len(self.clips), self.batch_size)
-        return torch.from_numpy(self.clips.waveforms(part)), torch.from_numpy(
-            self.clips.targets[part]
-        )
+        count, size = len(clips), self.evaluation_batch_size
+        parts = [self.shard.part(i, count, size) for i in range(self.shard.n_batches(count, size))]
+        return DataLoader(clips, sampler=parts, batch_size=None)

@@ -61,6 +61,10 @@ class SplitClips:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __getitem__(self, part: slice) -> tuple[np.ndarray, np.ndarray]:
+        """(n, T) waveforms and (n,) targets of a stretch of clips, which torch's loader makes tensors of."""
+        return self.waveforms(part), self.targets[part]
+
     def waveforms(self, part: slice | np.ndarray) -> np.ndarray:
         """(n, T) float32 waveforms of a stretch of clips, or of some of them."""
         rows = self.rows[part]
@@ -213,16 +217,12 @@ class KeywordDataset:
         if empty:
             raise KwsError(
                 f"expected keyword clips in every split, found none for {' and '.join(empty)}; add recordings of more "
-                f"speakers, or set data.validation_speakers or data.validation_percent{self._where_lists_decide()}"
+                f"speakers, or set data.validation_speakers, or data.validation_percent where no {VALIDATION_LIST} lies "
+                f"in {self.tree.root}"
             )
         unscored = self.keywords_without_clips(VALIDATION)
         if unscored:
             LOG.warning("no clip for validation of %s: nothing scores them", ", ".join(unscored))
-
-    def _where_lists_decide(self) -> str:
-        path = self.tree.root / VALIDATION_LIST
-        named = self.tree.validation_speakers or self.tree.test_speakers
-        return f" (the lists such as {path} decide now)" if path.is_file() and not named else ""
 
 
 def labelled_split(

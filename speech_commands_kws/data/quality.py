@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from speech_commands_kws.audio.levels import FULL_SCALE, level_db
+from speech_commands_kws.audio.levels import FULL_SCALE, frame_levels
 from speech_commands_kws.cli.terminal import progress
 from speech_commands_kws.data.packed import INT16_SCALE, PackedClips
 from speech_commands_kws.data.speech_tree import (
@@ -102,10 +102,9 @@ def measure(samples: np.ndarray, sample_rate: int, loud_seconds: float) -> dict[
     """What `Clip` says about the samples, (T,) int16; `loud_seconds` as in `Limits`."""
     waveform = samples.astype(np.float32) / INT16_SCALE
     stretch = min(max(round(loud_seconds * sample_rate), 1), len(samples))
-    stretches = waveform[: len(samples) // stretch * stretch].reshape(-1, stretch)
     sounding = samples.nonzero()[0]
     return {
-        "level_db": level_db(np.square(stretches).mean(axis=1).max()),
+        "level_db": frame_levels(waveform, stretch).max(),
         "seconds": (sounding[-1] + 1 - sounding[0]) / sample_rate if len(sounding) else 0.0,
         "at_full_scale": np.count_nonzero(np.abs(waveform) >= FULL_SCALE),
         "mean": waveform.mean(),

@@ -157,6 +157,4 @@ def _split_by_hand(tree: SpeechTree, speaker: str) -> str:
     if tree.validation_speakers:
         return VALIDATION if speaker in tree.validation_speakers else TRAIN
     # Only test speakers are named: the hash rule takes validation speakers from the rest.
-    return (
-        VALIDATION if published_split(speaker, tree.validation_percent, 0) == VALIDATION else TRAIN
-    )
+    return published_split(speaker, tree.validation_percent, 0)

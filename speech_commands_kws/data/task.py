@@ -33,25 +33,20 @@ class Task:
             if self.words is not None
             else sorted(set(available) - {SILENCE, UNKNOWN})
         )
-        reserved = [word for word in words if word in (SILENCE, UNKNOWN)]
-        if reserved:
-            raise KwsError(
-                f"expected words in data.words or task.words, got {', '.join(reserved)}: leave it out, task.silence "
-                "and task.unknown make these classes"
-            )
         missing = sorted(set(words) - set(available))
         if missing:
             raise KwsError(
                 f"expected recordings of the words {', '.join(words)}, found none of {', '.join(missing)} "
                 f"(there are {', '.join(sorted(set(available)))}); change data.words or task.words, or add recordings"
             )
-        if len(set(words)) < len(words):
-            raise KwsError(
-                f"expected each keyword once, got {', '.join(words)}; remove the repeated ones"
-            )
         others = set(available) - set(words) - {SILENCE}
         special = [SILENCE] * self.silence + [UNKNOWN] * bool(self.unknown and others)
         labels = special + words
+        if len(set(labels)) < len(labels):
+            raise KwsError(
+                f"expected each class once, got {', '.join(labels)}: change data.words or task.words; task.silence and "
+                "task.unknown make their classes"
+            )
         if len(labels) < 2:
             raise KwsError(
                 f"expected at least two classes, got {labels}; name more words or more recordings"

@@ -27,9 +27,9 @@ def test_labels(task, labels):
     "words, message",
     [
         (["yes", "stop"], "found none of stop"),
-        (["yes", "yes"], "once"),
+        (["yes", "yes"], "each class once, got yes, yes"),
         (["yes"], "at least two"),
-        (["yes", "_silence_"], "got _silence_: leave it out"),
+        (["yes", "_silence_"], "found none of _silence_"),
     ],
 )
 def test_bad_words_are_one_clear_error(words, message):

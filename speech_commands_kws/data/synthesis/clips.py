@@ -10,17 +10,16 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from speech_commands_kws.audio.levels import amplitude
 from speech_commands_kws.audio.reading import resample
 from speech_commands_kws.audio.writing import write_wav
+from speech_commands_kws.cli.terminal import progress
 from speech_commands_kws.data.synthesis.espeak import Espeak, Voice
 from speech_commands_kws.data.synthesis.noise import coloured_noise, set_level
 from speech_commands_kws.errors import KwsError
@@ -149,16 +148,10 @@ def write_chunk(chunk: Chunk) -> None:
 
 def run_chunks(chunks: Sequence[Chunk]) -> None:
     """Make the chunks, as many at a time as there are processors; the first failure ends it."""
-    executor = ThreadPoolExecutor(max_workers=os.cpu_count())
-    try:
-        runs = [executor.submit(run_chunk, chunk) for chunk in chunks]
-        console = Console(stderr=True)
-        for run in track(
-            as_completed(runs), "Speaking the embedded data", len(runs), console=console
-        ):
-            run.result()
-    finally:
-        executor.shutdown(cancel_futures=True)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as executor:
+        runs = executor.map(run_chunk, chunks)
+        for _ in progress(runs, len(chunks), doing="Speaking the embedded data"):
+            pass
 
 
 def run_chunk(chunk: Chunk) -> None:

@@ -37,7 +37,7 @@ def recordings(name: str) -> Iterator[Path | BinaryIO]:
     if name == STANDARD_INPUT:
         yield _standard_input()
     elif path.is_dir():
-        yield from _found(_sounds_below(path), f"{display_name(path)} holds no sound file")
+        yield from _found(sounds_below(path), f"{display_name(path)} holds no sound file")
     elif _is_there(path):
         yield path
     elif PATTERN_CHARACTERS & set(name):
@@ -70,12 +70,12 @@ def _found(sounds: list[Path], complaint: str) -> list[Path]:
 
 def _matches(pattern: str) -> list[Path]:
     matches = map(Path, sorted(glob(pattern, recursive=True)))
-    sounds = (_sounds_below(match) if match.is_dir() else [match] for match in matches)
+    sounds = (sounds_below(match) if match.is_dir() else [match] for match in matches)
     # With `**` a file is found by itself and once more below its folder.
     return list(dict.fromkeys(chain.from_iterable(sounds)))
 
 
-def _sounds_below(folder: Path) -> list[Path]:
+def sounds_below(folder: Path) -> list[Path]:
     """Sound files but hidden ones, the leftovers of other programs such as `._clip.wav`, and no named pipes."""
     sounds = [
         path

@@ -5,16 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
+from speech_commands_kws.audio.locate import sounds_below
 from speech_commands_kws.audio.reading import AudioError, read_audio
 from speech_commands_kws.errors import KwsError
-
-NO_RECORDINGS = (".md", ".txt", ".csv", ".json")
 
 
 def read_noises(
     folder: str | Path, sample_rate: int, seconds: float | None
 ) -> dict[str, np.ndarray]:
-    """The recordings of a folder and of those below it, float32, by their paths; what is no sound is passed over.
+    """The recordings of a folder and of those below it, float32, by their paths; what cannot be read is passed over.
 
     Args:
         sample_rate: of what is returned (Hz).
@@ -26,7 +25,7 @@ def read_noises(
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise KwsError(f"expected a folder of noise recordings at {folder}, found none")
-    paths = sorted(path for path in folder.rglob("*") if _may_be_sound(path))
+    paths = sorted(sounds_below(folder))
     each = round(seconds * sample_rate / max(len(paths), 1)) if seconds else None
     recordings = {}
     for path in paths:
@@ -60,8 +59,3 @@ def noise_holdout(noise: np.ndarray, held_out: float, clip_samples: int) -> np.n
 
 def _border(samples: int, held_out: float, clip_samples: int) -> int:
     return max(samples - max(round(held_out * samples), clip_samples), 0)
-
-
-def _may_be_sound(path: Path) -> bool:
-    hidden = path.name.startswith(".") or path.suffix.lower() in NO_RECORDINGS
-    return path.is_file() and not hidden

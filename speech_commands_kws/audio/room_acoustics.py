@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from speech_commands_kws.errors import KwsError, check_positive, check_range, check_whole
+from speech_commands_kws.errors import check_positive, check_range, check_whole
 
 METRES_PER_SECOND = 343  # of sound
 DECAY = 10**6  # 60 dB as a ratio of energies
@@ -42,19 +42,10 @@ def room_responses(
         max_order: most reflections of a path; the more, the longer the tail and the time to compute it.
         sample_rate: of the responses (Hz).
         seed: the same seed, the same rooms.
-
-    Raises:
-        KwsError: the smallest room has no place for a speaker.
     """
     check_whole(rooms=rooms, places=places, max_order=max_order)
     check_range(rt60_seconds=rt60_seconds, length_m=length_m, width_m=width_m, height_m=height_m)
     check_positive(seconds=seconds, rt60_seconds=min(rt60_seconds))
-    narrowest = min(*length_m, *width_m, *height_m)
-    if 2 * wall_distance_m > narrowest:
-        raise KwsError(
-            f"expected rooms in which a speaker can be {wall_distance_m} m from every wall, got one of {narrowest} m: "
-            "lower wall_distance_m or raise the sizes of the rooms"
-        )
     generator = np.random.default_rng(seed)
     responses = []
     for _ in range(rooms):

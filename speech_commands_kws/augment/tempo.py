@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from speech_commands_kws.augment.subset import change_groups, random_rows
-from speech_commands_kws.errors import KwsError, check_number, check_positive
+from speech_commands_kws.errors import check_number, check_positive
 
 TINY = 1e-12
 HOPS_PER_WINDOW = 4  # overlap that lets a Hann window be undone
@@ -68,11 +68,6 @@ class Pitch(nn.Module):
         self.register_buffer("window", torch.hann_window(window_samples), persistent=False)
 
     def forward(self, waveform: Tensor, is_silence: Tensor, generator: Generator) -> Tensor:
-        if len(self.window) > waveform.shape[1]:
-            raise KwsError(
-                f"expected window_samples of pitch within a clip of {waveform.shape[1]} samples, got "
-                f"{len(self.window)}: lower it"
-            )
         rows = random_rows(len(waveform), self.share, generator)
         factors = [2 ** (step / SEMITONES_PER_OCTAVE) for step in self.semitones]
         return change_groups(

@@ -18,6 +18,7 @@ def test_recordings_of_all_folders_are_read_at_the_rate_wanted(tmp_path):
     write(tmp_path / "fan.flac", 1)
     (tmp_path / "street/broken.wav").write_text("no audio")
     (tmp_path / "LICENSE.txt").write_text("no audio")
+    write(tmp_path / "._fan.flac", 1)
     found = read_noises(tmp_path, RATE, None)
     assert {name: len(noise) for name, noise in found.items()} == {
         "fan.flac": 1000,

@@ -281,16 +281,9 @@ def test_lengths_have_small_factors_and_lie_near():
         assert length == 1
 
 
-@pytest.mark.parametrize(
-    ("effect", "message"),
-    [
-        (Shift(0.5, 1000, RATE), "shifts of less than a clip of 16000 samples, got up to 16000"),
-        (Pitch(0.5, [1], 16_001), "window_samples of pitch within a clip of 16000 samples"),
-    ],
-)
-def test_an_effect_longer_than_the_clip_is_refused(effect, message):
-    with pytest.raises(KwsError, match=message):
-        apply(effect, noise(2, RATE))
+def test_a_shift_by_a_whole_clip_is_refused():
+    with pytest.raises(KwsError, match="of less than a clip of 16000 samples, got up to 16000"):
+        apply(Shift(0.5, 1000, RATE), noise(2, RATE))
 
 
 @pytest.mark.parametrize("widths", [(102, 7), (20, 41)])

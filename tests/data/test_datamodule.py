@@ -152,7 +152,9 @@ def test_where_lists_leave_no_validation_they_are_named(tmp_path):
     root = make_tree(tmp_path / "tree", takes=1)
     (root / "validation_list.txt").write_text("nothing/here.wav\n")
     (root / "testing_list.txt").touch()
-    with pytest.raises(KwsError, match=r"found none for validation; .*where no validation_list.txt lies"):
+    with pytest.raises(
+        KwsError, match=r"found none for validation; .*where no validation_list.txt lies"
+    ):
         datamodule(root, validation_speakers=(), test_speakers=())
 
 

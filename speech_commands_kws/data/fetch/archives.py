@@ -68,7 +68,11 @@ def download_data(
         have = length_of(archive) + length_of(part_of(archive))
         check_space(folder, (remote.size or 0) * space_factor - have)
         if archive.is_file():
-            check_archive(archive, remote)
+            fault = file_fault(archive, remote)
+            if fault:
+                raise KwsError(
+                    f"{archive} is not the published file: {fault}; remove it and start again"
+                )
             unpack(archive, folder)
         else:
             LOG.info("%s: downloading %s", folder, remote.url)
@@ -76,12 +80,6 @@ def download_data(
             unpack(archive, folder)
             archive.unlink()
     LOG.info("%s is there", folder)
-
-
-def check_archive(archive: Path, remote: RemoteFile) -> None:
-    fault = file_fault(archive, remote)
-    if fault:
-        raise KwsError(f"{archive} is not the published file: {fault}; remove it and start again")
 
 
 def check_space(folder: Path, needed: float) -> None:

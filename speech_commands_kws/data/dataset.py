@@ -217,8 +217,8 @@ class KeywordDataset:
         if empty:
             raise KwsError(
                 f"expected keyword clips in every split, found none for {' and '.join(empty)}; add recordings of more "
-                f"speakers, or set data.validation_speakers, or data.validation_percent where no {VALIDATION_LIST} lies "
-                f"in {self.tree.root}"
+                f"speakers, or set data.validation_speakers, or data.validation_percent where no {VALIDATION_LIST} "
+                f"lies in {self.tree.root}"
             )
         unscored = self.keywords_without_clips(VALIDATION)
         if unscored:

@@ -1,6 +1,6 @@
 """A data set as a picture: how many clips each word has in each split, and how loud they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib
@@ -23,31 +23,16 @@ LEVEL_BINS = 60
 LOWEST_DB = -100.0
 
 
-def plot_report(report: Report, silent_db: float, title: str, path: Path) -> Path:
-    """Draw what `quality.inspect` found; below `silent_db` (dBFS) a clip counts as silent."""
-    found = [f"{count:,} {kind}" for kind, count in report.kinds.items()]
-    about = f"{len(report.clips):,} clips; to look at: {', '.join(found) or 'nothing'}"
-    splits = [clip.split for clip in report.clips]
-    return plot_data(report.counts, report.levels_db, splits, silent_db, title, about, path)
-
-
 @matplotlib.rc_context(STYLE)
-def plot_data(
-    counts: Mapping[str, Mapping[str, int]],
-    level_db: Sequence[float],
-    splits: Sequence[str],
-    silent_db: float,
-    title: str,
-    about: str,
-    path: Path,
-) -> Path:
-    """Draw clips by word, and a histogram of levels by split.
+def plot_report(report: Report, silent_db: float, title: str, path: Path) -> Path:
+    """Draw what `quality.inspect` found: clips by word, and a histogram of levels by split.
 
     Args:
-        counts: clips of each word by split.
-        level_db, splits: (N,) of each clip; the level is in dBFS.
-        silent_db: below it a clip counts as silent.
+        silent_db: below it a clip counts as silent (dBFS).
     """
+    found = [f"{count:,} {kind}" for kind, count in report.kinds.items()]
+    about = f"{len(report.clips):,} clips; to look at: {', '.join(found) or 'nothing'}"
+    counts, splits = report.counts, np.array([clip.split for clip in report.clips])
     fewest = sorted(counts, key=lambda word: -total(counts[word]))[-MOST_WORDS:]
     height = max(LEAST_INCHES, MARGIN_INCHES + BAR_INCHES * len(fewest))
     figure = Figure(figsize=(WIDTH_INCHES, height))
@@ -55,7 +40,7 @@ def plot_data(
     _draw_counts(bars, {word: counts[word] for word in fewest})
     if len(fewest) < len(counts):
         bars.set_title(f"the {len(fewest)} of {len(counts)} words with the fewest clips")
-    _draw_levels(levels, np.maximum(level_db, LOWEST_DB), np.asarray(splits), silent_db)
+    _draw_levels(levels, np.maximum(report.levels_db, LOWEST_DB), splits, silent_db)
     return save(figure, path, title, about)
 
 

@@ -1,10 +1,10 @@
-import numpy as np
-
+from speech_commands_kws.data.quality import Clip, Report
 from speech_commands_kws.figures import dataset
-from speech_commands_kws.figures.dataset import MOST_WORDS, plot_data
+from speech_commands_kws.figures.dataset import MOST_WORDS, plot_report
 
 
 def drawn(monkeypatch, tmp_path, counts):
+    """The axes of a data set with so many clips of each word in each split."""
     figures = []
 
     def keep(figure, path, title, about):
@@ -12,8 +12,14 @@ def drawn(monkeypatch, tmp_path, counts):
         return path
 
     monkeypatch.setattr(dataset, "save", keep)
-    splits = np.array(["train", "train", "test"])
-    plot_data(counts, np.array([-20.0, -30.0, -200.0]), splits, -50, "a", "b", tmp_path / "x.png")
+    levels = {"train": -20.0, "validation": -30.0, "test": -200.0}
+    clips = [
+        Clip("", word, "", split, levels[split], 1.0, 0, 0.0, b"")
+        for word, row in counts.items()
+        for split, count in row.items()
+        for _ in range(count)
+    ]
+    plot_report(Report(clips, []), -50, "a", tmp_path / "x.png")
     return figures[0].axes
 
 
@@ -28,7 +34,7 @@ def test_bars_are_as_long_as_there_are_clips_and_the_fullest_word_is_on_top(monk
     assert [patch.get_width() for patch in bars.patches] == [5, 1, 0, 2, 1, 0]
     assert [patch.get_x() for patch in bars.patches] == [0, 0, 5, 1, 5, 3]
     assert bars.yaxis_inverted()
-    assert levels.get_legend_handles_labels()[1] == ["train", "test", "silent below"]
+    assert levels.get_legend_handles_labels()[1] == ["train", "validation", "test", "silent below"]
     assert sum(patch.get_height() > 0 for patch in levels.patches) >= 3
 
 

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -224,18 +225,12 @@ def plan_babbles(source: SyntheticSource) -> list[Babble]:
 def plan_chunks(source: SyntheticSource, root: Path, others: OtherWords) -> list[Chunk]:
     """Work for one process each; the same chunks however many processes there are."""
     clip_samples = round(source.clip_seconds * source.sample_rate)
-    numbers = range(source.speakers)
-    groups = [
-        numbers[i : i + source.speakers_per_chunk] for i in numbers[:: source.speakers_per_chunk]
-    ]
-    work = [
-        ([take for number in group for take in plan_takes(source, number, others)], [])
-        for group in groups
-    ]
-    work += [([], [babble]) for babble in plan_babbles(source)]
-    return [
-        Chunk(str(root), source.sample_rate, clip_samples, takes, babbles)
-        for takes, babbles in work
+    chunk = partial(Chunk, str(root), source.sample_rate, clip_samples)
+    numbers, size = range(source.speakers), source.speakers_per_chunk
+    groups = [numbers[i : i + size] for i in numbers[::size]]
+    spoken = [[take for i in group for take in plan_takes(source, i, others)] for group in groups]
+    return [chunk(takes, []) for takes in spoken] + [
+        chunk([], [babble]) for babble in plan_babbles(source)
     ]
 
 

@@ -21,7 +21,6 @@ from speech_commands_kws.tracking.mlflow_run import (
 from speech_commands_kws.tracking.mlflow_store import server_command
 from speech_commands_kws.tracking.run_log import (
     LOG_NAME,
-    METRICS_A_BATCH,
     Entry,
     RunWriter,
     StoreUnavailable,
@@ -39,8 +38,8 @@ LOG = logging.getLogger(__name__)
 class BufferedMLFlowLogger(Logger):
     """Records a training in MLflow: every call returns at once, and `close` sends what is left.
 
-    Each call becomes an entry in a log file in the run folder, which a thread sends. What a killed process left in the
-    file is sent again as a whole: MLflow has an entry once, however often it is sent.
+    Each call becomes an entry in a log file in the run folder. A thread sends what the store lacks, pauses, and does so
+    again. What a killed process left in the file is sent as a whole: MLflow has an entry once, however often it is sent.
 
     Args:
         record: the MLflow run.
@@ -48,7 +47,7 @@ class BufferedMLFlowLogger(Logger):
         begin_locally: makes a run in the local store, given when it began, for the case that the run's own store is
             away at the end.
         probe_seconds: within which a server must answer.
-        retry_seconds: pause before a server that was away is asked again.
+        retry_seconds: pause between two attempts to send.
         close_seconds: how long the end of the training waits for a server that is away.
         system_metrics_seconds: between two measurements of the machine; None: none is made.
     """
@@ -73,7 +72,7 @@ class BufferedMLFlowLogger(Logger):
         self.is_away = False
         self.deadline = 0.0  # of the attempts after the end
         self.adding = Lock()
-        self.added, self.closing, self.closed = Event(), Event(), Event()
+        self.closing, self.closed = Event(), Event()
         self.thread = Thread(target=self._send_until_closed, name="MLflow", daemon=True)
         self.thread.start()
         self.system_metrics = None
@@ -125,7 +124,13 @@ class BufferedMLFlowLogger(Logger):
         if self.system_metrics:
             self.system_metrics.finish()
         self.log_status(status)
-        self._finish()
+        self.deadline = time.monotonic() + self.close_seconds
+        self.closing.set()
+        while self.thread.is_alive():  # as long as the store answers
+            self.thread.join(self.close_seconds + 1)
+            if self.writer.fault():
+                break
+        self.closed.set()
         if not self.unsent() or self._keep_locally(status):
             self.log_file.unlink(missing_ok=True)
 
@@ -133,46 +138,29 @@ class BufferedMLFlowLogger(Logger):
         with self.adding:
             append_entry(self.log_file, entry)
             self.entries.append(entry)
-        self.added.set()
-
-    def _finish(self) -> None:
-        """Wait until all is sent, as long as the store answers, or `close_seconds` where it does not."""
-        self.deadline = time.monotonic() + self.close_seconds
-        self.closing.set()
-        self.added.set()
-        while self.thread.is_alive():
-            n_sent = self.n_sent
-            self.thread.join(self.close_seconds + 1)
-            if self.n_sent == n_sent and self.writer.fault():
-                break
-        self.closed.set()
 
     def _send_until_closed(self) -> None:
+        """Send what the store lacks, pause, repeat."""
+        is_last = False
         while not self.closed.is_set():
-            is_closing = self.closing.is_set()  # an attempt that begins after it sends everything
+            is_last = self.closing.is_set()  # an attempt that begins after it sends everything
             try:
                 self._send_unsent()
             except StoreUnavailable as reason:
                 self._report_outage(reason)
-                if is_closing and time.monotonic() > self.deadline:
-                    return
-                # A first attempt after the end is made at once.
-                (self.closed if is_closing else self.closing).wait(self.retry_seconds)
-            else:
-                if is_closing:
-                    return
-                self.added.wait()
-                self.added.clear()
+            if is_last and (not self.unsent() or time.monotonic() > self.deadline):
+                return
+            (self.closed if is_last else self.closing).wait(self.retry_seconds)
 
     def _send_unsent(self) -> None:
-        while self.n_sent < len(self.entries) and not self.closed.is_set():
-            n_sent = self.writer.send(self.entries[self.n_sent : self.n_sent + METRICS_A_BATCH])
-            if self.is_away:
-                LOG.info(
-                    "MLflow at %s answers again and gets what has waited", self.record.tracking_uri
-                )
+        entries = self.unsent()
+        self.writer.send(entries)
+        if self.is_away and entries:
+            LOG.info(
+                "MLflow at %s answers again and gets what has waited", self.record.tracking_uri
+            )
             self.is_away = False
-            self.n_sent += n_sent
+        self.n_sent += len(entries)
 
     def _report_outage(self, reason: StoreUnavailable) -> None:
         if not self.is_away and not self.closed.is_set():
@@ -188,8 +176,10 @@ class BufferedMLFlowLogger(Logger):
         from mlflow.exceptions import MlflowException
 
         server = self.record
+        tags = {SERVER_TAG: server.tracking_uri, SERVER_RUN_TAG: server.run_id}
         try:
-            self._copy_to_local_store(status)
+            local = RunWriter(self.begin_locally(server.began), self.writer.probe_seconds)
+            local.send([*self.entries, {"tags": tags}])
         except (MlflowException, StoreUnavailable, KwsError, OSError) as error:
             LOG.warning(
                 "MLflow at %s is away, and the local store fails (%s): the records stay in %s; this sends them: %s",
@@ -199,6 +189,11 @@ class BufferedMLFlowLogger(Logger):
                 resume_command(self.run_folder),
             )
             return False
+        # A server that kept its runs in the local store has left the run there, and would show it as running for ever.
+        with suppress(MlflowException):
+            local.client.set_terminated(server.run_id, status)
+        write_record(self.run_folder, local.record)
+        self.writer = local
         LOG.warning(
             "MLflow at %s is away: the whole record of this run is now in %s, which this shows: %s",
             server.tracking_uri,
@@ -206,16 +201,3 @@ class BufferedMLFlowLogger(Logger):
             server_command(self.record.tracking_uri, server.tracking_uri),
         )
         return True
-
-    def _copy_to_local_store(self, status: str) -> None:
-        from mlflow.exceptions import MlflowException
-
-        server = self.record
-        local = RunWriter(self.begin_locally(server.began), self.writer.probe_seconds)
-        tags = {SERVER_TAG: server.tracking_uri, SERVER_RUN_TAG: server.run_id}
-        local.send_all([*self.entries, {"tags": tags}])
-        # A server that kept its runs in the local store has left the run there, and would show it as running for ever.
-        with suppress(MlflowException):
-            local.client.set_terminated(server.run_id, status)
-        write_record(self.run_folder, local.record)
-        self.writer = local

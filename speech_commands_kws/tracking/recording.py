@@ -6,7 +6,7 @@ another process adds to the same one. MLflow and Lightning are imported where th
 
 import logging
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -73,6 +73,8 @@ def mlflow_logger(
         KwsError: the store refuses, or cannot be written.
     """
     prepare_client()
+    from mlflow.exceptions import MlflowException
+
     from speech_commands_kws.tracking.buffered_logger import BufferedMLFlowLogger
 
     run_folder = Path(run_folder).absolute()
@@ -87,7 +89,14 @@ def mlflow_logger(
         tags={PARENT_TAG: parent.run_id} if parent else {},
     )
     earlier = _earlier_run(run_folder, tracking_uri, probe_seconds)
-    record = earlier or _begin(begin, tracking_uri, local_store, probe_seconds)
+    uri = earlier.tracking_uri if earlier else usable_uri(tracking_uri, local_store, probe_seconds)
+    try:
+        record = earlier or begin(uri)
+    except (MlflowException, OSError) as error:
+        raise KwsError(
+            f"the MLflow store {uri} refused: {summarize_error(error)}; name another with"
+            " logger.tracking_uri= or logger.experiment_name=, or train without: logger=none"
+        ) from error
     write_record(run_folder, record)
     logger = BufferedMLFlowLogger(
         record,
@@ -125,26 +134,6 @@ def _experiment_of(parent: MlflowRun) -> str | None:
     except MlflowException as error:
         LOG.warning("MLflow does not know the run of the sweep: %s", summarize_error(error))
         return None
-
-
-def _begin(
-    begin: Callable[[str], MlflowRun],
-    tracking_uri: str | None,
-    local_store: str | Path,
-    probe_seconds: float,
-) -> MlflowRun:
-    from mlflow.exceptions import MlflowException
-
-    uri = usable_uri(tracking_uri, local_store, probe_seconds)
-    try:
-        return begin(uri)
-    except (MlflowException, OSError) as error:
-        if is_server(uri) and store_fault(uri, probe_seconds):  # it has just gone away
-            return _begin(begin, tracking_uri, local_store, probe_seconds)
-        raise KwsError(
-            f"the MLflow store {uri} refused: {summarize_error(error)}; name another with"
-            " logger.tracking_uri= or logger.experiment_name=, or train without: logger=none"
-        ) from error
 
 
 def run_name(run_folder: Path) -> str:
@@ -265,6 +254,6 @@ def log_to_run(
     writer = RunWriter(record, probe_seconds)
     try:
         sync(Path(run_folder), writer)
-        writer.send_all(entries)
+        writer.send(entries)
     except StoreUnavailable as reason:
         LOG.warning("not recorded by MLflow at %s: %s", record.tracking_uri, reason)

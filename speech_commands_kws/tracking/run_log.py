@@ -6,10 +6,10 @@ An entry that is sent twice is there once: MLflow keys metrics by name, step, ti
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from itertools import takewhile
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 LOG_NAME = "mlflow_log.jsonl"
-# MLflow refuses more in one request.
-PARAMS_A_BATCH = 100
-METRICS_A_BATCH = 1000
+METRICS = "metrics"
 # Answers by which a server refuses an entry; with others it may take it later. A run that is not there (404) may come
 # back as well, with the database of the server.
 REFUSALS = (400, 409, 413, 422)
@@ -38,12 +36,16 @@ class StoreUnavailable(Exception):
 
 def metrics_entry(metrics: Mapping[str, float], step: int | None = None) -> Entry:
     values = {name: float(value) for name, value in metrics.items()}
-    return {"metrics": values, "step": step or 0, "time": now_ms()}
+    return {METRICS: values, "step": step or 0, "time": now_ms()}
 
 
 def path_entry(path: str | Path, artifact_path: str | None) -> Entry:
     """A file, or what a folder holds, as it is when it is sent."""
     return {"path": str(Path(path).absolute()), "artifact_path": artifact_path}
+
+
+def kind_of(entry: Entry) -> str:
+    return next(iter(entry))
 
 
 def now_ms() -> int:
@@ -73,7 +75,7 @@ def sync(run_folder: Path, writer: "RunWriter") -> None:
     log_file = run_folder / LOG_NAME
     entries = read_entries(log_file)
     if entries and entries[-1].get("status", RUNNING) != RUNNING:
-        writer.send_all(entries)
+        writer.send(entries)
         log_file.unlink()
 
 
@@ -98,84 +100,71 @@ class RunWriter:
     def fault(self) -> str | None:
         return store_fault(self.record.tracking_uri, self.probe_seconds)
 
-    def send_all(self, entries: Sequence[Entry]) -> None:
-        """See `send`."""
-        n_sent = 0
-        while n_sent < len(entries):
-            n_sent += self.send(entries[n_sent : n_sent + METRICS_A_BATCH])
-
-    def send(self, entries: Sequence[Entry]) -> int:
-        """Add the first entry, and with metrics those that follow, and return how many; what is refused is left out.
+    def send(self, entries: Iterable[Entry]) -> None:
+        """Add the entries in their order, metrics that follow each other at once; what is refused is left out.
 
         Raises:
-            StoreUnavailable: the store takes nothing now.
+            StoreUnavailable: the store takes nothing now; a part may be sent.
         """
+        for kind, group in groupby(entries, key=kind_of):
+            self._send(kind, list(group))
+
+    def _send(self, kind: str, entries: Sequence[Entry]) -> None:
         from mlflow.exceptions import MlflowException
 
         # The client would wait much longer for a server that hangs.
         fault = self.fault()
         if fault:
             raise StoreUnavailable(fault)
-        metrics = list(takewhile(lambda entry: "metrics" in entry, entries))
         try:
-            if metrics:
-                self._add_metrics(metrics)
+            if kind == METRICS:
+                self._add_metrics(entries)
             else:
-                self._add(entries[0])
+                for entry in entries:
+                    self._add(entry)
         except (MlflowException, OSError) as error:
             if not _is_refusal(error):
                 raise StoreUnavailable(self.fault() or summarize_error(error)) from error
-            if len(metrics) > 1:
-                return self.send(entries[:1])  # its neighbours may be good
-            self._report_refusal(entries[0], error)
-        return len(metrics) or 1
+            if len(entries) > 1:  # the others may be good
+                for entry in entries:
+                    self._send(kind, [entry])
+                return
+            if kind not in self.refused:  # the next refusals of metrics would say the same
+                named = entries[0].get("path", kind)
+                LOG.warning("MLflow refused %s: %s", named, summarize_error(error))
+            self.refused.add(kind)
 
-    def _add_metrics(self, entries: Sequence[Entry]) -> None:
+    def _add_metrics(self, entries: Iterable[Entry]) -> None:
         from mlflow.entities import Metric
 
         metrics = [
             Metric(name, value, entry["time"], entry["step"])
             for entry in entries
-            for name, value in entry["metrics"].items()
+            for name, value in entry[METRICS].items()
         ]
-        for i in range(0, len(metrics), METRICS_A_BATCH):
-            self.client.log_batch(self.record.run_id, metrics[i : i + METRICS_A_BATCH])
+        self.client.log_batch(self.record.run_id, metrics)
 
     def _add(self, entry: Entry) -> None:
-        from mlflow.entities import RunTag
+        from mlflow.entities import Param, RunTag
 
-        run_id = self.record.run_id
+        client, run_id = self.client, self.record.run_id
         match entry:
             case {"params": params}:
-                self._add_params(params)
+                # A resumed run has them; MLflow lets none change.
+                known = client.get_run(run_id).data.params
+                new = [Param(name, value) for name, value in params.items() if name not in known]
+                client.log_batch(run_id, params=new)
             case {"tags": tags}:
-                new = [RunTag(name, value) for name, value in tags.items()]
-                self.client.log_batch(run_id, tags=new)
+                client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
             case {"text": text, "file": file}:
-                self.client.log_text(run_id, text, file)
+                client.log_text(run_id, text, file)
             case {"path": path, "artifact_path": artifact_path}:
-                is_folder = Path(path).is_dir()
-                log = self.client.log_artifacts if is_folder else self.client.log_artifact
+                log = client.log_artifacts if Path(path).is_dir() else client.log_artifact
                 log(run_id, path, artifact_path)
             case {"status": status} if status == RUNNING:
-                self.client.update_run(run_id, status=status)
+                client.update_run(run_id, status=status)
             case {"status": status, "time": end_time}:
-                self.client.set_terminated(run_id, status, end_time)
-
-    def _add_params(self, params: dict[str, str]) -> None:
-        from mlflow.entities import Param
-
-        # A resumed run has them; MLflow lets none change.
-        known = self.client.get_run(self.record.run_id).data.params
-        new = [Param(name, value) for name, value in params.items() if name not in known]
-        for i in range(0, len(new), PARAMS_A_BATCH):
-            self.client.log_batch(self.record.run_id, params=new[i : i + PARAMS_A_BATCH])
-
-    def _report_refusal(self, entry: Entry, error: Exception) -> None:
-        kind = next(iter(entry))
-        if kind not in self.refused:  # the next refusals of metrics would say the same
-            LOG.warning("MLflow refused %s: %s", entry.get("path", kind), summarize_error(error))
-        self.refused.add(kind)
+                client.set_terminated(run_id, status, end_time)
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -37,7 +37,7 @@ def test_json_has_every_fact(tiny_onnx: Path, described: Callable) -> None:
         "file": str(tiny_onnx),
         "bytes": tiny_onnx.stat().st_size,
         "sha256": sha256(tiny_onnx.read_bytes()).hexdigest(),
-        "operators": {"Mul": 2, "ReduceMean": 1, "Reshape": 1, "Softmax": 1},
+        "operators": {},
         "labels": ["_silence_", "_unknown_", "yes", "no"],
         "sample_rate": 16_000,
         "clip_samples": 16_000,
@@ -53,7 +53,7 @@ def test_the_table_has_every_fact(
 ) -> None:
     training = {"run": "[red]x[/red]", "split": {"train": 10, "test": 5}, "words": ["a", "b"]}
     metadata = TINY_METADATA | {
-        "training": json.dumps(training | {"multiply_adds": 12}),
+        "training": json.dumps(training | {"multiply_adds": 12, "operators": {"Mul": 2}}),
         "detection": json.dumps({"threshold": 0.75}),
     }
     make_tiny_onnx(tmp_path / "a model.onnx", metadata)

@@ -133,6 +133,7 @@ def follow_one_run(address: str, tree: Path, root: Path, environment: dict[str, 
     assert float(champion.tags[ACCURACY]) == own
     info = OnnxBackend(folder / "model.onnx").info
     training = info.training
+    assert training["operators"]["Conv"] > 0
     assert training["accuracy"] == own and training["precision"] == "fp32"
     assert 0 < info.detection["threshold"] < 1
     variant = OnnxBackend(folder / "model.int8.onnx").info.training

@@ -25,9 +25,9 @@ from speech_commands_kws.labels import SILENCE, UNKNOWN
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.latency import median_latency_ms
 from speech_commands_kws.packaging.model_card import model_card
-from speech_commands_kws.packaging.onnx_export import write_metadata, write_onnx
-from speech_commands_kws.packaging.parity import REAL, check_parity, probe_waveforms
-from speech_commands_kws.packaging.quantize import VALIDATION, Fp16, Int8, probe_agreement
+from speech_commands_kws.packaging.onnx_export import operator_counts, write_metadata, write_onnx
+from speech_commands_kws.packaging.parity import REAL, check_parity, compare, probe_waveforms
+from speech_commands_kws.packaging.quantize import VALIDATION, Fp16, Int8
 
 LOG = logging.getLogger(__name__)
 PROBE_SHARE = (
@@ -91,7 +91,7 @@ def build_release(
         scores = score(OnnxBackend(partial), split, cfg.batch_size)
         info = replace(
             info,
-            training=info.training | {"precision": "fp32", **accuracy_facts(scores)},
+            training=info.training | {"precision": "fp32"} | file_facts(partial, scores),
             detection=detection_facts(scores, **cfg.detection),
         )
         write_metadata(info, partial)
@@ -126,19 +126,22 @@ def build_variant(
     probes = probe_waveforms(model.clips, cfg.seed)
     with replacing(output) as partial:
         variant.convert(model.path, partial, calibration_waveforms(cfg, variant, model, saved))
-        scores = score(OnnxBackend(partial), split, cfg.batch_size)
+        backend = OnnxBackend(partial)
+        scores = score(backend, split, cfg.batch_size)
         agreement = {VALIDATION: float(np.mean(scores.answers == model.scores.answers))}
-        agreement |= probe_agreement(model.path, partial, probes)
+        for kind, sounds in probes.items():
+            compared = compare(OnnxBackend(model.path), backend, {kind: sounds}, [len(sounds)])
+            agreement[kind] = compared.same_keyword
         loss = model.scores.accuracy - scores.accuracy
         variant.gate.check(variant.name, loss, agreement)
-        latency = median_latency_ms(OnnxBackend(partial), model.clips[:1], **cfg.latency)
+        latency = median_latency_ms(backend, model.clips[:1], **cfg.latency)
         facts = {
             "of": sha256(model.path.read_bytes()).hexdigest(),
             "accuracy_loss": round(loss, DIGITS),
             "agreement": agreement[VALIDATION],
             "latency_ms": latency,
         }
-        changed = {"precision": variant.name, "variant": facts} | accuracy_facts(scores)
+        changed = {"precision": variant.name, "variant": facts} | file_facts(partial, scores)
         detection = detection_facts(scores, **cfg.detection)
         info = replace(model.info, training=model.info.training | changed, detection=detection)
         write_metadata(info, partial)
@@ -162,8 +165,9 @@ def calibration_waveforms(
     return np.concatenate([clips, *(sounds for kind, sounds in others.items() if kind != REAL)])
 
 
-def accuracy_facts(scores: Scores) -> dict[str, Any]:
+def file_facts(path: Path, scores: Scores) -> dict[str, Any]:
     return {
+        "operators": operator_counts(path),
         "accuracy": scores.accuracy,
         "accuracy_split": "validation",
         "accuracy_clips": len(scores.targets),

@@ -16,8 +16,8 @@ from speech_commands_kws.inference.backends.tensorrt import (
     import_engine,
 )
 from speech_commands_kws.packaging.latency import median_latency_ms
-from speech_commands_kws.packaging.parity import probe_waveforms
-from speech_commands_kws.packaging.tensorrt_plan import Agreement, PlanGate, build_plan, compare
+from speech_commands_kws.packaging.parity import Agreement, compare, probe_waveforms
+from speech_commands_kws.packaging.tensorrt_plan import PlanGate, build_plan
 from speech_commands_kws.tracking import runs
 
 LOG = logging.getLogger(__name__)

@@ -11,7 +11,6 @@ from rich.table import Table
 from speech_commands_kws.cli.terminal import text_console
 from speech_commands_kws.errors import display_name
 from speech_commands_kws.inference.model_info import ModelInfo
-from speech_commands_kws.inference.onnx_operators import operator_counts
 
 # Of the network, and of the front-end, for one clip.
 SIZES = ("parameters", "multiply_adds", "frontend_multiply_adds")
@@ -21,13 +20,14 @@ def describe(model: Path, info: ModelInfo) -> dict[str, Any]:
     """The facts about a model file, in the order in which they are shown."""
     content = model.read_bytes()
     facts = asdict(info)
+    operators = facts["training"].pop("operators", {})
     nested = {name: facts.pop(name) for name in ("frontend", "detection", "training")}
     return {
         "file": str(model),
         "bytes": len(content),
         "sha256": sha256(content).hexdigest(),
         **{name: info.training[name] for name in SIZES if name in info.training},
-        "operators": operator_counts(content),
+        "operators": operators,
         **facts,
         "clip_seconds": info.clip_samples / info.sample_rate,
         **nested,

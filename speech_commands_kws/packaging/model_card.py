@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from speech_commands_kws.inference.model_info import ModelInfo
-from speech_commands_kws.inference.onnx_operators import operator_counts
 
 # Facts of the training that a reader asks for, with their names in words.
 TRAINING_FACTS = {
@@ -101,12 +100,12 @@ def class_rows(scores: Mapping[str, Any]) -> list[list[str]]:
 
 def cost_rows(path: Path, info: ModelInfo, figures: Mapping[str, Any]) -> list[list[str]]:
     content = path.read_bytes()
-    operators = ", ".join(f"{name} {count}" for name, count in operator_counts(content).items())
+    operators = info.training.get("operators", {})
     return [
         ["size", f"{len(content) / 1000:,.0f} kB"],
         *fact_rows(SIZES, info.training),
         *([name, str(value)] for name, value in figures.items()),
-        ["operators", operators],
+        ["operators", ", ".join(f"{name} {count}" for name, count in operators.items())],
         ["SHA-256", f"`{sha256(content).hexdigest()}`"],
     ]
 

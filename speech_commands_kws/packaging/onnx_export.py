@@ -4,6 +4,7 @@ Legend: B batch, T samples, K keywords.
 """
 
 import logging
+from collections import Counter
 from pathlib import Path
 
 import onnx
@@ -68,6 +69,12 @@ def forget_origin(model: onnx.ModelProto) -> None:
     del model.graph.value_info[:]
     for value in (*model.graph.input, *model.graph.output):
         del value.metadata_props[:]
+
+
+def operator_counts(path: Path) -> dict[str, int]:
+    """How often each operator occurs in the graph of a file, the most frequent first."""
+    counts = Counter(node.op_type for node in onnx.load(path).graph.node)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def write_metadata(info: ModelInfo, path: Path) -> None:

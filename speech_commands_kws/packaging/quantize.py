@@ -6,14 +6,13 @@ The front-end stays in 32 bits: the dynamic range of power spectra exceeds 16 bi
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import onnx
 from onnx import TensorProto
 
 from speech_commands_kws.errors import KwsError, check_flag, check_number, check_whole
-from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.model_info import INPUT, LOGITS
 
 # The last step of the front-end.
@@ -219,21 +218,3 @@ def grouped_convolutions(model: onnx.ModelProto) -> list[str]:
         for node in model.graph.node
         if any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
     ]
-
-
-def probe_agreement(
-    model: Path, variant: Path, waveforms: Mapping[str, np.ndarray]
-) -> dict[str, float]:
-    """Share of the waveforms (n, T) of each kind that a variant gives the same answer to as the model."""
-    backends = OnnxBackend(model), OnnxBackend(variant)
-    shares = {}
-    for kind, samples in waveforms.items():
-        first, second = (answers(backend, samples) for backend in backends)
-        shares[kind] = float(np.mean(first == second))
-    return shares
-
-
-def answers(backend: Any, waveforms: np.ndarray) -> np.ndarray:
-    """(n,) the most probable class; -1 where an answer is not finite."""
-    probabilities, _ = backend(waveforms)
-    return np.where(np.isfinite(probabilities).all(axis=1), probabilities.argmax(axis=1), -1)

@@ -1,37 +1,15 @@
-"""Builds a TensorRT plan with trt/convert.sh, and compares an engine's answers with those of onnxruntime.
-
-Legend: B batch, T samples, K keywords.
-"""
+"""Builds a TensorRT plan with trt/convert.sh, and says whether it is kept."""
 
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from speech_commands_kws.errors import KwsError, check_number
-
-Answers = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+from speech_commands_kws.packaging.parity import Agreement
 
 PACKAGE_DIR = Path(__file__).resolve().parent.parent
 SCRIPT = Path("trt/convert.sh")
 COMPLAINT = "error: "
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How closely two engines agree.
-
-    Attributes:
-        difference: the largest, of probabilities and logits.
-        same_keyword: share of the clips that both hear the same in, the lowest of all kinds of sound.
-        kind: the kind with that share.
-    """
-
-    difference: float
-    same_keyword: float
-    kind: str
 
 
 @dataclass(frozen=True)
@@ -69,40 +47,6 @@ class PlanGate:
         if not accuracies[1] >= accuracies[0] - self.accuracy_loss:
             found.append(f"its accuracy is {accuracies[1]:.2%}, that of ONNX {accuracies[0]:.2%}")
         return "; ".join(found)
-
-
-def compare(
-    expected: Answers,
-    answers: Answers,
-    waveforms: Mapping[str, np.ndarray],
-    batch_sizes: Sequence[int],
-) -> Agreement:
-    """Run two engines on the same clips and compare their outputs.
-
-    Args:
-        expected, answers: waveforms (B, T) to probabilities and logits, both (B, K).
-        waveforms: float32 (n, T) by kind, such as clips, silence and noise.
-        batch_sizes: each kind is asked about in batches of each of these sizes.
-    """
-    largest, lowest = 0.0, Agreement(0.0, 1.0, "all kinds of sound")
-    for kind, samples in waveforms.items():
-        for size in batch_sizes:
-            batch = np.resize(samples, (max(size, len(samples)), samples.shape[1]))
-            wanted = expected(batch)
-            given = asked_in_batches(answers, batch, size)
-            # np.maximum propagates NaN.
-            gaps = [np.abs(one - other).max() for one, other in zip(wanted, given, strict=True)]
-            largest = float(np.maximum(largest, np.max(gaps)))
-            same = float((wanted[1].argmax(1) == given[1].argmax(1)).mean())
-            if same < lowest.same_keyword:
-                lowest = Agreement(0.0, same, kind)
-    return Agreement(largest, lowest.same_keyword, lowest.kind)
-
-
-def asked_in_batches(answers: Answers, waveforms: np.ndarray, size: int) -> list[np.ndarray]:
-    """What an engine says of (B, T) waveforms, asked about `size` of them at once."""
-    parts = [answers(waveforms[i : i + size]) for i in range(0, len(waveforms), size)]
-    return [np.concatenate(part) for part in zip(*parts)]
 
 
 def build_plan(model: Path, output: Path, *flags: str, **settings: str | int | None) -> str:

@@ -39,7 +39,7 @@ class BufferedMLFlowLogger(Logger):
     """Records a training in MLflow: every call returns at once, and `close` sends what is left.
 
     Each call becomes an entry in a log file in the run folder. A thread sends what the store lacks, pauses, and does so
-    again. What a killed process left in the file is sent as a whole: MLflow has an entry once, however often it is sent.
+    again. What a killed process left in the file is sent as a whole: MLflow has an entry once, however often it comes.
 
     Args:
         record: the MLflow run.

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.inference.backends.batches import in_batches
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ModelInfo
 
@@ -77,12 +78,7 @@ class TensorRTBackend:
             - waveforms: float32 `(B, T)` with `T = info.clip_samples`
             - probabilities, logits: float32 `(B, K)`
         """
-        parts = [
-            self._score(waveforms[i : i + self._largest])
-            for i in range(0, len(waveforms), self._largest)
-        ]
-        probabilities, logits = zip(*parts)
-        return np.concatenate(probabilities), np.concatenate(logits)
+        return in_batches(self._score, waveforms, self._largest)
 
     def _score(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         asked = len(waveforms)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from speech_commands_kws.inference.backends.batches import in_batches
 from speech_commands_kws.inference.backends.triton_requests import (
     HTTP,
     RetryPolicy,
@@ -185,12 +186,7 @@ class TritonBackend:
             - waveforms: float32 `(B, T)` with `T = info.clip_samples`
             - probabilities, logits: float32 `(B, K)`
         """
-        size = self.client.served.max_batch_size
-        answers = [
-            self.client.infer(waveforms[i : i + size]) for i in range(0, len(waveforms), size)
-        ]
-        probabilities, logits = zip(*answers)
-        return np.concatenate(probabilities), np.concatenate(logits)
+        return in_batches(self.client.infer, waveforms, self.client.served.max_batch_size)
 
 
 def request_tensors(protocol: str, waveforms: np.ndarray) -> dict[str, list[Any]]:

@@ -8,20 +8,11 @@ Legend: B batch, T samples, K keywords.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from speech_commands_kws.inference.backends.triton import (
-    MODEL_NAME,
-    RETRIES,
-    TIMEOUT_SECONDS,
-    WAIT_SECONDS,
-    request_tensors,
-    scores,
-)
 from speech_commands_kws.inference.backends.triton_requests import (
     HTTP,
     RetryPolicy,
@@ -32,13 +23,32 @@ from speech_commands_kws.inference.backends.triton_requests import (
     failures,
     is_worth_another_try,
 )
+from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES
+
+MODEL_NAME = "kws_onnx"
+TIMEOUT_SECONDS = 5.0
+RETRIES = 4
+WAIT_SECONDS = 0.1
 
 
 class AsyncTritonClient:
     """A client of a Triton server with many requests in flight in one thread.
 
-    It connects where `async with` begins. The arguments, the attribute `served` and the errors are those of
-    `TritonClient`.
+    It connects where `async with` begins.
+
+    Args:
+        url: host:port of the server; None: this machine, at the protocol's usual port.
+        name: of the model.
+        protocol: http or grpc.
+        timeout_seconds: for one answer.
+        retries: further tries after a 503 or a lost connection.
+        wait_seconds: before the first of them, then doubled.
+
+    Attributes:
+        served: what the server says about the model, asked once.
+
+    Raises:
+        KwsError: no server answers, or it does not serve this model.
     """
 
     def __init__(
@@ -56,20 +66,37 @@ class AsyncTritonClient:
         self.retry_policy = RetryPolicy(timeout_seconds, retries, wait_seconds)
 
     async def __aenter__(self) -> "AsyncTritonClient":
-        async with AsyncExitStack() as when_failed:
-            self._client = self._connect()
-            when_failed.push_async_callback(self._client.close)
-            config = await self._persistently(self._config)
-            source = f"the model {self.name} at {self.url}"
-            self.served = ServedModel.from_config(config, source)
-            when_failed.pop_all()
+        await self.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> ServedModel:
+        """Connect, and ask about the model."""
+        self._client = self._connect()
+        try:
+            config = await self._persistently(self._config)
+            self.served = ServedModel.from_config(config, f"the model {self.name} at {self.url}")
+        except BaseException:
+            await self.close()
+            raise
+        return self.served
+
+    async def close(self) -> None:
+        """Close the connections."""
         await self._client.close()
 
     async def infer(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Score clips by one request; see `TritonClient.infer`."""
+        """Score clips by one request.
+
+        Shape:
+            - waveforms: float32 `(B, T)`, B at most `served.max_batch_size`
+            - probabilities, logits: float32 `(B, K)`
+
+        Raises:
+            KwsError: the clips are not fit to be sent, or the server gives no answer.
+        """
         self.served.check(waveforms)
         return await self._persistently(partial(self._infer, waveforms))
 
@@ -77,8 +104,8 @@ class AsyncTritonClient:
         """Whether the server answers one clip of silence; asked once."""
         silence = np.zeros((1, self.served.info.clip_samples), np.float32)
         try:
-            probabilities, _ = await self._infer(silence)
-        except async_failures():
+            probabilities, _ = await self._in_time(partial(self._infer, silence))
+        except failures():
             return False
         return bool(np.isfinite(probabilities).all())
 
@@ -86,14 +113,18 @@ class AsyncTritonClient:
         waits = self.retry_policy.waits()
         while True:
             try:
-                return await asyncio.wait_for(request(), self.retry_policy.timeout_seconds)
-            except async_failures() as error:
+                return await self._in_time(request)
+            except failures() as error:
                 wait = next(waits, None)
                 if wait is None or not is_worth_another_try(error):
                     raise explained(error, self.url, self.name, self.retry_policy) from error
             await asyncio.sleep(wait)
 
+    async def _in_time(self, request: Callable[[], Awaitable[Any]]) -> Any:
+        return await asyncio.wait_for(request(), self.retry_policy.timeout_seconds)
+
     def _connect(self) -> Any:
+        # Here and not above: a process that uses another engine need not have this one.
         if self.protocol == HTTP:
             from tritonclient.http import aio
         else:
@@ -106,12 +137,13 @@ class AsyncTritonClient:
         return (await self._client.get_model_config(self.name, as_json=True))["config"]
 
     async def _infer(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        tensors = request_tensors(self.protocol, waveforms)
-        return scores(await self._client.infer(self.name, **tensors))
+        if self.protocol == HTTP:
+            from tritonclient import http as client
+        else:
+            from tritonclient import grpc as client
 
-
-def async_failures() -> tuple[type[Exception], ...]:
-    known = failures()
-    import aiohttp
-
-    return *known, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError
+        waveform = client.InferInput(INPUT, list(waveforms.shape), "FP32")
+        waveform.set_data_from_numpy(waveforms)
+        outputs = [client.InferRequestedOutput(name) for name in (PROBABILITIES, LOGITS)]
+        result = await self._client.infer(self.name, inputs=[waveform], outputs=outputs)
+        return result.as_numpy(PROBABILITIES), result.as_numpy(LOGITS)

@@ -6,7 +6,6 @@ Legend: B batch, T samples, K keywords.
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from typing import Any
 
 import numpy as np
@@ -138,9 +137,11 @@ def is_late(error: Exception) -> bool:
 
 def failures() -> tuple[type[Exception], ...]:
     """By what a request fails: an answer that is an error or none of Triton's, or a connection that is none."""
+    import aiohttp
     from tritonclient.utils import InferenceServerException
 
-    return InferenceServerException, OSError, HTTPException, ValueError
+    lost = aiohttp.ClientConnectionError, aiohttp.ClientPayloadError
+    return InferenceServerException, OSError, ValueError, *lost
 
 
 def explained(error: Exception, url: str, name: str, retry_policy: RetryPolicy) -> KwsError:

@@ -1,8 +1,5 @@
 """Serve a model by Triton: `kws serve [model=FILE | repository=FOLDER] [mode=container]`."""
 
-import os
-import shlex
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -13,8 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.errors import KwsError, check_choice
 from speech_commands_kws.inference.locate import locate_model
-from speech_commands_kws.packaging.triton_repository import MODEL_FILES, versions_of
-from speech_commands_kws.serving.container import Container
+from speech_commands_kws.packaging.triton_repository import MODEL_FILES, models_in
 
 EMBEDDED, CONTAINER = "embedded", "container"
 MODES = (EMBEDDED, CONTAINER)
@@ -26,7 +22,8 @@ def run(cfg: DictConfig) -> float:
     check_choice(MODES, mode=cfg.mode)
     repository, names = served_models(cfg)
     if cfg.mode == CONTAINER:
-        return run_container(build(cfg.container), repository, names)
+        build(cfg.container).run(repository, names)
+        return 0.0
     server, supervisor = build(cfg.server), build(cfg.supervisor)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -62,28 +59,6 @@ def served_models(cfg: DictConfig) -> tuple[Path, list[str]]:
             "puts one there"
         )
     return repository, names
-
-
-def models_in(repository: Path, files: tuple[str, ...]) -> list[str]:
-    """The names of the models of a repository whose newest version has one of the files."""
-    folders = sorted(repository.iterdir()) if repository.is_dir() else []
-    return [
-        folder.name
-        for folder in folders
-        if (versions := versions_of(folder))
-        and any((folder / str(versions[-1]) / file).is_file() for file in files)
-    ]
-
-
-def run_container(container: Container, repository: Path, names: list[str]) -> float:
-    """Print the command, or replace this process with it."""
-    command = container.command(repository, names)
-    if container.action == "print":
-        print(shlex.join(command))
-        return 0.0
-    if shutil.which(command[0]) is None:
-        raise KwsError(f"{command[0]} is not installed: install it, or use mode={EMBEDDED}")
-    os.execvp(command[0], command)
 
 
 def say(line: str) -> None:

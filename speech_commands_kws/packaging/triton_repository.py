@@ -160,6 +160,17 @@ def versions_of(folder: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isdecimal() and int(name) > 0)
 
 
+def models_in(repository: Path, files: tuple[str, ...]) -> list[str]:
+    """The names of the models of a repository whose newest version has one of the files."""
+    folders = sorted(repository.iterdir()) if repository.is_dir() else []
+    return [
+        folder.name
+        for folder in folders
+        if (versions := versions_of(folder))
+        and any((folder / str(versions[-1]) / file).is_file() for file in files)
+    ]
+
+
 def labels_text(info: ModelInfo) -> str:
     """The model's labels.txt, a line each.
 

@@ -1,11 +1,14 @@
 """The command that serves a repository by Triton's published container, hardened: what is not needed is not there."""
 
+import os
 import secrets
+import shlex
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from speech_commands_kws.errors import check_choice
+from speech_commands_kws.errors import KwsError, check_choice
 from speech_commands_kws.serving.server import ADDRESS, KEY_BYTES, KEY_HEADER, RESTRICTED
 
 MODELS = "/models"
@@ -38,6 +41,16 @@ class Container:
 
     def __post_init__(self) -> None:
         check_choice(ACTIONS, action=self.action)
+
+    def run(self, repository: Path, names: Sequence[str]) -> None:
+        """Print the command, or replace this process with it."""
+        command = self.command(repository, names)
+        if self.action == "print":
+            print(shlex.join(command))
+            return
+        if shutil.which(command[0]) is None:
+            raise KwsError(f"{command[0]} is not installed: install it, or use mode=embedded")
+        os.execvp(command[0], command)
 
     def command(self, repository: Path, names: Sequence[str]) -> list[str]:
         """`docker run …`: nothing but the models is there to read, nothing to write but /tmp, no way to more rights."""

@@ -3,12 +3,12 @@
 The wheel `nvidia-pytriton` carries a `tritonserver` with its python backend. It needs NumPy 1, this program NumPy 2.
 """
 
-import ctypes
 import platform
 import shutil
 import subprocess
 import sys
 import sysconfig
+from ctypes.util import find_library
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +21,6 @@ REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 BACKEND = Path(__file__).with_name("onnxruntime_backend.py")
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 LIBPYTHON = f"libpython{PYTHON_VERSION}.so.1.0"
-NUMPY = "numpy-1.*.dist-info"
 STUB = "triton_python_backend_stub"
 READY_FILE = "ready"
 EXECUTABLE = 0o755
@@ -74,15 +73,6 @@ class ServerEnvironment:
             "PYTHONNOUSERSITE": "1",
         }
 
-    def check(self) -> None:
-        """Raises KwsError unless NumPy 1 is installed."""
-        found = [path.name for path in self.site_packages.glob("numpy-*.dist-info")]
-        if len(found) != 1 or not list(self.site_packages.glob(NUMPY)):
-            raise KwsError(
-                f"expected NumPy 1 in {self.folder}, found {', '.join(found) or 'none'}; with NumPy 2 the server "
-                "answers with garbage: remove the folder, it is made again"
-            )
-
 
 def prepared(folder: str | Path) -> ServerEnvironment:
     """The environment in a folder, created if it is missing or outdated.
@@ -98,7 +88,6 @@ def prepared(folder: str | Path) -> ServerEnvironment:
             _install(environment)
             _assemble(environment)
             write_whole(folder / READY_FILE, _requirement())
-    environment.check()
     # Always: it belongs to this program, not to what was installed.
     target = environment.backends / "onnxruntime"
     with written_to(target):
@@ -123,16 +112,12 @@ def _check_machine() -> None:
         raise KwsError(
             f"the embedded server runs on Linux x86_64, this is {machine}: use mode=container"
         )
-    try:
-        ctypes.CDLL(str(Path(sysconfig.get_config_var("LIBDIR"), LIBPYTHON)))
-    except OSError:
-        try:
-            ctypes.CDLL(LIBPYTHON)
-        except OSError:
-            raise KwsError(
-                f"the embedded server needs {LIBPYTHON}, which is not on this machine: install it "
-                f"(Debian: libpython{PYTHON_VERSION}), or use mode=container"
-            ) from None
+    is_beside = Path(sysconfig.get_config_var("LIBDIR"), LIBPYTHON).is_file()
+    if not is_beside and not find_library(f"python{PYTHON_VERSION}"):
+        raise KwsError(
+            f"the embedded server needs {LIBPYTHON}, which is not on this machine: install it "
+            f"(Debian: libpython{PYTHON_VERSION}), or use mode=container"
+        )
 
 
 def _install(environment: ServerEnvironment) -> None:

@@ -61,14 +61,8 @@ class TritonServer:
     process: subprocess.Popen | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        ports = (self.http_port, self.grpc_port, self.metrics_port)
         check_whole(1, HIGHEST_PORT, http_port=self.http_port, grpc_port=self.grpc_port)
         check_whole(1, HIGHEST_PORT, metrics_port=self.metrics_port)
-        if len(set(ports)) < len(ports):
-            raise KwsError(
-                "server.http_port, server.grpc_port and server.metrics_port must differ, "
-                f"got {', '.join(map(str, ports))}"
-            )
         self.key = secrets.token_hex(KEY_BYTES)
         self.log_start = 0
         self.memory_prefix = f"kws_{os.getpid()}_{self.http_port}_"

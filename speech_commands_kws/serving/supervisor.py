@@ -2,33 +2,18 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
-from typing import Protocol
 
 from speech_commands_kws.errors import KwsError, check_positive, check_whole
 from speech_commands_kws.packaging.triton_repository import CONFIG_FILE, LABELS_FILE, versions_of
 from speech_commands_kws.serving.health import fault
+from speech_commands_kws.serving.server import TritonServer
 
 START_POLL_SECONDS = 0.2
 OVERLOADED = "503"  # what the fault of a server begins with that has more to do than it can
-
-
-class Server(Protocol):
-    """What is supervised; see `TritonServer`."""
-
-    http_url: str
-
-    def start(self, repository: Path, names: Sequence[str]) -> None: ...
-    def has_ended(self) -> bool: ...
-    def worker_died(self) -> bool: ...
-    def answered(self) -> float: ...
-    def reload(self, name: str) -> str | None: ...
-    def stop(self) -> None: ...
-    def kill(self) -> None: ...
-    def log_tail(self) -> str: ...
 
 
 @dataclass
@@ -64,7 +49,7 @@ class Supervisor:
 
     def run(
         self,
-        server: Server,
+        server: TritonServer,
         repository: Path,
         names: Sequence[str],
         say: Callable[[str], None],
@@ -78,7 +63,34 @@ class Supervisor:
         try:
             self.begin(server, repository, names, wait)
             say(f"serving {', '.join(names)} at http://{server.http_url}; Ctrl-C ends")
-            self._go_on(server, repository, names, say, wait)
+            changes = Changes(repository, names)
+            restarts = 0
+            recent: deque[bool] = deque(maxlen=self.probes)
+            while True:
+                wait(self.every_seconds)
+                reason = self.fault(server, names)
+                recent.append(reason is not None)
+                if reason is None:
+                    restarts = 0
+                    for name in changes.settled():
+                        refused = server.reload(name)
+                        say(f"{name}: {refused or 'loaded what has changed'}")
+                    continue
+                has_died = server.has_ended() or server.worker_died()
+                if sum(recent) < self.failures and not has_died:
+                    continue
+                if restarts == self.restarts:
+                    raise KwsError(
+                        f"the server was started {restarts} times and gave no answer: {reason}"
+                    )
+                say(f"no answer ({reason}): starting the server again")
+                restarts += 1
+                self.restarted += 1
+                server.kill()
+                self.begin(server, repository, names, wait)
+                changes = Changes(repository, names)
+                recent.clear()
+                say("the server answers again")
         except KeyboardInterrupt:
             say("stopping")
         finally:
@@ -86,7 +98,7 @@ class Supervisor:
 
     def begin(
         self,
-        server: Server,
+        server: TritonServer,
         repository: Path,
         names: Sequence[str],
         wait: Callable[[float], None] = time.sleep,
@@ -102,7 +114,7 @@ class Supervisor:
             wait(START_POLL_SECONDS)
         raise KwsError(f"the server gave no answer in {self.start_seconds:g} s: {reason}")
 
-    def fault(self, server: Server, names: Sequence[str]) -> str | None:
+    def fault(self, server: TritonServer, names: Sequence[str]) -> str | None:
         if server.has_ended():
             return "it has ended"
         if (
@@ -116,58 +128,21 @@ class Supervisor:
             return None if self.answered != before else reason  # it answers others
         return reason
 
-    def _go_on(
-        self,
-        server: Server,
-        repository: Path,
-        names: Sequence[str],
-        say: Callable[[str], None],
-        wait: Callable[[float], None],
-    ) -> None:
-        restarts = 0
-        recent: deque[bool] = deque(maxlen=self.probes)
-        loaded = {name: state_of(repository / name) for name in names}
-        seen = dict(loaded)
-        while True:
-            wait(self.every_seconds)
-            reason = self.fault(server, names)
-            recent.append(reason is not None)
-            if reason is None:
-                restarts = 0
-                self._reload(server, repository, loaded, seen, say)
-                continue
-            has_died = server.has_ended() or server.worker_died()
-            if sum(recent) < self.failures and not has_died:
-                continue
-            if restarts == self.restarts:
-                raise KwsError(
-                    f"the server was started {restarts} times and gave no answer: {reason}"
-                )
-            say(f"no answer ({reason}): starting the server again")
-            restarts += 1
-            self.restarted += 1
-            server.kill()
-            self.begin(server, repository, names, wait)
-            loaded.update({name: state_of(repository / name) for name in names})
-            recent.clear()
-            say("the server answers again")
+class Changes:
+    """Which models of a repository have changed since they were loaded."""
 
-    def _reload(
-        self,
-        server: Server,
-        repository: Path,
-        loaded: dict[str, tuple],
-        seen: dict[str, tuple],
-        say: Callable[[str], None],
-    ) -> None:
-        """Load the models that have changed and then stayed the same for two probes: what is being written waits."""
-        for name in loaded:
-            state = state_of(repository / name)
-            if state != loaded[name] and state == seen[name]:
-                reason = server.reload(name)
-                say(f"{name}: {'loaded what has changed' if reason is None else reason}")
-                loaded[name] = state
-            seen[name] = state
+    def __init__(self, repository: Path, names: Sequence[str]) -> None:
+        self.folders = {name: repository / name for name in names}
+        self.loaded = {name: state_of(folder) for name, folder in self.folders.items()}
+        self.seen = dict(self.loaded)
+
+    def settled(self) -> Iterator[str]:
+        """Those that have changed and then stayed the same for two calls: what is being written waits."""
+        for name, folder in self.folders.items():
+            before, self.seen[name] = self.seen[name], state_of(folder)
+            if self.loaded[name] != self.seen[name] == before:
+                self.loaded[name] = before
+                yield name
 
 
 def state_of(model: Path) -> tuple:

@@ -19,32 +19,6 @@ from speech_commands_kws.serving.environment import (
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def with_numpy(folder: Path, *versions: str) -> ServerEnvironment:
-    environment = ServerEnvironment(folder)
-    for version in versions:
-        (environment.site_packages / f"numpy-{version}.dist-info").mkdir(parents=True)
-    return environment
-
-
-def test_numpy_1_is_taken(tmp_path: Path) -> None:
-    with_numpy(tmp_path, "1.26.4").check()
-
-
-@pytest.mark.parametrize("versions", [["2.2.0"], [], ["1.26.4", "2.2.0"]])
-def test_numpy_2_is_refused(tmp_path: Path, versions: list[str]) -> None:
-    with pytest.raises(KwsError, match="expected NumPy 1 in .*remove the folder"):
-        with_numpy(tmp_path, *versions).check()
-
-
-def test_an_environment_that_was_tampered_with_is_refused_when_it_is_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_numpy(tmp_path, "2.2.0")
-    monkeypatch.setattr(environment_module, "is_ready", lambda _: True)
-    with pytest.raises(KwsError, match="expected NumPy 1"):
-        prepared(tmp_path)
-
-
 def test_the_server_runs_the_onnxruntime_that_the_project_locks() -> None:
     pinned = dict(re.findall(r"^([\w-]+)==(.+)$", REQUIREMENTS.read_text(), re.MULTILINE))
     lock = tomllib.loads((ROOT / "poetry.lock").read_text())

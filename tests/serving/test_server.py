@@ -25,11 +25,6 @@ def test_a_port_that_is_taken_is_one_line() -> None:
     check_port(port)
 
 
-def test_ports_differ(tmp_path: Path) -> None:
-    with pytest.raises(KwsError, match="must differ, got 8001, 8001, 8002"):
-        configured(tmp_path, "server.http_port=8001")
-
-
 def test_the_reason_of_an_end_is_not_that_there_is_no_gpu(tmp_path: Path) -> None:
     server = configured(tmp_path)
     log = Path(server.log_file)

@@ -9,7 +9,6 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +40,9 @@ class Multirun(Callback):
         self.began = False
         self.started = 0.0
 
-    def on_multirun_start(self, config: DictConfig, config_name: str, **_: Any) -> None:
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         with exit_on_user_error():
-            checked(partial(begin, config_name=config_name), config)
+            checked(begin, config)
         self.began = True
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
@@ -75,9 +74,9 @@ class Multirun(Callback):
                     raise mistake
 
 
-def begin(config: DictConfig, config_name: str) -> None:
+def begin(config: DictConfig) -> None:
     check_multirun(config)
-    fetch_recordings(config, config_name)
+    fetch_recordings(config)
     if config.get("logger"):
         begin_record(config, Path(config.hydra.sweep.dir).absolute())
 

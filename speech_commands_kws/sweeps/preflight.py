@@ -1,10 +1,8 @@
 """What would stop every job of a multirun stops the multirun, before anything of it is made."""
 
-from collections.abc import Iterator, Mapping
-from itertools import product
+from collections.abc import Mapping
 from typing import Any
 
-from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.utils import instantiate
@@ -74,35 +72,20 @@ def n_devices(trainer: Mapping[str, Any]) -> int:
     return devices if isinstance(devices, int) else len(devices)
 
 
-def fetch_recordings(config: DictConfig, config_name: str) -> None:
-    """Fetch what is missing once, since no two jobs may fetch at once.
+def fetch_recordings(config: DictConfig) -> None:
+    """Fetch what is missing once, before the jobs; where they differ in their recordings, each fetches its own.
 
     Raises:
         KwsError: something cannot be fetched.
     """
-    for job in jobs_by_data(config, config_name):
-        source = build(job.data.source) if job.get("data") else None
+    given = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    if config.get("data") and not any(map(decides, given)):
+        source = build(config.data.source)
         if hasattr(source, "fetch"):
             source.fetch()
 
 
-def jobs_by_data(config: DictConfig, config_name: str) -> Iterator[DictConfig]:
-    """The configuration of a job for each choice of recordings that the command line sweeps over."""
-    given = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
-    fixed = [override.input_line for override in given if not override.is_sweep_override()]
-    swept = [values_of(override) for override in given if decides(override)]
-    if not swept:
-        yield config
-        return
-    for choice in product(*swept):
-        yield compose(config_name, [*fixed, *choice])
-
-
 def decides(override: Override) -> bool:
-    """Whether it sweeps over recordings; what is drawn from an interval is no choice of recordings."""
+    """Whether it sweeps over recordings."""
     root = override.get_key_element().lstrip("+").partition(".")[0]
-    return root in DECIDING and override.is_discrete_sweep()
-
-
-def values_of(override: Override) -> list[str]:
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    return root in DECIDING and override.is_sweep_override()

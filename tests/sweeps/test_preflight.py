@@ -15,7 +15,6 @@ from speech_commands_kws.sweeps.preflight import (
     check_multirun,
     check_one_process,
     fetch_recordings,
-    jobs_by_data,
 )
 
 INTERVAL = "optimizer.lr=tag(log,interval(0.01,0.5))"
@@ -66,7 +65,7 @@ def test_what_does_not_fit_is_one_line_and_leaves_nothing(
     tmp_path: Path, capsys, searched: str, overrides: str, reason: str
 ) -> None:
     with pytest.raises(SystemExit) as stop:
-        Multirun(None).on_multirun_start(sweep_of(tmp_path, [searched], overrides), "train")
+        Multirun(None).on_multirun_start(sweep_of(tmp_path, [searched], overrides))
     assert stop.value.code == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and reason in line
@@ -76,7 +75,7 @@ def test_what_does_not_fit_is_one_line_and_leaves_nothing(
 def test_a_plain_grid_is_looked_at_too(tmp_path: Path, capsys) -> None:
     config = sweep_of(tmp_path, [], "sweep=none", "sweep.objectives.validation_accuracy=up")
     with pytest.raises(SystemExit):
-        Multirun(None).on_multirun_start(config, "train")
+        Multirun(None).on_multirun_start(config)
     assert "maximize or minimize" in capsys.readouterr().err
 
 
@@ -131,19 +130,19 @@ def at_the_configs():
     ("overrides", "roots"),
     [
         (["data=folder", "data.root=one", "optimizer.lr=0.1,0.2"], ["one"]),
-        (["data=folder", "data.root=one,two", "seed=1,2"], ["one", "two"]),
-        (["data=synthetic,speech_commands", "paths.data=here"], ["here/speech_commands_v0.02"]),
-        (["experiment=gsc12,smoke", "paths.data=here"], ["here/speech_commands_v0.02"]),
+        (["data=folder", "data.root=one,two", "seed=1,2"], []),
+        (["data=synthetic,speech_commands", "paths.data=here"], []),
+        (["experiment=gsc12,smoke", "paths.data=here"], []),
         (["data.source.seed=1,2"], []),
         (["data=folder", "data.root=one", "optimizer.lr=interval(0.1,0.2)"], ["one"]),
     ],
 )
-def test_each_choice_of_recordings_is_fetched_once(
+def test_recordings_that_all_jobs_share_are_fetched_before_them(
     overrides: list[str], roots: list[str], monkeypatch: pytest.MonkeyPatch, at_the_configs: None
 ) -> None:
     fetched: list[str] = []
     monkeypatch.setattr(FolderSource, "fetch", lambda source: fetched.append(source.root))
-    fetch_recordings(multirun(*overrides), "train")
+    fetch_recordings(multirun(*overrides))
     assert fetched == roots
 
 
@@ -159,9 +158,4 @@ def test_what_cannot_be_fetched_ends_the_multirun(tmp_path: Path, at_the_configs
     with pytest.raises(
         KwsError, match="^http://127.0.0.1:9/speech_commands_test_set_v0.02.tar.gz could"
     ):
-        fetch_recordings(config, "train")
-
-
-def test_the_configuration_itself_where_nothing_is_swept(at_the_configs: None) -> None:
-    config = multirun("seed=1")
-    assert list(jobs_by_data(config, "train")) == [config]
+        fetch_recordings(config)

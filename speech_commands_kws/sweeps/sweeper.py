@@ -4,7 +4,6 @@ Hydra loads this module at the start of every command, so it imports nothing slo
 """
 
 import hashlib
-import json
 import math
 import re
 import sys
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from speech_commands_kws.sweeps.study import SharedStudy
 
 SEED_BYTES = 4
-RESULTS_FILE = "optimization_results.yaml"
 TRIAL_KEY = "sweep.trial"
 # What may differ between two starts of one study: how it is run, not what is searched.
 FREE_KEYS = ("hydra", "logger", "paths", "sweep", "trainer.accelerator", "trainer.devices")
@@ -121,7 +119,7 @@ class StudySweeper(Sweeper):
             raise KwsError(
                 f"interrupted; the same command goes on with the study {self.name}"
             ) from None
-        self._report(study, count)
+        self._check_success(study, count)
 
     def open(
         self, arguments: Sequence[str], config: DictConfig
@@ -283,32 +281,16 @@ class StudySweeper(Sweeper):
             values = None if isinstance(outcome, str) else outcome
             write_result(self._folder(trial), job, values, status)
 
-    def _report(self, study: "SharedStudy", count: int) -> None:
-        """The best trials in a file beside their folders, as the stock sweeper leaves them.
-
-        Raises:
-            KwsError: there is none.
-        """
+    def _check_success(self, study: "SharedStudy", count: int) -> None:
+        """Raises KwsError where no trial has succeeded."""
         from speech_commands_kws.sweeps.study import REASON
 
-        complete = [each for each in finished(study, count) if each.values]
-        best = study.study.best_trials if complete else []
-        results = {
-            "name": self.name,
-            "objectives": self.objectives,
-            "best": [
-                {"trial": each.number, "values": list(each.values), "params": each.params}
-                for each in best
-            ],
-        }
-        path = Path(self.config.hydra.sweep.dir) / RESULTS_FILE
-        path.parent.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.create(json.loads(json.dumps(results))), path)
-        if not complete:
-            reasons = [each.user_attrs.get(REASON, "") for each in finished(study, count)]
+        done = finished(study, count)
+        if not any(each.values for each in done):
             raise KwsError(
-                f"none of the {count} trials of {self.name} has succeeded, the first: {reasons[0]}; with other "
-                "settings give the study another sweep.name, with these more sweep.trials"
+                f"none of the {count} trials of {self.name} has succeeded, the first: "
+                f"{done[0].user_attrs.get(REASON, '')}; with other settings give the study another sweep.name, with "
+                "these more sweep.trials"
             )
 
 

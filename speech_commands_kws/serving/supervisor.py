@@ -128,6 +128,7 @@ class Supervisor:
             return None if self.answered != before else reason  # it answers others
         return reason
 
+
 class Changes:
     """Which models of a repository have changed since they were loaded."""
 

@@ -12,7 +12,7 @@ import optuna
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 from optuna.visualization import matplotlib as drawings
@@ -45,16 +45,13 @@ def study_of_grid(results: Sequence[Mapping[str, Any]], objectives: Mapping[str,
         key: list(dict.fromkeys(result["overrides"].get(key, "") for result in results))
         for key in varied_keys(list(results))
     }
-    numbers = {key: [as_number(text) for text in texts] for key, texts in values.items()}
+    choices = {}
+    for key, texts in values.items():
+        numbers = [as_number(text) for text in texts]
+        choices[key] = dict(zip(texts, texts if None in numbers else numbers))
+    distributions = {key: CategoricalDistribution(list(choices[key].values())) for key in choices}
     for result in filter(has_value, results):
-        params, distributions = {}, {}
-        for key, texts in values.items():
-            text = result["overrides"].get(key, "")
-            if None in numbers[key]:
-                params[key], distributions[key] = text, CategoricalDistribution(texts)
-            else:
-                params[key] = as_number(text)
-                distributions[key] = FloatDistribution(min(numbers[key]), max(numbers[key]))
+        params = {key: choices[key][result["overrides"].get(key, "")] for key in choices}
         study.add_trial(
             create_trial(params=params, distributions=distributions, values=result["values"])
         )

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from speech_commands_kws.cli.launch import build
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.lock import locked
 from speech_commands_kws.sweeps.results import OK, best_of, varied_keys
@@ -35,7 +36,6 @@ def begin_record(config: DictConfig, folder: Path) -> None:
         logger.log_tags({SWEEP_TAG: folder.name})
         logger.log_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), "sweep.yaml")
         logger.close(RUNNING)
-        adopt(folder, config.logger)
 
 
 def end_record(
@@ -63,19 +63,11 @@ def end_record(
 
 def parent_logger(folder: Path, settings: DictConfig) -> Any:
     """The logger of the parent run, which the folder remembers or which begins now."""
-    from speech_commands_kws.tracking.recording import mlflow_logger
-
-    plain = OmegaConf.to_container(settings)
-    del plain["_target_"]
-    plain |= {"run_folder": folder, "local_store": settings.local_store, "system_metrics": False}
-    return mlflow_logger(**plain)
+    return build(settings, run_folder=str(folder), system_metrics=False)
 
 
 def adopt(folder: Path, settings: DictConfig) -> None:
-    """Make the oldest run of this sweep the parent.
-
-    Called before one is begun and again after: of two processes that began one at once, the younger's is removed.
-    """
+    """Make the oldest run of this sweep the parent where the folder remembers none: another machine began it."""
     from speech_commands_kws.tracking.mlflow_run import (
         MlflowRun,
         client_of,
@@ -84,29 +76,22 @@ def adopt(folder: Path, settings: DictConfig) -> None:
     )
     from speech_commands_kws.tracking.mlflow_store import outage_reported, readable_uri
 
-    own = read_record(folder)
+    if read_record(folder):
+        return
     try:
-        uri = (
-            own.tracking_uri
-            if own
-            else readable_uri(settings.tracking_uri, settings.local_store, settings.probe_seconds)
-        )
+        uri = readable_uri(settings.tracking_uri, settings.local_store, settings.probe_seconds)
     except KwsError:  # no store yet: there is nothing to adopt
         return
-    client = client_of(uri)
     with outage_reported("the search for the sweep's run"):
+        client = client_of(uri)
         experiment = client.get_experiment_by_name(settings.experiment_name)
-        if experiment is None:
-            return
-        runs = client.search_runs(
-            [experiment.experiment_id],
-            f"tags.{SWEEP_TAG} = '{folder.name}'",
-            order_by=["attributes.start_time ASC"],
+        of_sweep = f"tags.{SWEEP_TAG} = '{folder.name}'"
+        oldest = ["attributes.start_time ASC"]
+        runs = experiment and client.search_runs(
+            [experiment.experiment_id], of_sweep, order_by=oldest, max_results=1
         )
-        if runs and (own is None or own.run_id != runs[0].info.run_id):
+        if runs:
             write_record(folder, MlflowRun(uri, runs[0].info.run_id))
-            if own and own.run_id in {run.info.run_id for run in runs}:
-                client.delete_run(own.run_id)
 
 
 def end_lost_jobs(results: list[dict[str, Any]]) -> None:

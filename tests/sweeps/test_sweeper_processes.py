@@ -128,7 +128,7 @@ def test_all_trials_are_finished_and_compared(tmp_path: Path, sweep) -> None:
     best = max(trials(tmp_path), key=lambda trial: trial.value)
     marked = next(line for line in done.stdout.splitlines() if "* best" in line)
     assert marked.rstrip(" │").endswith(f" {best.number}")
-    assert len(read_results(folder)) == 5
+    assert len(read_results(tmp_path / "plots" / "runs" / "test_sweep")) == 5
 
 
 def test_one_seed_gives_one_sequence(tmp_path: Path, sweep) -> None:

@@ -12,16 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from speech_commands_kws.cli.launch import checked, exit_on_user_error
-from speech_commands_kws.errors import KwsError, summarize_error
+from speech_commands_kws.errors import KwsError
 from speech_commands_kws.sweeps.preflight import check_multirun, fetch_recordings, is_study
 from speech_commands_kws.sweeps.record import begin_record, end_record
-from speech_commands_kws.sweeps.results import OK, rank, read_results, write_result
+from speech_commands_kws.sweeps.results import OK, outcome_of, rank, read_results, write_result
 
 PLOTS = "plots"
 
@@ -52,13 +52,8 @@ class Multirun(Callback):
         if config.hydra.mode != RunMode.MULTIRUN:
             return
         seconds = round(time.monotonic() - self.started, 1)
-        # The public property prints and raises for a failed job.
-        outcome, values = job_return._return_value, None
-        status = OK
-        if job_return.status == JobStatus.COMPLETED:
-            values = as_values(outcome)
-        else:
-            status = f"{type(outcome).__name__}: {summarize_error(outcome)}"
+        outcome = outcome_of(job_return, len(self.objectives))
+        values, status = (None, outcome) if isinstance(outcome, str) else (outcome, OK)
         folder = Path(config.hydra.runtime.output_dir)
         write_result(folder, job_return.overrides, values, status, seconds)
 
@@ -113,10 +108,3 @@ def draw(
         LOG.warning("no graphs of the sweep: %s", error)
         return []
     return plot_study(study, list(objectives), folder)
-
-
-def as_values(outcome: Any) -> list[float] | None:
-    """What a training returned: a number for each objective, or nothing."""
-    if outcome is None:
-        return None
-    return [float(each) for each in (outcome if isinstance(outcome, (list, tuple)) else [outcome])]

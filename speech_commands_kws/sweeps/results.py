@@ -9,12 +9,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.utils import JobReturn, JobStatus
+
+from speech_commands_kws.errors import summarize_error
 from speech_commands_kws.files.atomic import write_whole
 from speech_commands_kws.training.objectives import MAXIMIZE, pareto_front
 
 RESULT_NAME = "result.json"
 OK, PRUNED = "ok", "pruned"
 HIDDEN_KEYS = ("sweep.trial",)  # the name of the folder says it
+
+
+def outcome_of(done: JobReturn, objectives: int) -> list[float] | str:
+    """The values of a job, or why it has none."""
+    value = done._return_value  # the public property prints and raises for a failed job
+    if done.status != JobStatus.COMPLETED:
+        return f"{type(value).__name__}: {summarize_error(value)}"
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    if len(values) != objectives or not all(isinstance(each, (int, float)) for each in values):
+        return f"expected {objectives} numbers from the training, got {value}"
+    if not all(math.isfinite(each) for each in values):
+        return f"expected finite numbers from the training, got {value}"
+    return [float(each) for each in values]
 
 
 def write_result(

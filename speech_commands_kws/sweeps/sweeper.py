@@ -4,7 +4,6 @@ Hydra loads this module at the start of every command, so it imports nothing slo
 """
 
 import hashlib
-import math
 import re
 import sys
 import time
@@ -12,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -30,6 +28,7 @@ from speech_commands_kws.sweeps.results import (
     OK,
     PRUNED,
     format_value,
+    outcome_of,
     read_result,
     write_result,
 )
@@ -308,19 +307,6 @@ def is_missing(key: str, config: DictConfig) -> bool:
 def is_free(key: str) -> bool:
     key = key.lstrip("+~")
     return any(key == free or key.startswith((f"{free}.", f"{free}/")) for free in FREE_KEYS)
-
-
-def outcome_of(done: JobReturn, objectives: int) -> list[float] | str:
-    """The values of a job, or why it has none."""
-    value = done._return_value  # the public property prints and raises for a failed job
-    if done.status != JobStatus.COMPLETED:
-        return f"{type(value).__name__}: {summarize_error(value)}"
-    values = list(value) if isinstance(value, (list, tuple)) else [value]
-    if len(values) != objectives or not all(isinstance(each, (int, float)) for each in values):
-        return f"expected {objectives} numbers from the training, got {value}"
-    if not all(math.isfinite(each) for each in values):
-        return f"expected finite numbers from the training, got {value}"
-    return [float(each) for each in values]
 
 
 def ray_errors() -> list[type[Exception]]:

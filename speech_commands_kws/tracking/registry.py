@@ -15,7 +15,6 @@ from speech_commands_kws.tracking.registry_fetch import (
     SHA256_TAG,
     download,
     mlflow_at,
-    version_by_alias,
 )
 
 if TYPE_CHECKING:
@@ -118,7 +117,8 @@ def register(
     with mlflow_at(uri) as client:
         version = _log_version(client, name, export)
         client.set_registered_model_alias(name, CANDIDATE, version)
-        champion = version_by_alias(client, name, CHAMPION)
+        number = client.get_registered_model(name).aliases.get(CHAMPION)
+        champion = client.get_model_version(name, number) if number else None
         objections = gate.objections(export.figures, None)
         if champion and not objections and gate.accuracy_loss is not None:
             objections = _comparison(client, export, gate, champion, score_champion, cache)

@@ -73,41 +73,26 @@ def find_version(client: "MlflowClient", address: str) -> "ModelVersion":
     Raises:
         KwsError: it is no such address, or nothing has it; the models that exist are named.
     """
+    from mlflow.exceptions import MlflowException
+
     match = ADDRESS.fullmatch(address)
     if match is None:
         raise KwsError(
             f"expected models:/<name>@<alias> or models:/<name>/<version>, got {address}"
         )
     name, alias, version = match["name"], match["alias"], match["version"]
-    found = version_by_alias(client, name, alias) if alias else _version(client, name, version)
-    if found is None:
-        existing = [_shown(model) for model in client.search_registered_models()]
-        raise KwsError(
-            f"no {address} in {client.tracking_uri}, there is {'; '.join(existing) or 'no model'}: "
-            "`kws export register=true` registers one"
-        )
-    return found
-
-
-def version_by_alias(client: "MlflowClient", name: str, alias: str) -> "ModelVersion | None":
-    with _none_if_not_found():
-        return client.get_model_version_by_alias(name, alias)
-
-
-def _version(client: "MlflowClient", name: str, version: str) -> "ModelVersion | None":
-    with _none_if_not_found():
-        return client.get_model_version(name, version)
-
-
-@contextmanager
-def _none_if_not_found() -> Iterator[None]:
-    from mlflow.exceptions import MlflowException
-
     try:
-        yield
+        if alias:
+            return client.get_model_version_by_alias(name, alias)
+        return client.get_model_version(name, version)
     except MlflowException as error:
         if error.error_code not in NOT_FOUND:
             raise
+    existing = [_shown(model) for model in client.search_registered_models()]
+    raise KwsError(
+        f"no {address} in {client.tracking_uri}, there is {'; '.join(existing) or 'no model'}: "
+        "`kws export register=true` registers one"
+    )
 
 
 def _shown(model: object) -> str:

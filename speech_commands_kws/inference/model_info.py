@@ -10,7 +10,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_texts, check_whole
 
 INPUT = "waveform"
 PROBABILITIES = "probabilities"
@@ -64,41 +64,8 @@ class ModelInfo:
             )
         try:
             values = {name: json.loads(metadata[name]) for name in present}
+            check_texts(labels=values["labels"])
+            check_whole(sample_rate=values["sample_rate"], clip_samples=values["clip_samples"])
         except (ValueError, RecursionError) as error:  # a number may be too long for Python too
             raise KwsError(f"{source} has malformed metadata ({error}): export it again") from None
-        _check(values, source)
         return cls(**values | {"labels": tuple(values["labels"])})
-
-
-def _check(values: Mapping[str, Any], source: str | Path) -> None:
-    expectations = {
-        "labels": _is_list_of_names,
-        "sample_rate": _is_positive_integer,
-        "clip_samples": _is_positive_integer,
-        "frontend": _is_mapping,
-        "training": _is_mapping,
-        "detection": _is_mapping,
-    }
-    for key, is_valid in expectations.items():
-        if key in values and not is_valid(values[key]):
-            raise KwsError(
-                f"{source} has malformed metadata, {key}={values[key]!r}: export it again"
-            )
-
-
-def _is_list_of_names(value: Any) -> bool:
-    """Distinct ones: of two outputs with one name nobody could tell which one is meant."""
-    is_list = isinstance(value, list) and len(value) > 0
-    return (
-        is_list
-        and all(isinstance(name, str) and name for name in value)
-        and len(set(value)) == len(value)
-    )
-
-
-def _is_positive_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_mapping(value: Any) -> bool:
-    return isinstance(value, dict)

@@ -15,7 +15,6 @@ INTRA_THREADS = 1
 MOST_THREADS = 256  # onnxruntime takes a minute to start some thousands
 PROVIDERS = ("CPUExecutionProvider",)
 ERRORS_ONLY = 3
-FLOAT = "tensor(float)"
 
 
 class OnnxBackend:
@@ -47,7 +46,6 @@ class OnnxBackend:
             raise KwsError(f"providers must be a list such as [{PROVIDERS[0]}], got {providers!r}")
         self.session = _open_session(Path(model), intra_threads, list(providers))
         self.info = ModelInfo.from_metadata(self.session.get_modelmeta().custom_metadata_map, model)
-        _check_graph(self.session, self.info, model)
 
     def __call__(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Score clips.
@@ -93,21 +91,3 @@ def _open_session(model: Path, intra_threads: int, providers: list[str]) -> Any:
             f"{model} is not an ONNX model that onnxruntime can run ({reason}): "
             f"give a {MODEL_FILE} made by `kws export`"
         ) from None
-
-
-def _check_graph(session: Any, info: ModelInfo, model: str | Path) -> None:
-    """The graph must take and give what the metadata says."""
-    inputs = {node.name: (node.type, node.shape[1:]) for node in session.get_inputs()}
-    outputs = {node.name: (node.type, node.shape[1:]) for node in session.get_outputs()}
-    scores = (FLOAT, [len(info.labels)])
-    expected_inputs = {INPUT: (FLOAT, [info.clip_samples])}
-    expected_outputs = {PROBABILITIES: scores, LOGITS: scores}
-    if inputs != expected_inputs or not expected_outputs.items() <= outputs.items():
-        raise KwsError(
-            f"{model} maps {inputs} to {outputs}, its metadata says {expected_inputs} to "
-            f"{expected_outputs}: "
-            "export it again"
-        )
-    batch = session.get_inputs()[0].shape[0]
-    if isinstance(batch, int):
-        raise KwsError(f"{model} takes batches of {batch} only, not of any size: export it again")

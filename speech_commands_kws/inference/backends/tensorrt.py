@@ -56,7 +56,6 @@ class TensorRTBackend:
         self._engine = runtime.deserialize_cuda_engine(content)
         if self._engine is None:
             raise KwsError(f"{plan} does not fit this GPU or this TensorRT: {MAKE_IT} here")
-        _check_tensors(tensorrt, self._engine, self.info, plan)
         smallest, _, largest = self._engine.get_tensor_profile_shape(INPUT, FIRST_PROFILE)
         self._smallest, self._largest = smallest[0], largest[0]
         self._context = self._engine.create_execution_context()
@@ -173,14 +172,3 @@ def _check_version(tensorrt: Any, facts: Mapping[str, Any], plan: Path) -> None:
             f"{plan} was built by TensorRT {facts['tensorrt']}, here is {here}: "
             f"install that version, or {MAKE_IT} anew"
         )
-
-
-def _check_tensors(tensorrt: Any, engine: Any, info: ModelInfo, plan: Path) -> None:
-    """The plan's inputs and outputs must match the metadata, in float32 and with a batch of any size."""
-    expected = {INPUT: info.clip_samples, PROBABILITIES: len(info.labels)}
-    expected[LOGITS] = expected[PROBABILITIES]
-    names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
-    found = {name: tuple(engine.get_tensor_shape(name)) for name in names}
-    floats = all(engine.get_tensor_dtype(name) == tensorrt.DataType.FLOAT for name in names)
-    if found != {name: (-1, size) for name, size in expected.items()} or not floats:
-        raise KwsError(f"{plan} has the tensors {found}, not those of its ONNX file: {MAKE_IT}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import SAMPLE_RATE, TINY_LABELS, TINY_METADATA, burst
+from conftest import SAMPLE_RATE, TINY_LABELS, burst
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from onnx import TensorProto, helper
@@ -108,26 +108,3 @@ def test_somebody_elses_model_is_refused(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "foreign.onnx")
     with pytest.raises(KwsError, match="foreign.onnx is not a keyword spotter exported by"):
         OnnxBackend(tmp_path / "foreign.onnx")
-    helper.set_model_props(model, TINY_METADATA)
-    onnx.save(model, tmp_path / "foreign.onnx")
-    with pytest.raises(KwsError, match="foreign.onnx maps .*left.* to .*right"):
-        OnnxBackend(tmp_path / "foreign.onnx")
-
-
-def test_a_batch_of_a_fixed_size_is_refused(tmp_path: Path, tiny_onnx: Path) -> None:
-    model = onnx.load(tiny_onnx)
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    onnx.save(model, tmp_path / "one.onnx")
-    with pytest.raises(KwsError, match="one.onnx takes batches of 1 only"):
-        OnnxBackend(tmp_path / "one.onnx")
-
-
-@pytest.mark.parametrize(
-    "change", [{"labels": '["yes", "no"]'}, {"clip_samples": "8000"}], ids=["labels", "length"]
-)
-def test_metadata_that_contradict_the_graph_are_refused(
-    tmp_path: Path, make_tiny_onnx: Callable, change: dict[str, str]
-) -> None:
-    path = make_tiny_onnx(tmp_path / "odd.onnx", TINY_METADATA | change)
-    with pytest.raises(KwsError, match="its metadata says"):
-        OnnxBackend(path)

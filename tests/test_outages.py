@@ -263,7 +263,7 @@ def test_what_a_killed_process_could_not_deliver_is_delivered_by_the_next(server
 def test_a_trial_is_a_child_on_the_server_of_its_sweep(server, tmp_path) -> None:
     parent = begin_run(server.address, "sweeps", "sweep", {})
     write_record(tmp_path, parent)
-    mlflow_logger(None, "another", tmp_path / "0", tmp_path / "local").close("FINISHED")
+    mlflow_logger(None, "sweeps", tmp_path / "0", tmp_path / "local").close("FINISHED")
     client = client_of(server.address)
     experiment = client.get_experiment_by_name("sweeps").experiment_id
     (child,) = client.search_runs(

@@ -1,7 +1,6 @@
 """One run in an MLflow store: how it begins, and how a run folder remembers it."""
 
 import json
-import logging
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -17,7 +16,6 @@ from speech_commands_kws.tracking.mlflow_store import (
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-LOG = logging.getLogger(__name__)
 RECORD_NAME = "mlflow.json"
 LOCK_NAME = "mlflow.db.lock"
 RUNNING = "RUNNING"

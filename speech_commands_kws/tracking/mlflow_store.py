@@ -44,19 +44,9 @@ def usable_uri(tracking_uri: str | None, local_store: str | Path, probe_seconds:
     """`tracking_uri`; where it names a server that does not answer, or is None, the local store.
 
     One line is logged where the server is missing: where the record goes, and the command that shows it there.
-
-    Raises:
-        KwsError: the local store is needed, and its folder cannot be made.
     """
     uri, fault = _choose_store(tracking_uri, local_store, probe_seconds)
     if fault is not None:
-        try:
-            Path(local_store).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise KwsError(
-                f"no MLflow server at {tracking_uri} ({fault}), and no place for records at {local_store} "
-                f"({error.strerror}): start the server, give another paths.plots, or train without: logger=none"
-            ) from error
         LOG.warning(
             "no MLflow server at %s (%s): recording into %s, which this shows there: %s",
             tracking_uri,

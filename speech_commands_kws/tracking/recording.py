@@ -19,7 +19,6 @@ from speech_commands_kws.tracking.mlflow_run import (
     RUNNING,
     MlflowRun,
     begin_run,
-    client_of,
     read_record,
     write_record,
 )
@@ -66,8 +65,7 @@ def mlflow_logger(
 
     Where no server answers at `tracking_uri` within `probe_seconds`, or none is named, the record goes to
     `local_store/mlflow.db`. Any other kind of store (`sqlite:///…`, `databricks`, …) is used as given. Where the
-    folder above `run_folder` holds a record, as that of a sweep does, the run is its child: in the same store and
-    experiment.
+    folder above `run_folder` holds a record, as that of a sweep does, the run is its child, in the same store.
 
     Raises:
         KwsError: the store refuses, or cannot be written.
@@ -81,7 +79,6 @@ def mlflow_logger(
     parent = read_record(run_folder.parent)
     if parent and store_fault(parent.tracking_uri, probe_seconds) is None:
         tracking_uri = parent.tracking_uri
-        experiment_name = _experiment_of(parent) or experiment_name
     begin = partial(
         begin_run,
         experiment_name=experiment_name,
@@ -121,19 +118,6 @@ def _earlier_run(
         return record
     is_awaited = is_server(record.tracking_uri) and record.tracking_uri == tracking_uri
     return record if is_awaited else None
-
-
-def _experiment_of(parent: MlflowRun) -> str | None:
-    """The name of its experiment; None where the store no longer knows the run."""
-    client = client_of(parent.tracking_uri)
-    from mlflow.exceptions import MlflowException
-
-    try:
-        experiment_id = client.get_run(parent.run_id).info.experiment_id
-        return client.get_experiment(experiment_id).name
-    except MlflowException as error:
-        LOG.warning("MLflow does not know the run of the sweep: %s", summarize_error(error))
-        return None
 
 
 def run_name(run_folder: Path) -> str:

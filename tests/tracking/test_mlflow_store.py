@@ -104,13 +104,6 @@ def test_without_a_server_one_line_names_the_store_and_the_command(
     assert message.endswith(server_command(uri, closed_address))
 
 
-def test_without_a_place_for_records_none_is_promised(closed_address, tmp_path, caplog) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(KwsError, match="no place for records at .*file/plots .Not a directory."):
-        usable_uri(closed_address, tmp_path / "file" / "plots", PROBE_SECONDS)
-    assert not caplog.records
-
-
 def test_reading_follows_the_same_rule_and_makes_no_store(
     closed_address: str, web_address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

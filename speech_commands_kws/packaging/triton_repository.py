@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from filecmp import cmp
 from pathlib import Path
 
-from speech_commands_kws.errors import KwsError, SettingError, check_choice, check_whole
+from speech_commands_kws.errors import SettingError, check_choice, check_whole
 from speech_commands_kws.files.atomic import replacing, write_whole, written_to
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ModelInfo
@@ -80,16 +80,15 @@ class TritonModel:
         that a server which looks meanwhile finds them fitting it.
 
         Raises:
-            KwsError: a label cannot be written, or the folder cannot be written to.
+            KwsError: the folder cannot be written to.
         """
-        labels, config = labels_text(info), self.config_text(info)
         versions = versions_of(self.folder)
         file = MODEL_FILES[self.backend]
         newest = self.folder / str(max(versions, default=1)) / file
         if newest.is_file() and not cmp(newest, model, shallow=False):
             newest = self.folder / str(max(versions) + 1) / file
-        write_whole(self.folder / LABELS_FILE, labels)
-        write_whole(self.folder / CONFIG_FILE, config)
+        write_whole(self.folder / LABELS_FILE, "\n".join((*info.labels, "")))
+        write_whole(self.folder / CONFIG_FILE, self.config_text(info))
         if not newest.is_file():
             with replacing(newest) as partial, written_to(newest):
                 shutil.copyfile(model, partial)
@@ -169,20 +168,6 @@ def models_in(repository: Path, files: tuple[str, ...]) -> list[str]:
         if (versions := versions_of(folder))
         and any((folder / str(versions[-1]) / file).is_file() for file in files)
     ]
-
-
-def labels_text(info: ModelInfo) -> str:
-    """The model's labels.txt, a line each.
-
-    Raises:
-        KwsError: a label does not fit into a line.
-    """
-    for label in info.labels:
-        if not label.isprintable() or label != label.strip() or not label:
-            raise KwsError(
-                f"Triton takes labels of one line, got {label!r}: train with other words"
-            )
-    return "\n".join((*info.labels, ""))
 
 
 def _warm_up(batch_size: int, clip_samples: int) -> str:

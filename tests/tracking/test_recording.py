@@ -189,9 +189,7 @@ def test_a_record_adds_little_to_the_start_of_a_training(client, store, tmp_path
 # Parent and children
 
 
-def test_a_trial_is_a_child_in_the_store_of_its_parent(
-    store, client, tmp_path
-) -> None:
+def test_a_trial_is_a_child_in_the_store_of_its_parent(store, client, tmp_path) -> None:
     parent = begin_run(sqlite_uri(store / "mlflow.db"), "kws-test", "sweep", {})
     write_record(tmp_path, parent)
     logger = mlflow_logger(None, "kws-test", tmp_path / "0", tmp_path / "unused")

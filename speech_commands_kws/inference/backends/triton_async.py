@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from speech_commands_kws.errors import check_choice
 from speech_commands_kws.inference.backends.triton_requests import (
+    DEFAULT_URLS,
     HTTP,
     RetryPolicy,
     ServedModel,
-    checked_protocol,
     checked_url,
     explained,
     failures,
@@ -60,7 +61,8 @@ class AsyncTritonClient:
         retries: int = RETRIES,
         wait_seconds: float = WAIT_SECONDS,
     ) -> None:
-        self.protocol = checked_protocol(protocol)
+        check_choice(DEFAULT_URLS, protocol=protocol)
+        self.protocol = protocol
         self.url = checked_url(url, protocol)
         self.name = name
         self.retry_policy = RetryPolicy(timeout_seconds, retries, wait_seconds)

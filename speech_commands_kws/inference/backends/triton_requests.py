@@ -21,7 +21,6 @@ DEFAULT_URLS = {HTTP: "127.0.0.1:8000", GRPC: "127.0.0.1:8001"}
 OVERLOADED = ("503", "StatusCode.UNAVAILABLE")
 NO_SERVER = ("failed to connect", "errors resolving")  # in the words of gRPC
 HIGHEST_PORT = 65_535
-TOO_LATE = ("499", "StatusCode.DEADLINE_EXCEEDED")
 
 
 @dataclass(frozen=True)
@@ -67,20 +66,12 @@ class ServedModel:
         """Read Triton's configuration of a model.
 
         Raises:
-            KwsError: the model is not one of our exports, or this is no configuration of a model.
+            KwsError: the model is not one of our exports.
         """
-        try:
-            parameters = {
-                key: value.get("string_value", "")
-                for key, value in config.get("parameters", {}).items()
-            }
-            most_clips = int(config.get("max_batch_size", 0))
-        except (AttributeError, TypeError, ValueError):
-            raise KwsError(
-                f"expected Triton's configuration of {source}, got something else: "
-                "give url=HOST:PORT of a Triton server"
-            ) from None
-        return cls(ModelInfo.from_metadata(parameters, source), most_clips)
+        values = config.get("parameters", {})
+        parameters = {key: value.get("string_value", "") for key, value in values.items()}
+        info = ModelInfo.from_metadata(parameters, source)
+        return cls(info, int(config["max_batch_size"]))
 
     def check(self, waveforms: np.ndarray) -> None:
         """Reject what the server would reject, and what it would score as nonsense.
@@ -89,14 +80,10 @@ class ServedModel:
             KwsError: not float32 `(B, T)`, too many clips, no clip, or samples that are not finite.
         """
         clip_samples = self.info.clip_samples
-        is_sound = isinstance(waveforms, np.ndarray) and waveforms.dtype == np.float32
-        if not is_sound or waveforms.ndim != 2 or waveforms.shape[1] != clip_samples:
-            came = (
-                f"{waveforms.dtype} {waveforms.shape}"
-                if isinstance(waveforms, np.ndarray)
-                else type(waveforms).__name__
+        if waveforms.dtype != np.float32 or waveforms.shape[1:] != (clip_samples,):
+            raise KwsError(
+                f"the model takes float32 clips (B, {clip_samples}), got {waveforms.dtype} {waveforms.shape}"
             )
-            raise KwsError(f"the model takes float32 clips (B, {clip_samples}), got {came}")
         if not 0 < len(waveforms) <= self.max_batch_size:
             raise KwsError(
                 f"one request takes 1 to {self.max_batch_size} clips, got {len(waveforms)}: "
@@ -104,12 +91,6 @@ class ServedModel:
             )
         if not np.isfinite(waveforms).all():
             raise KwsError("the sound has samples that are NaN or infinite: nothing was sent")
-
-
-def checked_protocol(protocol: str) -> str:
-    if protocol not in DEFAULT_URLS:
-        raise KwsError(f"protocol must be one of {', '.join(DEFAULT_URLS)}, got {protocol}")
-    return protocol
 
 
 def checked_url(url: str | None, protocol: str) -> str:
@@ -127,12 +108,8 @@ def checked_url(url: str | None, protocol: str) -> str:
 
 def is_worth_another_try(error: Exception) -> bool:
     """Whether one of `failures` is a 503, or a connection that was refused or lost; what has timed out is not."""
-    is_answer = is_late(error) or isinstance(error, ValueError)
+    is_answer = isinstance(error, (TimeoutError, ValueError))
     return not is_answer and _status(error) in (None, *OVERLOADED)
-
-
-def is_late(error: Exception) -> bool:
-    return isinstance(error, TimeoutError) or _status(error) in TOO_LATE
 
 
 def failures() -> tuple[type[Exception], ...]:
@@ -147,7 +124,7 @@ def failures() -> tuple[type[Exception], ...]:
 def explained(error: Exception, url: str, name: str, retry_policy: RetryPolicy) -> KwsError:
     """A failed request as one line."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    if is_late(error):
+    if isinstance(error, TimeoutError):
         return KwsError(
             f"no answer from {url} within {retry_policy.timeout_seconds:g} s: ask for more with timeout_seconds="
         )

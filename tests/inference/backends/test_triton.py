@@ -88,6 +88,12 @@ def test_where_no_server_is_the_message_says_how_to_start_one(ask: Callable, pro
 
 
 @BOTH
+def test_another_protocol_is_refused(ask: Callable) -> None:
+    with pytest.raises(KwsError, match="protocol must be one of http, grpc, got carrier pigeon"):
+        ask("127.0.0.1:1", protocol="carrier pigeon")
+
+
+@BOTH
 def test_health_is_an_inference_asked_once(server: StandIn, ask: Callable) -> None:
     assert ask(server.url, "health") is True
     for status in (503, NONSENSE):

@@ -8,6 +8,7 @@ Legend: B batch, T samples, K keywords.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
@@ -77,12 +78,11 @@ class AsyncTritonClient:
     async def open(self) -> ServedModel:
         """Connect, and ask about the model."""
         self._client = self._connect()
-        try:
+        async with AsyncExitStack() as when_failed:
+            when_failed.push_async_callback(self.close)
             config = await self._persistently(self._config)
             self.served = ServedModel.from_config(config, f"the model {self.name} at {self.url}")
-        except BaseException:
-            await self.close()
-            raise
+            when_failed.pop_all()
         return self.served
 
     async def close(self) -> None:

@@ -8,13 +8,10 @@ import http.client
 import json
 import math
 import sys
-from array import array
 
 INPUT = "waveform"
 OUTPUT = "probabilities"
 TIMEOUT_SECONDS = 5.0
-HEADER_LENGTH = "Inference-Header-Content-Length"
-BYTES_OF_FLOAT = 4
 
 
 def ask(url: str, name: str, timeout_seconds: float) -> list[float]:
@@ -26,24 +23,15 @@ def ask(url: str, name: str, timeout_seconds: float) -> list[float]:
     """
     connection = http.client.HTTPConnection(url, timeout=timeout_seconds)
     try:
-        model = json.loads(_answer(connection, "GET", f"/v2/models/{name}")[0])
+        model = _answer(connection, "GET", f"/v2/models/{name}")
         clip_samples = next(
             tensor["shape"][-1] for tensor in model["inputs"] if tensor["name"] == INPUT
         )
-        clip = bytes(BYTES_OF_FLOAT * clip_samples)
-        waveform = {
-            "name": INPUT,
-            "datatype": "FP32",
-            "shape": [1, clip_samples],
-            "parameters": {"binary_data_size": len(clip)},
-        }
-        probabilities = {"name": OUTPUT, "parameters": {"binary_data": True}}
-        header = json.dumps({"inputs": [waveform], "outputs": [probabilities]}).encode()
-        body, length = _answer(
-            *(connection, "POST", f"/v2/models/{name}/infer", header + clip),
-            {HEADER_LENGTH: str(len(header))},
-        )
-        return list(array("f", body[length:]))
+        silence = [0] * clip_samples
+        waveform = {"name": INPUT, "datatype": "FP32", "shape": [1, clip_samples], "data": silence}
+        request = json.dumps({"inputs": [waveform], "outputs": [{"name": OUTPUT}]})
+        answer = _answer(connection, "POST", f"/v2/models/{name}/infer", request)
+        return answer["outputs"][0]["data"]
     except (KeyError, StopIteration, TypeError) as error:
         raise ValueError(f"{name} is no keyword spotter: {error!r}") from error
     finally:
@@ -62,19 +50,14 @@ def fault(url: str, name: str, timeout_seconds: float = TIMEOUT_SECONDS) -> str 
 
 
 def _answer(
-    connection: http.client.HTTPConnection,
-    method: str,
-    path: str,
-    body: bytes | None = None,
-    headers: dict[str, str] | None = None,
-) -> tuple[bytes, int]:
-    """The body of a response, and the length of its JSON header."""
-    connection.request(method, path, body, headers or {})
+    connection: http.client.HTTPConnection, method: str, path: str, body: str | None = None
+) -> dict:
+    connection.request(method, path, body)
     answer = connection.getresponse()
     content = answer.read()
     if answer.status != http.client.OK:
         raise ValueError(f"{answer.status} {content.decode(errors='replace')}")
-    return content, int(answer.headers.get(HEADER_LENGTH, len(content)))
+    return json.loads(content)
 
 
 def main() -> None:

@@ -49,13 +49,9 @@ def write_result(
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """What `write_result` left; where that cannot be read, nothing but why."""
+    """What `write_result` left, if anything."""
     path = folder / RESULT_NAME
-    try:
-        return json.loads(path.read_text("utf-8")) if path.is_file() else None
-    except ValueError as error:
-        status = f"{path} cannot be read ({error})"
-        return {"values": None, "seconds": None, "overrides": {}, "status": status}
+    return json.loads(path.read_text("utf-8")) if path.is_file() else None
 
 
 def read_results(sweep_folder: Path) -> list[dict[str, Any]]:
@@ -94,7 +90,6 @@ def has_failed(result: dict[str, Any]) -> bool:
 
 def varied_keys(results: list[dict[str, Any]]) -> list[str]:
     """The overrides that differ between jobs, in the order in which they were given."""
-    results = [result for result in results if result["overrides"]]  # else it could not be read
     keys = list(dict.fromkeys(key for result in results for key in result["overrides"]))
     keys = [key for key in keys if key not in HIDDEN_KEYS]
     return [key for key in keys if len({result["overrides"].get(key) for result in results}) > 1]

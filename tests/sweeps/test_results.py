@@ -57,15 +57,3 @@ def test_rank_puts_the_best_first_and_what_has_no_value_last(direction, order) -
 def test_varied_keys_leave_out_what_all_jobs_share() -> None:
     results = [result("0", 1.0, lr="1", width="2"), result("1", 1.0, lr="3", width="2", more="x")]
     assert varied_keys(results) == ["lr", "more"]
-
-
-def test_a_result_that_was_cut_off_costs_no_other(tmp_path: Path) -> None:
-    for number in range(3):
-        write_result(tmp_path / str(number), [f"lr=0.{number}", "width=1"], [0.5], "ok", 1.0)
-    (tmp_path / "1" / RESULT_NAME).write_text('{"values": [0.5], "sec')
-    ranked = rank(read_results(tmp_path), ACCURACY)
-    assert [each["folder"].name for each in ranked] == ["0", "2", "1"]
-    assert f"{tmp_path / '1' / RESULT_NAME} cannot be read" in ranked[2]["status"]
-    assert varied_keys(ranked) == ["lr"]
-    write_result(tmp_path / "1", ["lr=0.1"], [0.7], "ok")
-    assert read_result(tmp_path / "1")["values"] == [0.7]

@@ -11,11 +11,19 @@ from speech_commands_kws.cli.launch import build
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.lock import locked
 from speech_commands_kws.sweeps.results import OK, best_of, varied_keys
+from speech_commands_kws.tracking.mlflow_run import (
+    RUNNING,
+    MlflowRun,
+    client_of,
+    read_record,
+    write_record,
+)
+from speech_commands_kws.tracking.mlflow_store import outage_reported, readable_uri
 
 SWEEP_TAG = "sweep"
 BEST_PREFIX = "best."
 LOCK_FILE = "mlflow.lock"
-RUNNING, FINISHED, FAILED = "RUNNING", "FINISHED", "FAILED"
+FINISHED, FAILED = "FINISHED", "FAILED"
 
 
 def begin_record(config: DictConfig, folder: Path) -> None:
@@ -68,14 +76,6 @@ def parent_logger(folder: Path, settings: DictConfig) -> Any:
 
 def adopt(folder: Path, settings: DictConfig) -> None:
     """Make the oldest run of this sweep the parent where the folder remembers none: another machine began it."""
-    from speech_commands_kws.tracking.mlflow_run import (
-        MlflowRun,
-        client_of,
-        read_record,
-        write_record,
-    )
-    from speech_commands_kws.tracking.mlflow_store import outage_reported, readable_uri
-
     if read_record(folder):
         return
     try:
@@ -96,9 +96,6 @@ def adopt(folder: Path, settings: DictConfig) -> None:
 
 def end_lost_jobs(results: list[dict[str, Any]]) -> None:
     """Runs of jobs whose process was killed are not running any more."""
-    from speech_commands_kws.tracking.mlflow_run import client_of, read_record
-    from speech_commands_kws.tracking.mlflow_store import outage_reported
-
     for result in results:
         record = read_record(result["folder"])
         if record is None or result["status"] == OK or result["values"]:

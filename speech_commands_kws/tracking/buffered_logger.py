@@ -141,36 +141,33 @@ class BufferedMLFlowLogger(Logger):
 
     def _send_until_closed(self) -> None:
         """Send what the store lacks, pause, repeat."""
-        is_last = False
         while not self.closed.is_set():
             is_last = self.closing.is_set()  # an attempt that begins after it sends everything
+            entries = self.unsent()
             try:
-                self._send_unsent()
+                self.writer.send(entries)
             except StoreUnavailable as reason:
-                self._report_outage(reason)
-            if is_last and (not self.unsent() or time.monotonic() > self.deadline):
-                return
+                if not self.is_away and not self.closed.is_set():
+                    LOG.warning(
+                        "MLflow at %s is away (%s): the training goes on, its records wait in %s",
+                        self.record.tracking_uri,
+                        reason,
+                        self.log_file,
+                    )
+                self.is_away = True
+                if is_last and time.monotonic() > self.deadline:
+                    return
+            else:
+                if self.is_away and entries:
+                    LOG.info(
+                        "MLflow at %s answers again and gets what has waited",
+                        self.record.tracking_uri,
+                    )
+                    self.is_away = False
+                self.n_sent += len(entries)
+                if is_last:
+                    return
             (self.closed if is_last else self.closing).wait(self.retry_seconds)
-
-    def _send_unsent(self) -> None:
-        entries = self.unsent()
-        self.writer.send(entries)
-        if self.is_away and entries:
-            LOG.info(
-                "MLflow at %s answers again and gets what has waited", self.record.tracking_uri
-            )
-            self.is_away = False
-        self.n_sent += len(entries)
-
-    def _report_outage(self, reason: StoreUnavailable) -> None:
-        if not self.is_away and not self.closed.is_set():
-            LOG.warning(
-                "MLflow at %s is away (%s): the training goes on, its records wait in %s",
-                self.record.tracking_uri,
-                reason,
-                self.log_file,
-            )
-        self.is_away = True
 
     def _keep_locally(self, status: str) -> bool:
         from mlflow.exceptions import MlflowException

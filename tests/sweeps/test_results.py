@@ -2,14 +2,12 @@ import math
 from pathlib import Path
 
 import pytest
-from sweep_results import ACCURACY, result
+from sweep_results import result
 
 from speech_commands_kws.sweeps.results import (
-    RESULT_NAME,
     best_of,
     rank,
     read_result,
-    read_results,
     varied_keys,
     write_result,
 )

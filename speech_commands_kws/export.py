@@ -3,10 +3,6 @@
 `backend=tensorrt` builds a TensorRT plan of an exported ONNX file.
 """
 
-import logging
-import shutil
-from pathlib import Path
-
 import hydra
 from omegaconf import DictConfig
 
@@ -16,28 +12,20 @@ from speech_commands_kws.assembly.release import (
     build_release,
     build_variant,
     check_settings,
+    copy_registered,
+    output_file,
     write_card,
 )
 from speech_commands_kws.assembly.run_data import find_checkpoint, load_trained, validation_split
 from speech_commands_kws.assembly.tensorrt import export_plan
-from speech_commands_kws.cli.launch import (
-    CONFIG_DIR,
-    EXECUTION_WHITELIST,
-    build,
-    run_command,
-)
-from speech_commands_kws.errors import (
-    KwsError,
-)
-from speech_commands_kws.files.atomic import replacing
+from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
+from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.backends.tensorrt import TensorRTBackend
 from speech_commands_kws.inference.locate import REGISTERED
 from speech_commands_kws.models.checkpoint import read_checkpoint
 from speech_commands_kws.packaging.triton_repository import fill_repository
 from speech_commands_kws.tracking import recording, registry, runs
-
-LOG = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> float:
@@ -84,32 +72,6 @@ def run(cfg: DictConfig) -> float:
         export = registry.Export(model.path, model.info, record.run_id, step, example, figures)
         register(cfg, record.tracking_uri, export, split, saved)
     return model.difference
-
-
-def copy_registered(cfg: DictConfig) -> float:
-    """Copy a registered model to `output`; returns its size in bytes."""
-    if cfg.output is None or cfg.register:
-        raise KwsError(
-            f"model={cfg.model} copies a registered model: give output=FILE, and no register"
-        )
-    output = output_file(cfg.output, Path(runs.MODEL_FILE))
-    source = build(cfg.registry)(cfg.model)
-    with replacing(output) as partial:
-        shutil.copyfile(source, partial)
-    LOG.info("%s: %s, %d bytes", output, cfg.model, output.stat().st_size)
-    return float(output.stat().st_size)
-
-
-def output_file(name: str | None, default: Path) -> Path:
-    """The file to write, known to be one before the work begins.
-
-    Raises:
-        KwsError: it has another ending than the default, by which nobody would know what it is, or is a folder.
-    """
-    path = default if name is None else Path(str(name)).expanduser()
-    if path.suffix != default.suffix or path.is_dir():
-        raise KwsError(f"output must be a file that ends in {default.suffix}, got {path}")
-    return path
 
 
 @hydra.main(config_path=CONFIG_DIR, config_name="export", execution_whitelist=EXECUTION_WHITELIST)

@@ -1,6 +1,7 @@
 """Builds what a release contains: the model file, its variant in fewer bits, and the card that tells about both."""
 
 import logging
+import shutil
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -10,16 +11,23 @@ import numpy as np
 from omegaconf import DictConfig
 
 from speech_commands_kws.assembly.run_data import recorded_split, sample_evenly, score
-from speech_commands_kws.cli.launch import settings_of
+from speech_commands_kws.cli.launch import build, settings_of
 from speech_commands_kws.data.dataset import SplitClips
 from speech_commands_kws.data.speech_tree import TRAIN
-from speech_commands_kws.errors import check_flag, check_number, check_positive, check_whole
+from speech_commands_kws.errors import (
+    KwsError,
+    check_flag,
+    check_number,
+    check_positive,
+    check_whole,
+)
 from speech_commands_kws.evaluation import scoring
 from speech_commands_kws.evaluation.metrics import operating_point
 from speech_commands_kws.evaluation.scoring import Scores
 from speech_commands_kws.figures.evaluation import draw
 from speech_commands_kws.files.atomic import replacing, write_whole
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.locate import MODEL_FILE
 from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.labels import SILENCE, UNKNOWN
 from speech_commands_kws.models.spotter_module import SpotterModule
@@ -75,6 +83,32 @@ def check_settings(cfg: DictConfig) -> None:
     with settings_of("latency"):
         check_whole(repeats=cfg.latency.repeats)
         check_whole(0, warm_up=cfg.latency.warm_up)
+
+
+def copy_registered(cfg: DictConfig) -> float:
+    """Copy a registered model to `output`; returns its size in bytes."""
+    if cfg.output is None or cfg.register:
+        raise KwsError(
+            f"model={cfg.model} copies a registered model: give output=FILE, and no register"
+        )
+    output = output_file(cfg.output, Path(MODEL_FILE))
+    source = build(cfg.registry)(cfg.model)
+    with replacing(output) as partial:
+        shutil.copyfile(source, partial)
+    LOG.info("%s: %s, %d bytes", output, cfg.model, output.stat().st_size)
+    return float(output.stat().st_size)
+
+
+def output_file(name: str | None, default: Path) -> Path:
+    """The file to write, known to be one before the work begins.
+
+    Raises:
+        KwsError: it has another ending than the default, by which nobody would know what it is, or is a folder.
+    """
+    path = default if name is None else Path(str(name)).expanduser()
+    if path.suffix != default.suffix or path.is_dir():
+        raise KwsError(f"output must be a file that ends in {default.suffix}, got {path}")
+    return path
 
 
 def build_release(

@@ -1,5 +1,4 @@
 import logging
-import shutil
 import subprocess
 import sys
 
@@ -16,7 +15,6 @@ from tone_trainings import (
     train,
     weights,
 )
-from tones import make_tree
 
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
@@ -29,17 +27,6 @@ from speech_commands_kws.training.module import KeywordModule
 def whole(tree, tmp_path_factory):
     """The folder of a run that nothing interrupted."""
     return train(tree, tmp_path_factory.mktemp("whole"), EVERY_STEP)
-
-
-@pytest.mark.parametrize("augment, warned", [("recipe", True), ("robust", True), ("none", False)])
-def test_training_without_noise_recordings_is_told(tmp_path, caplog, augment, warned):
-    tree = make_tree(tmp_path / "tree", takes=2)
-    shutil.rmtree(tree / "_background_noise_")
-    more = ["trainer.max_epochs=1", "+trainer.limit_train_batches=1", "task.silence=false"]
-    if augment == "robust":
-        more.append("augment.waveform.steps.reverberation.rooms.rooms=2")
-    train(tree, tmp_path, *more, f"augment={augment}")
-    assert ("no background noise to train with" in caplog.text) is warned
 
 
 def test_two_steps_change_the_weights_and_leave_a_whole_run(tree, tmp_path, caplog):
@@ -146,7 +133,6 @@ def test_divergence_stops_with_a_message_and_keeps_the_last_good_checkpoint(
     ("change", "message"),
     [
         ("~callbacks.history", "expected settings for callbacks.history, got none"),
-        ("clip_seconds=0.01", "do not take clips of 160 samples .*change clip_seconds, frontend"),
         ("callbacks.best.monitor=nothing", "settings of the training do not fit: .*nothing"),
         (
             "optimizer=adamw optimizer.betas=[2,2]",
@@ -166,11 +152,6 @@ def test_a_full_memory_of_the_gpu_is_one_clear_error(tree, tmp_path, monkeypatch
     monkeypatch.setattr(KeywordModule, "training_step", fill)
     with pytest.raises(KwsError, match="memory is full .CUDA out of memory.: lower loader.batch"):
         train(tree, tmp_path, "trainer.max_epochs=1")
-
-
-def test_one_batch_for_an_epoch_is_said(tree, tmp_path, caplog):
-    train(tree, tmp_path, "trainer.max_epochs=1", "loader.batch_size=1000")
-    assert "one batch holds all clips of an epoch" in caplog.text
 
 
 def test_averaged_weights_are_what_is_kept(tree, tmp_path):

@@ -3,7 +3,6 @@
 import json
 import logging
 from pathlib import Path
-from typing import Any
 
 import lightning
 import numpy as np
@@ -13,10 +12,10 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers.logger import DummyLogger
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, nn
+from torch import nn
 
+from speech_commands_kws.assembly.module import build_module
 from speech_commands_kws.assembly.resume import last_checkpoint
-from speech_commands_kws.audio.noise_recordings import read_noises, training_portions
 from speech_commands_kws.cli.launch import build, is_multirun, settings_of
 from speech_commands_kws.cli.overrides import resume_command
 from speech_commands_kws.data.datamodule import KeywordDataModule
@@ -31,10 +30,6 @@ from speech_commands_kws.errors import (
 )
 from speech_commands_kws.figures.curves import plot_curves
 from speech_commands_kws.inference.model_info import ModelInfo
-from speech_commands_kws.labels import SILENCE
-from speech_commands_kws.models.checkpoint import module_facts
-from speech_commands_kws.models.complexity import complexity
-from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.latency import onnx_latency_ms
 from speech_commands_kws.tracking import recording, runs
 from speech_commands_kws.training.data_parallel import LocalDDP
@@ -237,89 +232,3 @@ def draw_augmentations(
     about += f"{cfg.data.name}: {datamodule.packed.paths[rows[0]]}"
     path = folder / "plots" / "augmentations.png"
     return augmentation.plot_augmentations(clips, OmegaConf.to_object(cfg.frontend), about, path)
-
-
-def build_module(
-    cfg: DictConfig, datamodule: KeywordDataModule, waveform_augment: nn.Module | None = None
-) -> KeywordModule:
-    """The untrained module with the facts that checkpoints and exports carry."""
-    n_classes = len(datamodule.labels)
-    sizes = {"n_classes": n_classes, "n_mels": cfg.frontend.n_mels}
-    spotter = SpotterModule(build(cfg.frontend), build(cfg.backbone, **sizes))
-    try:
-        cost = complexity(spotter, datamodule.clip_samples)
-    except (ValueError, ArithmeticError, RuntimeError) as error:
-        raise KwsError(
-            f"front-end and backbone do not take clips of {datamodule.clip_samples} samples "
-            f"({summarize_error(error)}): change clip_seconds, frontend or backbone"
-        ) from error
-    LOG.info(
-        "parameters: %s, multiply-adds: %s, front-end: %s",
-        *(f"{count:,}" for count in cost.values()),
-    )
-    waveform_augment = waveform_augment or build(cfg.augment.waveform)
-    noise = training_noise(cfg.augment, datamodule)
-    if not len(noise) and any(
-        name.endswith("noise") for name, _ in waveform_augment.named_buffers()
-    ):
-        LOG.warning(
-            "no background noise to train with, the data have none: name recordings with augment.noise_folder"
-        )
-    waveform_augment.set_noise(noise)
-    mixup = cfg.augment.get("mixup")
-    facts: dict[str, Any] = {
-        "labels": datamodule.labels,
-        "sample_rate": datamodule.sample_rate,
-        "clip_samples": datamodule.clip_samples,
-        "frontend": _module_facts(cfg.frontend),
-        "backbone": _module_facts(cfg.backbone, **sizes),
-        "data": cfg.data.name,
-        "data_fingerprint": datamodule.fingerprint,
-        "git_commit": recording.git_commit(recording.CODE_FOLDER)[0],
-        "seed": cfg.seed,
-        "noise_held_out": cfg.augment.get("noise_held_out", 0.0),
-        **cost,
-    }
-    return KeywordModule(
-        spotter,
-        waveform_augment,
-        build(cfg.augment.spectrogram),
-        build(cfg.optimizer),
-        build(cfg.scheduler),
-        # Not the trainer's estimate: asking for it opens the loader before a resumed run has restored its place.
-        total_steps=steps_of_an_epoch(datamodule) * cfg.trainer.max_epochs,
-        label_smoothing=cfg.label_smoothing,
-        silence_target=datamodule.labels.index(SILENCE) if SILENCE in datamodule.labels else -1,
-        seed=cfg.seed,
-        facts=facts,
-        mixup=build(mixup, n_classes=n_classes) if mixup else None,
-    )
-
-
-def _module_facts(node: DictConfig, **given: Any) -> dict[str, Any]:
-    """What a checkpoint says about the front-end or the backbone."""
-    arguments = OmegaConf.to_container(node, resolve=True)
-    arguments.pop("_convert_", None)
-    return module_facts(arguments.pop("_target_"), **arguments, **given)
-
-
-def steps_of_an_epoch(datamodule: KeywordDataModule) -> int:
-    steps = len(datamodule.train_dataloader())
-    if steps == 1:
-        LOG.warning(
-            "one batch holds all clips of an epoch: lower loader.batch_size for more than a step"
-        )
-    return steps
-
-
-def training_noise(augment: DictConfig, datamodule: KeywordDataModule) -> Tensor:
-    """The background noise that training hears, one recording after another, (samples,)."""
-    noises = list(datamodule.packed.noise_waveforms.values())
-    if augment.get("noise_folder"):
-        added = read_noises(
-            augment.noise_folder, datamodule.sample_rate, augment.noise_folder_seconds
-        )
-        noises += added.values()
-    held_out = augment.get("noise_held_out", 0.0)
-    heard = training_portions(noises, held_out, datamodule.clip_samples)
-    return torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *heard]))

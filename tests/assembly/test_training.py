@@ -22,7 +22,8 @@ from tone_trainings import (
     weights,
 )
 
-from speech_commands_kws.assembly.training import build_datamodule, build_module
+from speech_commands_kws.assembly.module import build_module
+from speech_commands_kws.assembly.training import build_datamodule
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.data.sampler import Shard
 from speech_commands_kws.data.training_batches import as_waveforms

@@ -1,0 +1,49 @@
+import shutil
+
+import pytest
+from hydra import compose, initialize_config_dir
+from tone_trainings import overrides
+from tones import make_tree
+
+from speech_commands_kws.assembly.module import build_module
+from speech_commands_kws.assembly.training import build_datamodule
+from speech_commands_kws.cli.launch import CONFIG_DIR
+from speech_commands_kws.data.sampler import Shard
+from speech_commands_kws.errors import KwsError
+
+
+def built(tree, root, *more):
+    with initialize_config_dir(CONFIG_DIR):
+        cfg = compose("train", overrides(tree, root, *more))
+    return build_module(cfg, build_datamodule(cfg, Shard()))
+
+
+@pytest.mark.parametrize("augment, warned", [("recipe", True), ("robust", True), ("none", False)])
+def test_training_without_noise_recordings_is_told(tmp_path, caplog, augment, warned):
+    tree = make_tree(tmp_path / "tree", takes=2)
+    shutil.rmtree(tree / "_background_noise_")
+    more = ["task.silence=false", f"augment={augment}"]
+    if augment == "robust":
+        more.append("augment.waveform.steps.reverberation.rooms.rooms=2")
+    built(tree, tmp_path, *more)
+    assert ("no background noise to train with" in caplog.text) is warned
+
+
+def test_clips_too_short_for_the_network_are_one_clear_error(tree, tmp_path):
+    wanted = "do not take clips of 160 samples .*change clip_seconds, frontend"
+    with pytest.raises(KwsError, match=wanted):
+        built(tree, tmp_path, "clip_seconds=0.01")
+
+
+def test_one_batch_for_an_epoch_is_said(tree, tmp_path, caplog):
+    built(tree, tmp_path, "loader.batch_size=1000")
+    assert "one batch holds all clips of an epoch" in caplog.text
+
+
+def test_its_facts_say_what_it_takes_and_where_it_comes_from(tree, tmp_path):
+    module = built(tree, tmp_path, "seed=5", "augment.noise_held_out=0.2")
+    wanted = {"sample_rate": 16000, "clip_samples": 16000, "seed": 5, "noise_held_out": 0.2}
+    assert module.facts.items() >= wanted.items()
+    assert module.facts["labels"] == ["_silence_", "_unknown_", "yes", "no"]
+    assert module.facts["backbone"]["name"] == "BCResNet"
+    assert module.facts["parameters"] == sum(each.numel() for each in module.spotter.parameters())

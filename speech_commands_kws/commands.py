@@ -20,7 +20,7 @@ COMMANDS = {
     "infer": "name the words in files, folders, patterns or - (standard input)",
     "serve": "serve a model by Triton, in an environment of its own or in a container",
     "describe": "show what an exported model says about itself",
-    "check-data": "look recordings over: duplicates, levels, balance, doubtful labels",
+    "check-data": "look recordings over: duplicates, levels, balance, suspect labels",
     "record": "record clips of a word from the microphone",
     "leaderboard": "compare the recorded runs of an experiment",
     "download": "bring the recordings of a training: by DVC, or from where they are published",

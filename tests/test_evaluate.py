@@ -99,7 +99,7 @@ def test_a_folder_is_scored_by_an_exported_model(evaluate, tree, model, tmp_path
     worst = facts["worst_clips"]
     assert len(worst) == 2
     assert worst[0]["name"] == "yes/anna_nohash_1.wav"
-    assert (worst[0]["truth"], worst[0]["answer"]) == ("yes", "no")
+    assert (worst[0]["truth"], worst[0]["prediction"]) == ("yes", "no")
 
 
 def test_json_on_standard_output_is_nothing_but_json(evaluate, tree, model, capsys, caplog):
@@ -276,8 +276,8 @@ def test_the_best_checkpoint_of_a_run_is_scored_by_its_own_probabilities(
         waveform, _ = soundfile.read(tree / clip["name"], dtype="float32")
         with torch.no_grad():
             probabilities = spotter(torch.from_numpy(waveform)[None]).softmax(dim=1)[0]
-        assert clip["answer"] == TINY_LABELS[probabilities.argmax()]
-        assert clip["answer_probability"] == pytest.approx(probabilities.max().item(), abs=1e-5)
+        assert clip["prediction"] == TINY_LABELS[probabilities.argmax()]
+        assert clip["prediction_probability"] == pytest.approx(probabilities.max().item(), abs=1e-5)
 
 
 @pytest.mark.integration

@@ -177,7 +177,7 @@ def test_a_server_that_hangs_for_a_while_holds_nothing_up(training, server, told
     training.assert_all_recorded()
     assert read_record(training.folder).tracking_uri == server.address
     lost, back = told()
-    assert "is away" in lost and "answers again" in back
+    assert "is unreachable" in lost and "reachable again" in back
 
 
 def test_a_server_that_is_killed_and_started_again_has_the_metrics_of_the_gap(
@@ -199,7 +199,7 @@ def test_a_server_that_is_killed_and_started_again_has_the_metrics_of_the_gap(
     record = read_record(training.folder)
     assert record.tracking_uri == server.address
     lost, back = told()
-    assert "is away" in lost and "answers again" in back
+    assert "is unreachable" in lost and "reachable again" in back
     # The machine was measured all the time; a step is a second.
     measured = history(client_of(server.address), record.run_id, CPU)
     assert any(gap[0] < each.timestamp / 1000 < gap[1] for each in measured)

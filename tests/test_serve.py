@@ -284,7 +284,7 @@ def test_the_command_brings_a_dead_backend_back_and_leaves_nothing_behind(
         assert process.poll() is None and regions
         if end == signal.SIGINT:
             os.kill(descendants(process.pid)[1], signal.SIGKILL)
-            wait_until(lambda: "answers again" in said.read_text())
+            wait_until(lambda: "is up again" in said.read_text())
             assert "the process of a backend has ended" in said.read_text()
             http_port = ports[0].partition("=")[2]
             assert post(f"127.0.0.1:{http_port}", "kws_onnx", body())[0] == 200

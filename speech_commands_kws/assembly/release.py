@@ -51,7 +51,7 @@ class Release:
     Attributes:
         path: the file.
         info: what it says about itself.
-        scores: its answers to the validation clips.
+        scores: its predictions for the validation clips.
         clips: (n, T) some of them.
         difference: largest difference from the trained module.
         latency_ms: for one clip on one thread.
@@ -117,7 +117,7 @@ def build_release(
     """Write the model file, which says how accurate it is on the validation split and how to decide with it.
 
     Raises:
-        KwsError: it answers otherwise than the trained module; nothing is written.
+        KwsError: its outputs differ from those of the trained module; nothing is written.
     """
     clips = sample_evenly(split, cfg.parity.clips)
     with replacing(output) as partial:
@@ -162,7 +162,7 @@ def build_variant(
         variant.convert(model.path, partial, calibration_waveforms(cfg, variant, model, saved))
         backend = OnnxBackend(partial)
         scores = score(backend, split, cfg.batch_size)
-        agreement = {VALIDATION: float(np.mean(scores.answers == model.scores.answers))}
+        agreement = {VALIDATION: float(np.mean(scores.predictions == model.scores.predictions))}
         for kind, sounds in probes.items():
             compared = compare(OnnxBackend(model.path), backend, {kind: sounds}, [len(sounds)])
             agreement[kind] = compared.same_keyword
@@ -180,7 +180,7 @@ def build_variant(
         info = replace(model.info, training=model.info.training | changed, detection=detection)
         write_metadata(info, partial)
     LOG.info(
-        "%s: %d bytes, accuracy %.4f (%+.4f), the same answer to %.2f%% of the validation clips, takes %.2f ms a clip, "
+        "%s: %d bytes, accuracy %.4f (%+.4f), the same prediction for %.2f%% of the validation clips, %.2f ms a clip, "
         "%.2f times as long",
         *(output, output.stat().st_size, scores.accuracy, -loss),
         *(100 * agreement[VALIDATION], latency, latency / model.latency_ms),

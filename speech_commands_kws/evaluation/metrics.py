@@ -14,7 +14,7 @@ CALIBRATION_BINS = 15  # as in Guo et al. 2017
 
 
 class ClassScores(NamedTuple):
-    """Each (K,); NaN is precision of a class never answered and recall of one without clips."""
+    """Each (K,); NaN is precision of a class never predicted and recall of one without clips."""
 
     precision: np.ndarray
     recall: np.ndarray
@@ -56,11 +56,11 @@ def confusion_matrix(targets: np.ndarray, predictions: np.ndarray, classes: int)
 def class_scores(confusion: np.ndarray) -> ClassScores:
     """Precision, recall, F1 and support of every class of a confusion matrix (K, K)."""
     hits = np.diag(confusion)
-    support, answers = confusion.sum(axis=1), confusion.sum(axis=0)
+    support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     return ClassScores(
-        precision=_ratio(hits, answers),
+        precision=_ratio(hits, predicted),
         recall=_ratio(hits, support),
-        f1=_ratio(2 * hits, support + answers),
+        f1=_ratio(2 * hits, support + predicted),
         support=support,
     )
 
@@ -68,9 +68,9 @@ def class_scores(confusion: np.ndarray) -> ClassScores:
 def reliability(
     probabilities: np.ndarray, targets: np.ndarray, bins: int = CALIBRATION_BINS
 ) -> Reliability:
-    """Mean confidence and accuracy of the answers in each bin ((m - 1) / M, m / M] of confidence.
+    """Mean confidence and accuracy of the predictions in each bin ((m - 1) / M, m / M] of confidence.
 
-    Guo et al. 2017 (arXiv 1706.04599), section 2: confidence is the probability of the answer.
+    Guo et al. 2017 (arXiv 1706.04599), section 2: confidence is the probability of the prediction.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     correct = probabilities.argmax(axis=1) == targets

@@ -95,9 +95,9 @@ class Robustness:
             else:
                 waveforms = reverberate(waveforms, self.responses(level, sample_rate))
             parts = np.split(waveforms, range(batch_size, len(waveforms), batch_size))
-            answers = np.concatenate([predict(part).argmax(axis=1) for part in parts])
-            right = np.sum(answers == clips.targets[chosen[name]])
-            cells[name, level] = cell(int(right), len(answers))
+            predictions = np.concatenate([predict(part).argmax(axis=1) for part in parts])
+            right = np.sum(predictions == clips.targets[chosen[name]])
+            cells[name, level] = cell(int(right), len(predictions))
         by_snr = {name: [cells[name, snr_db] for snr_db in self.snr_db] for name in kinds}
         n_distinct = len(np.unique(np.concatenate([chosen[name] for name in kinds])))
         own = data_noises(clips)
@@ -105,7 +105,9 @@ class Robustness:
             "clips_of_each": max(map(len, chosen.values())),
             "seed": self.seed,
             "snr_db": list(self.snr_db),
-            "clean": cell(int(np.sum(scores.answers[words] == scores.targets[words])), len(words)),
+            "clean": cell(
+                int(np.sum(scores.predictions[words] == scores.targets[words])), len(words)
+            ),
             "noises": {
                 name: {"heard_in_training": heard and name in own, "by_snr": row}
                 for name, row in by_snr.items()

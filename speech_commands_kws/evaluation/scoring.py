@@ -19,14 +19,14 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 class ScoredClip(NamedTuple):
-    """A clip to show, waveform (T,): its true word, the answer, and the probabilities of both."""
+    """A clip to show, waveform (T,): its true word, the prediction, and the probabilities of both."""
 
     waveform: np.ndarray
     name: str
     truth: str
-    answer: str
+    prediction: str
     truth_probability: float
-    answer_probability: float
+    prediction_probability: float
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,16 @@ class Scores:
     probabilities: np.ndarray
 
     @cached_property
-    def answers(self) -> np.ndarray:
+    def predictions(self) -> np.ndarray:
         return self.probabilities.argmax(axis=1)
 
     @cached_property
     def confusion(self) -> np.ndarray:
-        return metrics.confusion_matrix(self.targets, self.answers, len(self.labels))
+        return metrics.confusion_matrix(self.targets, self.predictions, len(self.labels))
 
     @property
     def accuracy(self) -> float:
-        return float(np.mean(self.answers == self.targets))
+        return float(np.mean(self.predictions == self.targets))
 
     @property
     def accuracy_interval(self) -> tuple[float, float]:
@@ -74,7 +74,7 @@ def score(
         watch: may wrap the batches, to show progress.
 
     Raises:
-        KwsError: there are no clips, or the model answers something that is no number.
+        KwsError: there are no clips, or the model returns something that is no number.
     """
     if not len(clips.targets):
         raise KwsError(
@@ -87,7 +87,7 @@ def score(
     undefined = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
     if undefined.size:
         raise KwsError(
-            f"the model answers no number to {undefined.size} of {len(clips.targets)} clips, "
+            f"the model returns NaN for {undefined.size} of {len(clips.targets)} clips, "
             f"{display_name(clips.names[undefined[0]])} the first: train or export it again"
         )
     return Scores(labels, clips.names, clips.targets, probabilities)
@@ -118,13 +118,13 @@ def summary(scores: Scores, bins: int, worst: int) -> dict[str, Any]:
 
 
 def _clip_facts(scores: Scores, index: int) -> dict[str, Any]:
-    truth, answer = scores.targets[index], scores.answers[index]
+    truth, prediction = scores.targets[index], scores.predictions[index]
     return {
         "name": scores.names[index],
         "truth": scores.labels[truth],
-        "answer": scores.labels[answer],
+        "prediction": scores.labels[prediction],
         "truth_probability": float(scores.probabilities[index, truth]),
-        "answer_probability": float(scores.probabilities[index, answer]),
+        "prediction_probability": float(scores.probabilities[index, prediction]),
     }
 
 

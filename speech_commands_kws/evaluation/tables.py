@@ -25,12 +25,12 @@ def write_scores(title: str, facts: Mapping[str, Any], stream: TextIO) -> None:
     for label, row in facts["classes"].items():
         figures = [percent(row[name]) for name in ("recall", "precision", "f1")]
         classes.add_row(display_name(label), *figures, str(row["support"]))
-    worst = Table("worst clips", "true word", "answer", box=SIMPLE)
+    worst = Table("worst clips", "true word", "prediction", box=SIMPLE)
     worst.columns[0].overflow = "fold"
     for clip in facts["worst_clips"]:
         truth = f"{display_name(clip['truth'])} {percent(clip['truth_probability'])}"
-        answer = f"{display_name(clip['answer'])} {percent(clip['answer_probability'])}"
-        worst.add_row(display_name(clip["name"]), truth, answer)
+        prediction = f"{display_name(clip['prediction'])} {percent(clip['prediction_probability'])}"
+        worst.add_row(display_name(clip["name"]), truth, prediction)
     for column in [*classes.columns[1:], *worst.columns[1:]]:
         column.justify, column.no_wrap = "right", True
     console.print(classes)

@@ -41,8 +41,8 @@ def plot_worst_clips(
     panels = figure.subplots(rows, PANEL_COLUMNS, squeeze=False).ravel()
     for axes, clip in zip(panels, clips, strict=False):
         draw_mel(axes, mel_decibels(clip.waveform, **frontend), frontend)
-        truth, answer = percent(clip.truth_probability), percent(clip.answer_probability)
-        verdict = f"{clip.truth} {truth}, heard {clip.answer} {answer}"
+        truth, prediction = percent(clip.truth_probability), percent(clip.prediction_probability)
+        verdict = f"{clip.truth} {truth}, heard {clip.prediction} {prediction}"
         axes.set_title(f"{verdict}\n{shorten(clip.name)}", fontsize=PANEL_TITLE_POINTS, loc="left")
     for axes in panels[1:]:
         axes.set(xlabel=None, ylabel=None)

@@ -134,7 +134,7 @@ def variant_section(variants: Sequence[tuple[Path, ModelInfo]]) -> list[str]:
                 f"{facts['latency_ms']:.2f} ms",
             ]
         )
-    heads = ["variant", "size", "accuracy", "same answers", "time for a clip"]
+    heads = ["variant", "size", "accuracy", "same predictions", "time for a clip"]
     return ["## Variants", table(heads, rows)]
 
 

@@ -30,7 +30,7 @@ class VariantGate:
 
     Attributes:
         accuracy_loss: most accuracy that it may lose on the validation clips.
-        agreement: least share of the validation clips with the same answer.
+        agreement: least share of the validation clips with the same prediction.
         probe_agreement: the same of each kind of trial sound, such as silence, clipping and noise.
     """
 

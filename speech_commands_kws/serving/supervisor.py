@@ -81,16 +81,16 @@ class Supervisor:
                     continue
                 if restarts == self.restarts:
                     raise KwsError(
-                        f"the server was started {restarts} times and gave no answer: {reason}"
+                        f"the server was started {restarts} times and did not respond: {reason}"
                     )
-                say(f"no answer ({reason}): starting the server again")
+                say(f"no response ({reason}): restarting the server")
                 restarts += 1
                 self.restarted += 1
                 server.kill()
                 self.begin(server, repository, names, wait)
                 changes = Changes(repository, names)
                 recent.clear()
-                say("the server answers again")
+                say("the server is up again")
         except KeyboardInterrupt:
             say("stopping")
         finally:
@@ -112,7 +112,7 @@ class Supervisor:
             if reason is None:
                 return
             wait(START_POLL_SECONDS)
-        raise KwsError(f"the server gave no answer in {self.start_seconds:g} s: {reason}")
+        raise KwsError(f"the server did not respond within {self.start_seconds:g} s: {reason}")
 
     def fault(self, server: TritonServer, names: Sequence[str]) -> str | None:
         if server.has_ended():

@@ -149,7 +149,7 @@ class BufferedMLFlowLogger(Logger):
             except StoreUnavailable as reason:
                 if not self.is_away and not self.closed.is_set():
                     LOG.warning(
-                        "MLflow at %s is away (%s): the training goes on, its records wait in %s",
+                        "MLflow at %s is unreachable (%s): training continues, and its records are kept in %s",
                         self.record.tracking_uri,
                         reason,
                         self.log_file,
@@ -160,7 +160,7 @@ class BufferedMLFlowLogger(Logger):
             else:
                 if self.is_away and entries:
                     LOG.info(
-                        "MLflow at %s answers again and gets what has waited",
+                        "MLflow at %s is reachable again: sending the records it missed",
                         self.record.tracking_uri,
                     )
                     self.is_away = False
@@ -179,7 +179,7 @@ class BufferedMLFlowLogger(Logger):
             local.send([*self.entries, {"tags": tags}])
         except (MlflowException, StoreUnavailable, KwsError, OSError) as error:
             LOG.warning(
-                "MLflow at %s is away, and the local store fails (%s): the records stay in %s; this sends them: %s",
+                "MLflow at %s is unreachable, and the local store fails (%s): records stay in %s; this sends them: %s",
                 server.tracking_uri,
                 summarize_error(error),
                 self.log_file,
@@ -192,7 +192,7 @@ class BufferedMLFlowLogger(Logger):
         write_record(self.run_folder, local.record)
         self.writer = local
         LOG.warning(
-            "MLflow at %s is away: the whole record of this run is now in %s, which this shows: %s",
+            "MLflow at %s is unreachable: the whole record of this run is now in %s, which this shows: %s",
             server.tracking_uri,
             self.record.tracking_uri,
             server_command(self.record.tracking_uri, server.tracking_uri),

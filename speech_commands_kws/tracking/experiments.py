@@ -135,7 +135,7 @@ def select(runs: "DataFrame", where: str) -> "DataFrame":
             f"and texts with spaces in quotes, got {where!r}"
         ) from error
     if kept.empty:
-        raise KwsError(f"none of the {len(runs)} runs meets where={where!r}: ask for less")
+        raise KwsError(f"none of the {len(runs)} runs meets where={where!r}: relax the conditions")
     return kept
 
 

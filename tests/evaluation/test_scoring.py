@@ -53,7 +53,7 @@ def test_every_clip_is_scored_once_and_in_order_whatever_the_batch(clips):
 
 
 def test_scores_know_answers_accuracy_and_the_worst(scores):
-    np.testing.assert_array_equal(scores.answers, [0, 0, 1, 1])
+    np.testing.assert_array_equal(scores.predictions, [0, 0, 1, 1])
     np.testing.assert_array_equal(scores.confusion, [[1, 1, 0], [1, 1, 0], [0, 0, 0]])
     assert scores.accuracy == 0.5
     assert scores.accuracy_interval == pytest.approx((0.15004, 0.84996), abs=1e-5)
@@ -64,7 +64,7 @@ def test_no_clips_and_undefined_answers_are_errors_of_one_line(clips):
     with pytest.raises(KwsError, match="expected clips to score, got none"):
         scoring.score(echo, FakeClips(np.empty(0, int), np.empty((0, 3))), LABELS, 2)
     clips.samples[2, 1] = np.nan
-    with pytest.raises(KwsError, match="no number to 1 of 4 clips, word/2.wav the first"):
+    with pytest.raises(KwsError, match="NaN for 1 of 4 clips, word/2.wav the first"):
         scoring.score(echo, clips, LABELS, 2)
 
 
@@ -91,9 +91,9 @@ def test_the_summary_is_json_with_none_for_what_is_undefined(scores):
     # Gaps of the bins: |1 - 0.8|, |0 - 0.7|, |1 - 0.9|, |0 - 0.6|.
     assert facts["expected_calibration_error"] == pytest.approx(1.6 / 4)
     (worst,) = facts["worst_clips"]
-    assert (worst["name"], worst["truth"], worst["answer"]) == ("word/1.wav", "no", "yes")
+    assert (worst["name"], worst["truth"], worst["prediction"]) == ("word/1.wav", "no", "yes")
     assert worst["truth_probability"] == pytest.approx(0.2)
-    assert worst["answer_probability"] == pytest.approx(0.7)
+    assert worst["prediction_probability"] == pytest.approx(0.7)
 
 
 def test_the_worst_clips_come_with_their_waveforms(scores, clips):

@@ -111,7 +111,7 @@ def test_a_server_that_never_stays_up_is_given_up(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     server = ScriptedServer("dead dead dead dead")
-    with pytest.raises(KwsError, match="started 2 times and gave no answer: it has ended"):
+    with pytest.raises(KwsError, match="started 2 times and did not respond: it has ended"):
         supervised(supervisor, server, monkeypatch, tmp_path)
     assert server.events == ["start", "kill", "start", "kill", "start", "stop"]
 

@@ -207,8 +207,8 @@ def test_an_outage_is_survived_and_told_once(store, tmp_path, monkeypatch, caplo
     logger.close("FINISHED")
     assert losses(logger.writer.client, logger.run_id) == [(i, i) for i in range(4)]
     lost, back = [message for message in caplog.messages if message.startswith("MLflow")]
-    assert "is away (no answer)" in lost and str(logger.log_file) in lost
-    assert "answers again" in back
+    assert "is unreachable (no answer)" in lost and str(logger.log_file) in lost
+    assert "reachable again" in back
 
 
 def test_the_end_makes_a_last_attempt_at_once(store, tmp_path, monkeypatch) -> None:

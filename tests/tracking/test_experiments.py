@@ -135,7 +135,9 @@ def test_texts_and_numbers_do_not_compare() -> None:
 
 
 def test_a_condition_that_none_meets_is_named() -> None:
-    with pytest.raises(KwsError, match="none of the 3 runs meets where='run = d': ask for less"):
+    with pytest.raises(
+        KwsError, match="none of the 3 runs meets where='run = d': relax the conditions"
+    ):
         select(RUNS, "run = d")
 
 

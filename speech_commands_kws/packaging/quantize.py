@@ -13,6 +13,7 @@ import onnx
 from onnx import TensorProto
 
 from speech_commands_kws.errors import KwsError, check_flag, check_number, check_whole
+from speech_commands_kws.inference.backends.onnx import import_onnxruntime
 from speech_commands_kws.inference.model_info import INPUT, LOGITS
 
 # The last step of the front-end.
@@ -91,6 +92,7 @@ class Int8:
 
     def convert(self, source: Path, target: Path, waveforms: np.ndarray) -> None:
         """Write the variant of `source`, calibrated on waveforms (n, T)."""
+        import_onnxruntime()
         from onnxruntime.quantization import (
             CalibrationDataReader,
             QuantFormat,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speech_commands_kws.errors import KwsError, check_choice
+from speech_commands_kws.inference.backends.onnx import NO_TELEMETRY
 from speech_commands_kws.serving.server import ADDRESS, KEY_BYTES, KEY_HEADER, RESTRICTED
 
 MODELS = "/models"
@@ -60,6 +61,7 @@ class Container:
         return [
             *("docker", "run", "--rm", "--name=kws-triton"),
             f"--user={self.user}",
+            f"--env={NO_TELEMETRY}=1",
             "--read-only",
             "--tmpfs=/tmp",
             "--cap-drop=ALL",

@@ -16,6 +16,7 @@ from pathlib import Path
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.atomic import write_whole, written_to
 from speech_commands_kws.files.lock import locked
+from speech_commands_kws.inference.backends.onnx import NO_TELEMETRY
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 BACKEND = Path(__file__).with_name("onnxruntime_backend.py")
@@ -71,6 +72,7 @@ class ServerEnvironment:
             "LD_LIBRARY_PATH": ":".join(map(str, libraries)),
             "VIRTUAL_ENV": str(self.folder),
             "PYTHONNOUSERSITE": "1",
+            NO_TELEMETRY: "1",
         }
 
 

@@ -27,6 +27,7 @@ def test_the_command_gives_away_as_little_as_it_can() -> None:
         "--cap-drop=ALL",
         "--security-opt=no-new-privileges",
         "--user=1000:1000",
+        "--env=ORT_DISABLE_TELEMETRY=1",
         "--publish=127.0.0.1:8000:8000",
         "--volume=/repository/kws_onnx:/models/kws_onnx:ro",
         "--health-cmd=python3 /health.py 127.0.0.1:8000 kws_onnx",

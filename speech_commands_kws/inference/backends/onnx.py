@@ -1,5 +1,6 @@
 """A model file run by onnxruntime."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ INTRA_THREADS = 1
 MOST_THREADS = 256  # onnxruntime takes a minute to start some thousands
 PROVIDERS = ("CPUExecutionProvider",)
 ERRORS_ONLY = 3
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 
 
 class OnnxBackend:
@@ -57,9 +59,20 @@ class OnnxBackend:
         return tuple(self.session.run([PROBABILITIES, LOGITS], {INPUT: waveforms}))
 
 
-def _open_session(model: Path, intra_threads: int, providers: list[str]) -> Any:
-    # Here and not above: a process that uses another engine need not have this one.
+def import_onnxruntime() -> Any:
+    """onnxruntime without its telemetry; imported inside a function, because other engines do not need it.
+
+    Official builds from 1.29 on send events and keep a device id unless this is set before the library is loaded
+    (Privacy.md of onnxruntime, "Disabling Telemetry"). A value that the environment already has stays.
+    """
+    os.environ.setdefault(NO_TELEMETRY, "1")
     import onnxruntime
+
+    return onnxruntime
+
+
+def _open_session(model: Path, intra_threads: int, providers: list[str]) -> Any:
+    onnxruntime = import_onnxruntime()
     from onnxruntime.capi import onnxruntime_pybind11_state as engine
 
     check_whole(0, MOST_THREADS, intra_threads=intra_threads)

@@ -2,6 +2,8 @@
 
 import inspect
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +30,17 @@ def test_scores_are_those_of_the_graph(tiny_onnx: Path, batch: int) -> None:
     np.testing.assert_allclose(
         probabilities, softmax / softmax.sum(axis=1, keepdims=True), atol=1e-4
     )
+
+
+@pytest.mark.parametrize("calls", ["OnnxBackend(model)", "import_onnxruntime()"])
+def test_nothing_is_kept_or_sent_about_the_user(
+    tiny_onnx: Path, tmp_path: Path, calls: str
+) -> None:
+    """onnxruntime keeps the identifier that its telemetry sends in the home folder, from its import on."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    lines = f"from {OnnxBackend.__module__} import *; model = {str(tiny_onnx)!r}; {calls}"
+    subprocess.run([sys.executable, "-c", lines], env=kept | {"HOME": str(tmp_path)}, check=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_model_says_what_it_is(tiny_onnx: Path) -> None:

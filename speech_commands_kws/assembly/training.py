@@ -67,13 +67,15 @@ def train(
         LOG.info("run: %s; after an interruption: %s", folder, resume_command(folder))
         if trainer.is_global_zero and not (cfg.resume or is_multirun()):
             picture = draw_augmentations(cfg, module, datamodule, folder)
-            recording.log_artifacts(logger, [picture], "plots")
+            if logger:
+                logger.log_files([picture], "plots")
         fit(trainer, module, datamodule, checkpoint, resume_command(folder))
         rows = callbacks["history"].rows
         if trainer.is_global_zero:
             (folder / runs.HISTORY_FILE).write_text(json.dumps(rows, indent=2))
             pictures = plot_curves(rows, folder / "plots")
-            recording.log_artifacts(logger, pictures, "plots")
+            if logger:
+                logger.log_files(pictures, "plots")
     # Not the score of the best checkpoint, which Lightning forgets where the run's folder has moved.
     accuracy = max(row[ACCURACY] for row in rows if ACCURACY in row)
     LOG.info("best validation accuracy %.4f; run: %s", accuracy, folder)

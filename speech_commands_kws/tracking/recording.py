@@ -206,19 +206,6 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def log_artifacts(
-    logger: "BufferedMLFlowLogger | None",
-    paths: Iterable[str | Path],
-    artifact_path: str | None = None,
-) -> None:
-    """Record files or folders of the training that `logger` records, under the name `artifact_path`.
-
-    They must stay where they are until the training is over.
-    """
-    if logger is not None:
-        logger.log_files(paths, artifact_path)
-
-
 def log_to_run(
     run_folder: str | Path,
     paths: Iterable[str | Path] = (),

@@ -15,7 +15,6 @@ from speech_commands_kws.tracking.experiments import read_runs
 from speech_commands_kws.tracking.mlflow_run import client_of, read_record
 from speech_commands_kws.tracking.mlflow_store import sqlite_uri
 from speech_commands_kws.tracking.recording import (
-    log_artifacts,
     log_start,
     log_to_run,
     mlflow_logger,
@@ -70,7 +69,7 @@ def test_the_local_store_gets_the_whole_history_and_not_only_the_gap(store, tmp_
         await_that(lambda: not logger.unsent())
         elsewhere = away(store)
         logger.log_metrics({"loss": 2.0}, 1)
-        log_artifacts(logger, [picture], "plots")
+        logger.log_files([picture], "plots")
     elsewhere.rename(store)
     assert losses(client_of(sqlite_uri(store)), first_id) == [(0, 3.0)]
     record = read_record(tmp_path / "run")

@@ -20,7 +20,6 @@ from speech_commands_kws.tracking.mlflow_store import sqlite_uri
 from speech_commands_kws.tracking.recording import (
     flatten,
     git_commit,
-    log_artifacts,
     log_start,
     log_to_run,
     mlflow_logger,
@@ -74,7 +73,7 @@ def run_folder(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         logger.log_metrics({"train_loss": 1 / (epoch + 1), "validation_accuracy": 0.5}, epoch)
     (folder / "figures").mkdir()
     (folder / "figures" / "curves.png").write_bytes(b"png")
-    log_artifacts(logger, [folder / "figures"], "figures")
+    logger.log_files([folder / "figures"], "figures")
     logger.close("FINISHED")
     return folder
 
@@ -154,7 +153,6 @@ def test_a_run_whose_store_is_gone_begins_anew(store, tmp_path, caplog) -> None:
 
 def test_without_a_logger_nothing_is_recorded(tmp_path) -> None:
     log_start(None, CONFIG, FACTS)
-    log_artifacts(None, [tmp_path])
     log_to_run(tmp_path, [tmp_path / "model.onnx"])
     assert list(tmp_path.iterdir()) == []
 
@@ -293,7 +291,7 @@ def test_a_training_records_on_the_server(
     logger = mlflow_logger(server_address, "on the server", tmp_path / "run", tmp_path / "unused")
     log_start(logger, CONFIG, FACTS)
     logger.log_metrics({"train_loss": 0.25}, 0)
-    log_artifacts(logger, [Path(__file__)], "plots")
+    logger.log_files([Path(__file__)], "plots")
     logger.close("FINISHED")
     log_to_run(tmp_path / "run", [Path(__file__)], "model")
     assert not caplog.records and not (tmp_path / "unused").exists()

@@ -10,14 +10,18 @@ Legend: B batch, T samples, K keywords.
 import asyncio
 import weakref
 from collections.abc import Coroutine
+from concurrent.futures import wait
 from functools import cache
-from threading import Thread
+from threading import Thread, current_thread
 from typing import Any
 
 import numpy as np
 
 from speech_commands_kws.inference.backends.batches import in_batches
 from speech_commands_kws.inference.backends.triton_async import MODEL_NAME, AsyncTritonClient
+
+LOOP_THREAD = "Triton"
+CLOSE_SECONDS = 1.0
 
 
 class TritonClient:
@@ -81,7 +85,7 @@ class TritonBackend:
 def background_loop() -> asyncio.AbstractEventLoop:
     """The event loop of all clients of this process, in a thread: gRPC takes no second one."""
     loop = asyncio.new_event_loop()
-    Thread(target=loop.run_forever, name="Triton", daemon=True).start()
+    Thread(target=loop.run_forever, name=LOOP_THREAD, daemon=True).start()
     return loop
 
 
@@ -90,4 +94,7 @@ def result_of(request: Coroutine[Any, Any, Any]) -> Any:
 
 
 def close(client: AsyncTritonClient) -> None:
-    result_of(client.close())
+    """Close its connections; where the garbage collector asks, it may do so in any thread, and holding any lock."""
+    closing = asyncio.run_coroutine_threadsafe(client.close(), background_loop())
+    if current_thread().name != LOOP_THREAD:  # which must not wait for itself
+        wait([closing], CLOSE_SECONDS)

@@ -10,7 +10,11 @@ import pytest
 from triton_stand_in import DRIP, INFO, LOST, NONSENSE, SLOW, StandIn, stand_in
 
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.inference.backends.triton import TritonBackend, TritonClient
+from speech_commands_kws.inference.backends.triton import (
+    TritonBackend,
+    TritonClient,
+    background_loop,
+)
 from speech_commands_kws.inference.backends.triton_async import AsyncTritonClient
 
 CLIP = np.zeros((1, 400), np.float32)
@@ -110,6 +114,15 @@ def test_a_bad_clip_is_not_sent(server: StandIn) -> None:
             with pytest.raises(KwsError):
                 client.infer(bad)
     assert server.asked == 0
+
+
+def test_a_client_that_is_collected_in_the_thread_of_the_loop_does_not_stop_it(
+    server: StandIn,
+) -> None:
+    client, loop = TritonClient(server.url, **QUICK), background_loop()
+    loop.call_soon_threadsafe(client.close)
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(timeout=5)
+    assert directly(server.url, "health") is True
 
 
 def test_the_engine_of_a_spotter_sends_what_the_server_takes_at_once(server: StandIn) -> None:

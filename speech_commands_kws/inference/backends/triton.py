@@ -22,6 +22,7 @@ from speech_commands_kws.inference.backends.triton_async import MODEL_NAME, Asyn
 
 LOOP_THREAD = "Triton"
 CLOSE_SECONDS = 1.0
+REQUEST_BYTES = 1_000_000  # of a larger one aiohttp warns that it holds the others up
 
 
 class TritonClient:
@@ -72,13 +73,16 @@ class TritonBackend:
         self.info = self.client.served.info
 
     def __call__(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Score any number of clips, as many at once as the server takes.
+        """Score any number of clips, as many at once as the server and a request take.
 
         Shape:
             - waveforms: float32 `(B, T)` with `T = info.clip_samples`
             - probabilities, logits: float32 `(B, K)`
         """
-        return in_batches(self.client.infer, waveforms, self.client.served.max_batch_size)
+        fitting = max(1, REQUEST_BYTES // waveforms[:1].nbytes)
+        return in_batches(
+            self.client.infer, waveforms, min(fitting, self.client.served.max_batch_size)
+        )
 
 
 @cache

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,10 +129,14 @@ def server(needs_the_server, tmp_path: Path, tiny_onnx: Path) -> Iterator[Triton
 
 
 def post(url: str, name: str, body: bytes) -> tuple[int, str]:
-    connection = http.client.HTTPConnection(url, timeout=30)
-    connection.request("POST", f"/v2/models/{name}/infer", body)
-    answer = connection.getresponse()
-    return answer.status, answer.read().decode()
+    return post_to(url, f"/v2/models/{name}/infer", body)
+
+
+def post_to(url: str, path: str, body: bytes = b"") -> tuple[int, str]:
+    with closing(http.client.HTTPConnection(url, timeout=30)) as connection:
+        connection.request("POST", path, body)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
 
 
 def body(name: str = "waveform", samples: int = 16_000, datatype: str = "FP32") -> bytes:
@@ -186,9 +191,7 @@ def test_the_server_answers_like_the_model_and_survives_what_comes(
     log = Path(server.log_file).read_text()
     for reason in ("unexpected shape for input", "failed to parse the request JSON", "INT64"):
         assert re.search(f"Infer failed: .*{reason}", log)
-    load = http.client.HTTPConnection(server.http_url, timeout=30)
-    load.request("POST", "/v2/repository/models/kws_onnx/unload")
-    assert load.getresponse().status == 403
+    assert post_to(server.http_url, "/v2/repository/models/kws_onnx/unload")[0] == 403
     assert post(server.http_url, "kws_onnx", body())[0] == 200
 
     burst("no").astype("<f4").tofile(tmp_path / "clip.f32")
@@ -237,9 +240,9 @@ def test_overload_is_answered_503_and_a_new_version_comes_without_a_failure(
         time.sleep(0.5)
         stop.set()
         assert set(counts.result()) == {"yes"}
-    connection = http.client.HTTPConnection(server.http_url)
-    connection.request("GET", "/v2/models/kws_onnx")
-    assert json.loads(connection.getresponse().read())["versions"] == ["2"]
+    with closing(http.client.HTTPConnection(server.http_url)) as connection:
+        connection.request("GET", "/v2/models/kws_onnx")
+        assert json.loads(connection.getresponse().read())["versions"] == ["2"]
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:

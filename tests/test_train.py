@@ -69,9 +69,11 @@ def test_same_seed_same_weights_and_another_seed_others(tree, whole, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "stop_after", [2, 6, 8], ids=["mid-epoch", "end of epoch", "mid second epoch"]
+    ("stop_after", "moved"),
+    [(2, False), (6, False), (8, False), (8, True)],
+    ids=["mid-epoch", "end of epoch", "mid second epoch", "in a folder that moved"],
 )
-def test_resumed_equals_uninterrupted(tree, whole, tmp_path, monkeypatch, stop_after):
+def test_resumed_equals_uninterrupted(tree, whole, tmp_path, monkeypatch, stop_after, moved):
     training_step = KeywordModule.training_step
 
     def stopping(self, batch, batch_idx):
@@ -85,8 +87,10 @@ def test_resumed_equals_uninterrupted(tree, whole, tmp_path, monkeypatch, stop_a
             train(tree, tmp_path / "cut", EVERY_STEP)
     cut = newest_run(tmp_path / "cut")
     assert read_checkpoint(cut / "checkpoints/last.ckpt")["global_step"] == stop_after
-    resumed = train(tree, tmp_path / "cut", "resume=true")
-    assert resumed == cut
+    if moved:
+        (tmp_path / "cut").rename(tmp_path / "moved")
+    resumed = train(tree, tmp_path / ("moved" if moved else "cut"), "resume=true")
+    assert resumed.name == cut.name and cut.exists() != moved
     assert_equal(weights(whole), weights(resumed))
     assert_equal(weights(whole, "best.ckpt"), weights(resumed, "best.ckpt"))
 

@@ -1,6 +1,7 @@
 """What Lightning calls during a training."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -47,6 +48,22 @@ class EpochHistory(lightning.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = state_dict["rows"]
+
+
+def relocate(state: dict[str, Any], folder: str) -> None:
+    """Let the saved state of a ModelCheckpoint name its files in `folder`, wherever they lay when it was saved.
+
+    Where the folder has another name than before, Lightning forgets the best score, and a worse epoch would overwrite
+    the best checkpoint.
+    """
+
+    def here(path: str) -> str:
+        return path and str(Path(folder, Path(path).name))
+
+    for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        state[key] = here(state[key])
+    state["best_k_models"] = {here(path): score for path, score in state["best_k_models"].items()}
+    state["dirpath"] = folder
 
 
 class StepCheckpoint(ModelCheckpoint):

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from speech_commands_kws.errors import KwsError, check_number
 from speech_commands_kws.models.checkpoint import FACTS_KEY
 from speech_commands_kws.models.spotter_module import SpotterModule
+from speech_commands_kws.training.callbacks import relocate
 
 SEED_BYTES = 8
 
@@ -134,6 +135,11 @@ class KeywordModule(lightning.LightningModule):
         accuracy = self.trainer.callback_metrics.get("validation_accuracy")
         measured = {} if accuracy is None else {"validation_accuracy": float(accuracy)}
         checkpoint[FACTS_KEY] = self.facts | measured
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for state in checkpoint["callbacks"].values():
+            if "dirpath" in state:
+                relocate(state, self.trainer.checkpoint_callback.dirpath)
 
     def seed_step(self, batch_idx: int) -> Generator:
         """Seed torch's own generator (dropout) and make the one of the augmentation, from this step alone."""

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from speech_commands_kws.training.callbacks import EpochHistory, StepCheckpoint
+from speech_commands_kws.training.callbacks import EpochHistory, StepCheckpoint, relocate
 
 
 class Module:
@@ -44,6 +44,20 @@ def test_the_rows_outlive_an_interruption() -> None:
     history.on_train_epoch_end(trainer(0, 0.25), Module())
     again.load_state_dict(history.state_dict())
     assert again.rows == history.rows
+
+
+def test_a_folder_that_moved_keeps_its_best_score() -> None:
+    before, after = ModelCheckpoint("/old/checkpoints"), ModelCheckpoint("/new/checkpoints")
+    before.best_model_path = before.kth_best_model_path = "/old/checkpoints/best.ckpt"
+    before.best_model_score = 0.75
+    before.best_k_models = {"/old/checkpoints/best.ckpt": 0.75}
+    state = before.state_dict()
+    relocate(state, "/new/checkpoints")
+    after.load_state_dict(state)
+    assert after.best_model_score == 0.75
+    assert after.best_k_models == {"/new/checkpoints/best.ckpt": 0.75}
+    assert after.best_model_path == after.kth_best_model_path == "/new/checkpoints/best.ckpt"
+    assert after.last_model_path == "", "there was none"
 
 
 @pytest.mark.parametrize(("is_last", "written"), [(False, 1), (True, 0)])

@@ -149,6 +149,23 @@ def test_settings_that_do_not_fit_together_are_one_clear_error(tree, tmp_path, c
         train(tree, tmp_path, "trainer.max_epochs=1", *change.split())
 
 
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [(0, "before the first checkpoint"), (2, "go on with: kws train resume=true")],
+)
+def test_an_interruption_says_how_to_go_on(tree, tmp_path, monkeypatch, steps, message):
+    training_step = KeywordModule.training_step
+
+    def interrupted(self, batch, batch_idx):
+        if self.global_step == steps:
+            raise KeyboardInterrupt
+        return training_step(self, batch, batch_idx)
+
+    monkeypatch.setattr(KeywordModule, "training_step", interrupted)
+    with pytest.raises(KwsError, match=message):
+        train(tree, tmp_path, EVERY_STEP)
+
+
 def test_a_full_memory_of_the_gpu_is_one_clear_error(tree, tmp_path, monkeypatch):
     def fill(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")

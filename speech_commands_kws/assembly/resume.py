@@ -39,7 +39,7 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
 
 
 def reopen_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
-    folder = runs.find_run(cfg.run, cfg.paths.runs).absolute()
+    folder = runs.find_run_to_resume(cfg.run, cfg.paths.runs).absolute()
     saved = runs.read_config(folder)
     refuse_changes(cfg, saved)
     check_processes(saved.trainer, is_multirun())

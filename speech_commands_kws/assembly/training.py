@@ -197,6 +197,8 @@ def fit(
             raise KeyboardInterrupt  # ends the other jobs too
         if not trainer.is_global_zero:
             raise
+        if not Path(trainer.checkpoint_callback.dirpath, runs.LAST).is_file():
+            raise KwsError("interrupted before the first checkpoint: train again") from None
         raise KwsError(f"interrupted; go on with: {resume}") from None
     except MisconfigurationException as error:
         raise KwsError(

@@ -1,5 +1,6 @@
 """Folders of runs: `<runs>/<time>_<name>/` with config.yaml, checkpoints/, figures, logs and the exported model."""
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ BEST = "best.ckpt"
 LAST = "last.ckpt"
 LOG_FILE = "log.txt"
 HISTORY_FILE = "history.json"
+ACCURACY = "validation_accuracy"  # in a row of the history
 MODEL_FILE = "model.onnx"
 TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
 READ_AGAIN = ("data", "loader")  # what tells the clips of a run
@@ -63,26 +65,66 @@ def claim_folder(folder: Path) -> Path:
 def find_run(run: str | Path, runs: str | Path) -> Path:
     """Folder of a run: `latest` is the newest one below `runs` that has a checkpoint.
 
-    Anything else is a path, or the name by which records know a run: `<time>_<name>`, `<sweep>/<number>`.
+    Anything else is a path, or the name by which records know a run: `<time>_<name>`, `<sweep>/<number>`. Of a sweep it
+    is the trial with the best validation accuracy.
     """
     if str(run) != LATEST:
         for folder in (Path(str(run)).expanduser(), Path(runs, str(run))):
             if (folder / CONFIG_FILE).is_file():
                 return folder
+            if trials := trained_runs(folder, "*"):
+                return best_trial(trials)
         raise KwsError(
             f"expected the folder of a run at run={run} or below {runs}, found no {CONFIG_FILE} there; "
             "give another path"
         )
-    checkpoints = [
-        path
-        for path in Path(runs).rglob(f"{CHECKPOINTS}/*.ckpt")
-        if (path.parent.parent / CONFIG_FILE).is_file()
-    ]
-    if not checkpoints:
+    found = trained_runs(runs, "**")
+    if not found:
         raise KwsError(
             f"expected a trained run below {runs}, found none; train first, or give run=FOLDER"
         )
-    return max(checkpoints, key=lambda path: path.stat().st_mtime).parent.parent
+    newest = max(found, key=changed)
+    is_trial = newest.name.isdigit() and newest.parent != Path(runs)
+    return best_trial(trained_runs(newest.parent, "*")) if is_trial else newest
+
+
+def find_run_to_resume(run: str | Path, runs: str | Path) -> Path:
+    """As `find_run`, but `latest` is the run that was begun last, trial of a sweep or not.
+
+    Raises:
+        KwsError: it has no checkpoint to resume from, or there is no run.
+    """
+    begun = [path.parent for path in Path(runs).rglob(CONFIG_FILE)] if str(run) == LATEST else []
+    folder = max(begun, key=changed) if begun else find_run(run, runs)
+    if not (folder / CHECKPOINTS / LAST).is_file():
+        raise KwsError(
+            f"the run {folder} ended before its first checkpoint, so there is nothing to resume: train again without "
+            "resume, or name another run with run="
+        )
+    return folder
+
+
+def trained_runs(folder: str | Path, depth: str) -> list[Path]:
+    """The runs below a folder that have a checkpoint; `depth` is `*` for those directly below, `**` for all."""
+    configs = Path(folder).glob(f"{depth}/{CONFIG_FILE}")
+    return [path.parent for path in configs if any(path.parent.glob(f"{CHECKPOINTS}/*.ckpt"))]
+
+
+def changed(folder: Path) -> float:
+    """When a run last wrote its configuration or a checkpoint."""
+    files = (folder / CONFIG_FILE, *folder.glob(f"{CHECKPOINTS}/*.ckpt"))
+    return max(path.stat().st_mtime for path in files)
+
+
+def best_trial(trials: list[Path]) -> Path:
+    """The trial with the best validation accuracy, of equal ones the newest; one that was cut short has none."""
+
+    def rank(folder: Path) -> tuple[float, float]:
+        history = folder / HISTORY_FILE
+        rows = json.loads(history.read_text()) if history.is_file() else []
+        return max((row.get(ACCURACY, 0.0) for row in rows), default=0.0), changed(folder)
+
+    return max(trials, key=rank)
 
 
 def read_config(folder: Path) -> DictConfig:

@@ -1,3 +1,4 @@
+import json
 import logging
 import os
 import warnings
@@ -13,8 +14,14 @@ def make_run(folder, age: float = 0, checkpoint: str = "best.ckpt"):
     (folder / "config.yaml").touch()
     path = folder / "checkpoints" / checkpoint
     path.touch()
-    os.utime(path, (1e9 - age, 1e9 - age))
+    for file in (path, folder / "config.yaml"):
+        os.utime(file, (1e9 - age, 1e9 - age))
     return folder
+
+
+def write_history(folder, *accuracies: float):
+    rows = [{"epoch": i, "validation_accuracy": found} for i, found in enumerate(accuracies)]
+    (folder / "history.json").write_text(json.dumps([*rows, {"epoch": len(rows)}]))
 
 
 def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path):
@@ -28,6 +35,31 @@ def test_latest_is_the_one_trained_last_also_within_a_sweep(tmp_path):
     make_run(tmp_path / "sweep" / "0", age=20)
     (tmp_path / "empty").mkdir()
     assert runs.find_run("latest", tmp_path) == newest
+
+
+def test_of_a_sweep_the_best_trial_is_meant(tmp_path):
+    trials = [
+        make_run(tmp_path / "sweep" / str(i), age=10 - i, checkpoint="last.ckpt") for i in range(4)
+    ]
+    write_history(trials[1], 0.2, 0.9)
+    write_history(trials[2], 0.5)
+    write_history(trials[3])
+    make_run(tmp_path / "single", age=50)
+    assert runs.find_run("latest", tmp_path) == trials[1]
+    assert runs.find_run("sweep", tmp_path) == runs.find_run(tmp_path / "sweep", "x") == trials[1]
+    assert runs.find_run("sweep/2", tmp_path) == trials[2]
+    assert runs.find_run_to_resume("latest", tmp_path) == tmp_path / "sweep" / "3"
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_is_not_mistaken_for_another(tmp_path):
+    older = make_run(tmp_path / "older", checkpoint="last.ckpt")
+    assert runs.find_run_to_resume("latest", tmp_path) == older
+    (tmp_path / "newer").mkdir()
+    (tmp_path / "newer" / "config.yaml").touch()
+    for run in ("latest", "newer"):
+        with pytest.raises(KwsError, match="newer ended before its first checkpoint"):
+            runs.find_run_to_resume(run, tmp_path)
+    assert runs.find_run("latest", tmp_path) == older, "it is the newest that can be used"
 
 
 def test_a_run_by_its_path(tmp_path):

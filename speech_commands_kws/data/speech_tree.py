@@ -123,6 +123,14 @@ def assign_splits(tree: SpeechTree, paths: Sequence[str], speakers: Sequence[str
     return np.array([published_split(speaker, *shares) for speaker in speakers])
 
 
+def names_its_splits(tree: SpeechTree) -> bool:
+    """Whether speakers named by hand or a list say what is held out, so that no rule has to."""
+    named = (*tree.test_speakers, *tree.validation_speakers)
+    return bool(named) or any(
+        (tree.root / name).is_file() for name in (VALIDATION_LIST, TESTING_LIST)
+    )
+
+
 def write_split_lists(root: Path, paths: Sequence[str], splits: Sequence[str]) -> None:
     """Write the published lists of a tree, given the split of each clip."""
     for split, name in ((VALIDATION, VALIDATION_LIST), (TEST, TESTING_LIST)):

@@ -1,10 +1,12 @@
 """A few recordings of people among synthetic speech, as one tree of links to both.
 
-Recorded and synthetic speakers never meet: each has one split, the recorded ones by the rules of the
-recordings (named by hand, the lists, or the published rule).
+Recorded and synthetic speakers never meet: each has one split. That of the recorded ones is named by hand or by the
+lists in their folder; otherwise they are dealt out so that training has recordings of every word, since a rule on their
+names, as large data sets have, may put the only speaker into validation.
 """
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +15,14 @@ from pathlib import Path
 from speech_commands_kws.data.sources.folder import FolderSource
 from speech_commands_kws.data.sources.synthetic import SyntheticSource
 from speech_commands_kws.data.speech_tree import (
+    SPLITS,
+    TEST,
     TRAIN,
+    VALIDATION,
     SpeechTree,
     assign_splits,
     audio_paths,
+    names_its_splits,
     words_and_speakers,
     write_split_lists,
 )
@@ -27,6 +33,8 @@ from speech_commands_kws.labels import BACKGROUND_NOISE
 # What the names of recorded speakers begin with; synthetic ones are hexadecimal.
 RECORDED = "recorded-"
 HASH_DIGITS = 8
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,8 +80,10 @@ class MixedSource:
         Raises KwsError for recordings of none of the keywords.
         """
         recorded_tree = self.recorded.prepare()
-        recorded = clips_of(recorded_tree, RECORDED)
+        recorded = clips_of(recorded_tree, RECORDED, names_its_splits(recorded_tree))
         check_recorded_words({clip.word for clip in recorded}, self.synthetic.words)
+        check_training_is_fed(recorded, self.synthetic.words)
+        LOG.info(divided(recorded))
         synthetic_tree = self.synthetic.prepare()
         synthetic = without_replaced(clips_of(synthetic_tree), recorded, self.enough_recordings)
         clips = recorded + synthetic
@@ -99,11 +109,18 @@ class MixedSource:
         return tuple((clip.path, times[clip.word]) for clip in recorded if clip.split == TRAIN)
 
 
-def clips_of(tree: SpeechTree, prefix: str = "") -> list[Clip]:
-    """The clips of a tree, each with the name of its link: `<word>/<prefix><speaker>_nohash_<k>.<format>`."""
+def clips_of(tree: SpeechTree, prefix: str = "", is_divided: bool = True) -> list[Clip]:
+    """The clips of a tree, each with the name of its link: `<word>/<prefix><speaker>_nohash_<k>.<format>`.
+
+    Args:
+        is_divided: the tree says which speakers belong to which split; otherwise they are dealt out.
+    """
     paths, _ = audio_paths(tree.root, tree.pattern)
     words, speakers = words_and_speakers(paths, tree.pattern)
-    splits = assign_splits(tree, paths, speakers)
+    if is_divided:
+        splits = assign_splits(tree, paths, speakers)
+    else:
+        splits = deal_out(words, speakers, tree.validation_percent, tree.test_percent)
     said: Counter[tuple[str, str]] = Counter()
     clips = []
     for path, word, speaker, split in zip(paths, words, speakers, splits, strict=True):
@@ -112,6 +129,58 @@ def clips_of(tree: SpeechTree, prefix: str = "") -> list[Clip]:
         link = f"{word}/{prefix}{name}_nohash_{number}{Path(path).suffix}"
         clips.append(Clip((tree.root / path).absolute(), link, word, str(split)))
     return clips
+
+
+def deal_out(
+    words: Sequence[str], speakers: Sequence[str], validation_percent: float, test_percent: float
+) -> list[str]:
+    """Splits of clips (N,): each speaker in one; of the speakers these shares are held out, at least one for each.
+
+    A speaker is held out only where others say his words in training. Fewer than three speakers all train.
+    """
+    said: dict[str, Counter[str]] = {}
+    for word, name in zip(words, speakers, strict=True):
+        said.setdefault(name, Counter())[word] += 1
+    names = sorted(said, key=lambda name: hashlib.sha1(name.encode()).hexdigest())
+    held_out = []
+    if len(names) >= len(SPLITS):
+        for split, percent in ((VALIDATION, validation_percent), (TEST, test_percent)):
+            held_out += [split] * max(round(len(names) * percent / 100), percent > 0)
+    left, split_of = Counter(words), dict.fromkeys(names, TRAIN)
+    for name in names:
+        if held_out and all(left[word] > count for word, count in said[name].items()):
+            left -= said[name]
+            split_of[name] = held_out.pop()
+    return [split_of[name] for name in speakers]
+
+
+def divided(recorded: Sequence[Clip]) -> str:
+    """How many recordings of how many people lie in which split, as one line."""
+    parts = []
+    for split in SPLITS:
+        people = {speaker_of(clip) for clip in recorded if clip.split == split}
+        count = sum(clip.split == split for clip in recorded)
+        by = f"{count} by {len(people)} speaker{'s' * (len(people) > 1)}"
+        parts.append(f"{split} {by if count else 'none'}")
+    new = any(clip.split == TEST for clip in recorded)
+    caution = "" if new else "; no figure will be about people whom training has not heard"
+    return f"recordings: {', '.join(parts)}{caution}"
+
+
+def speaker_of(clip: Clip) -> str:
+    return Path(clip.path).name.partition("_nohash_")[0]
+
+
+def check_training_is_fed(recorded: Sequence[Clip], keywords: Sequence[str]) -> None:
+    """Raise KwsError where a keyword was recorded, but training gets none of it."""
+    trained = {clip.word for clip in recorded if clip.split == TRAIN}
+    for word in keywords:
+        count = sum(clip.word == word for clip in recorded)
+        if count and word not in trained:
+            raise KwsError(
+                f"expected recordings of {word!r} to train on, all {count} are held out for validation or testing: "
+                "change data.validation_speakers and data.test_speakers, or the split lists in data.root"
+            )
 
 
 def noises_of(tree: SpeechTree, prefix: str = "") -> dict[str, Path]:

@@ -1,3 +1,4 @@
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,10 @@ import soundfile
 
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.sources.folder import FolderSource
-from speech_commands_kws.data.sources.mixed import MixedSource, clips_of
+from speech_commands_kws.data.sources.mixed import MixedSource, clips_of, deal_out
 from speech_commands_kws.data.speech_tree import (
     SPEECH_COMMANDS_PATTERN,
+    SPLITS,
     TEST,
     TRAIN,
     VALIDATION,
@@ -134,6 +136,49 @@ def test_no_speaker_is_in_two_splits(source):
     assert {len(found) for found in splits.values()} == {1}
     assert splits["recorded-ben"] == {VALIDATION}
     assert splits["recorded-cleo"] == {TEST}
+
+
+def undivided(source: MixedSource) -> MixedSource:
+    recorded = replace(source.recorded, validation_speakers=(), test_speakers=())
+    return replace(source, recorded=recorded)
+
+
+@pytest.mark.parametrize("speaker", ["anna", "root", "ben", "me", "590750e8"])
+def test_one_persons_recordings_all_train(source, tmp_path, caplog, speaker):
+    shutil.rmtree(tmp_path / "recordings")
+    record(tmp_path / "recordings", "lights", speaker, 40)
+    caplog.set_level("INFO")
+    counts = heard(undivided(source).prepare())
+    assert counts["lights", TRAIN, "people"] == 40
+    assert counts["lights", VALIDATION, "machines"] == counts["lights", TEST, "machines"] == 6
+    assert "recordings: train 40 by 1 speaker, validation none, test none; no figure" in caplog.text
+
+
+def test_three_people_are_dealt_out(source, caplog):
+    caplog.set_level("INFO")
+    recorded = [clip for clip in clips_of(undivided(source).prepare()) if "recorded-" in clip.path]
+    people = {split: {clip.path for clip in recorded if clip.split == split} for split in SPLITS}
+    assert all(people.values()), "each split has somebody"
+    assert any("lights/" in path for path in people[TRAIN])
+    assert "by 1 speaker" in caplog.text and "no figure" not in caplog.text
+
+
+def test_dealing_out_leaves_every_word_in_training():
+    words, speakers = [], []
+    for i in range(30):
+        words += ["lights", "music", "door"] if i == 7 else ["lights", "music"]
+        speakers += [f"speaker{i}"] * (3 if i == 7 else 2)
+    splits = deal_out(words, speakers, 10, 10)
+    held = {split: {who for who, own in zip(speakers, splits) if own == split} for split in SPLITS}
+    assert {split: len(who) for split, who in held.items()} == {TRAIN: 24, VALIDATION: 3, TEST: 3}
+    assert "speaker7" in held[TRAIN], "nobody else says door"
+    assert not held[TRAIN] & held[TEST] and not held[TRAIN] & held[VALIDATION]
+
+
+def test_recordings_that_would_train_nothing_are_refused(source):
+    recorded = replace(source.recorded, validation_speakers=["anna", "ben"])
+    with pytest.raises(KwsError, match="recordings of 'lights' to train on, all 6 are held out"):
+        replace(source, recorded=recorded).prepare()
 
 
 @pytest.mark.parametrize(

@@ -16,16 +16,15 @@ from speech_commands_kws.assembly.release import (
     output_file,
     write_card,
 )
-from speech_commands_kws.assembly.run_data import find_checkpoint, load_trained, validation_split
+from speech_commands_kws.assembly.run_data import find_checkpoint, load_trained, recorded_split
 from speech_commands_kws.assembly.tensorrt import export_plan
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.backends.tensorrt import TensorRTBackend
 from speech_commands_kws.inference.locate import REGISTERED
-from speech_commands_kws.models.checkpoint import read_checkpoint
 from speech_commands_kws.packaging.triton_repository import fill_repository
-from speech_commands_kws.tracking import recording, registry, runs
+from speech_commands_kws.tracking import recording, runs
 
 
 def run(cfg: DictConfig) -> float:
@@ -48,7 +47,7 @@ def run(cfg: DictConfig) -> float:
     triton = build(cfg.triton) if cfg.get("triton") else None
     spotter, info = load_trained(folder, checkpoint)
     saved = runs.read_config(folder)
-    split = validation_split(saved, info)
+    split = recorded_split(saved, info)
     # Beside the model, because the folder of the run is an input here, as DVC sees it.
     with runs.log_file(output.with_suffix(".log")):
         model = build_release(cfg, spotter, info, split, output)
@@ -60,17 +59,9 @@ def run(cfg: DictConfig) -> float:
         card = write_card(cfg, model, split)
     if triton:
         fill_repository(triton, files)
-    figures = {
-        registry.PARITY: model.difference,
-        registry.LATENCY: model.latency_ms,
-        registry.SIZE: model.path.stat().st_size,
-    }
-    recording.log_to_run(folder, [*files, card], "model", {} if record else figures)
+    recording.log_to_run(folder, [*files, card], "model", {} if record else model.figures)
     if record:
-        step = read_checkpoint(checkpoint)["global_step"]
-        example = model.clips[:1]
-        export = registry.Export(model.path, model.info, record.run_id, step, example, figures)
-        register(cfg, record.tracking_uri, export, split, saved)
+        register(cfg, record, checkpoint, model, split, saved)
     return model.difference
 
 

@@ -1,16 +1,17 @@
 """Registers an export with what choosing a model needs: its accuracy, on which clips, and the champion's on these."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from speech_commands_kws.assembly.run_data import accuracy, clips_fingerprint, validation_split
+from speech_commands_kws.assembly.release import Release
+from speech_commands_kws.assembly.run_data import clips_fingerprint, recorded_split, score
 from speech_commands_kws.cli.launch import build
 from speech_commands_kws.data.dataset import SplitClips
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.models.checkpoint import read_checkpoint
 from speech_commands_kws.tracking import registry
 from speech_commands_kws.tracking.mlflow_run import RECORD_NAME, MlflowRun, read_record
 from speech_commands_kws.tracking.mlflow_store import store_fault
@@ -42,28 +43,44 @@ def required_record(folder: Path) -> MlflowRun:
 
 
 def register(
-    cfg: DictConfig, uri: str, export: registry.Export, split: SplitClips, saved: DictConfig
+    cfg: DictConfig,
+    record: MlflowRun,
+    checkpoint: Path,
+    model: Release,
+    split: SplitClips,
+    saved: DictConfig,
 ) -> str:
     """Register an export, which was scored on its validation split; returns the number of the version.
 
     Args:
         cfg: of the command `export`.
-        uri: the store that holds the run.
-        export: with the figures that need no clips.
+        record: the MLflow run that it comes from.
         saved: the configuration of the run.
     """
-    settings = cfg.registration
+    training = model.info.training
+    facts = {key: str(training[key]) for key in FACTS}
+    facts[registry.EVALUATED_ON] = clips_fingerprint(split, model.info.labels)
+    sizes = {key: training[key] for key in SIZES}
+    export = registry.Export(
+        path=model.path,
+        info=model.info,
+        run_id=record.run_id,
+        step=read_checkpoint(checkpoint)["global_step"],
+        example=model.clips[:1],
+        figures=model.figures | {registry.ACCURACY: training["accuracy"]} | sizes,
+        facts=facts,
+    )
 
     def champion_accuracy(champion: Path) -> float:
         backend = OnnxBackend(champion)
         check_words(backend.info.labels, export.info.labels)
-        return accuracy(backend, validation_split(saved, backend.info), cfg.batch_size)
+        return score(backend, recorded_split(saved, backend.info), cfg.batch_size).accuracy
 
     return registry.register(
-        uri,
-        settings.name,
-        complete(export, split),
-        build(settings.gate),
+        record.tracking_uri,
+        cfg.registration.name,
+        export,
+        build(cfg.registration.gate),
         champion_accuracy,
         cfg.registry.cache,
     )
@@ -73,12 +90,3 @@ def check_words(labels: Sequence[str], expected: Sequence[str]) -> None:
     """Raises KwsError where a champion knows other words, whatever their order."""
     if set(labels) != set(expected):
         raise KwsError(f"it knows other words: {', '.join(labels)}")
-
-
-def complete(export: registry.Export, split: SplitClips) -> registry.Export:
-    """The same with its accuracy, its size and what tells where both come from."""
-    training = export.info.training
-    figures = {registry.ACCURACY: training["accuracy"]} | {key: training[key] for key in SIZES}
-    facts = {key: str(training[key]) for key in FACTS}
-    facts[registry.EVALUATED_ON] = clips_fingerprint(split, export.info.labels)
-    return replace(export, figures={**export.figures, **figures}, facts=facts)

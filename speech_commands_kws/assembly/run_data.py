@@ -48,12 +48,7 @@ def load_trained(folder: Path, checkpoint: Path) -> tuple[SpotterModule, ModelIn
     return spotter, ModelInfo(**signal, training=facts)
 
 
-def validation_split(saved: DictConfig, info: ModelInfo) -> SplitClips:
-    """The validation clips of the data that a run, with this configuration, was trained on."""
-    return recorded_split(saved, info, VALIDATION)
-
-
-def recorded_split(saved: DictConfig, info: ModelInfo, split: str) -> SplitClips:
+def recorded_split(saved: DictConfig, info: ModelInfo, split: str = VALIDATION) -> SplitClips:
     """A split of the data that a run, with this configuration, was trained on."""
     drawing = {key: saved.loader[key] for key in ("silence_volume", "cache", "seed")}
     source = build(saved.data.source)
@@ -77,10 +72,6 @@ def score(backend: Backend, split: SplitClips, batch_size: int) -> Scores:
     return scoring.score(
         lambda waveforms: backend(waveforms)[0], split, backend.info.labels, batch_size
     )
-
-
-def accuracy(backend: Backend, split: SplitClips, batch_size: int) -> float:
-    return score(backend, split, batch_size).accuracy
 
 
 def clips_fingerprint(clips: SplitClips, labels: tuple[str, ...]) -> str:

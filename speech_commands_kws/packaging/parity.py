@@ -6,11 +6,12 @@ Legend: B batch, T samples, K keywords.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_number
 from speech_commands_kws.inference.backends.batches import in_batches
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.models.spotter_module import SpotterModule
@@ -21,19 +22,64 @@ Answers = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 REAL = "real clips"
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How closely two engines agree.
+class Agreement(NamedTuple):
+    """How closely two engines agree on one kind of sound.
 
     Attributes:
         difference: the largest, of probabilities and logits.
-        same_keyword: share of the clips that both hear the same in, the lowest of all kinds of sound.
-        kind: the kind with that share.
+        same_keyword: share of the clips that both hear the same in.
     """
 
     difference: float
     same_keyword: float
-    kind: str
+
+
+@dataclass(frozen=True)
+class VariantGate:
+    """How closely a variant, such as one in 8 bits or a TensorRT plan, must match its ONNX file, or it is not kept.
+
+    Attributes:
+        accuracy_loss: most accuracy that it may lose on the validation clips.
+        agreement: least share of the validation clips with the same prediction.
+        probe_agreement: the same of each kind of trial sound, such as silence, clipping and noise.
+        difference: largest of probabilities and logits; None where it calculates in fewer bits.
+    """
+
+    accuracy_loss: float
+    agreement: float
+    probe_agreement: float
+    difference: float | None = None
+
+    def __post_init__(self) -> None:
+        check_number(0, 1, accuracy_loss=self.accuracy_loss, agreement=self.agreement)
+        check_number(0, 1, probe_agreement=self.probe_agreement)
+        if self.difference is not None:
+            check_number(0, difference=self.difference)
+
+    def objections(
+        self, accuracy_loss: float, agreement: float, probes: Mapping[str, Agreement]
+    ) -> str:
+        """Why a variant is not kept, in a line; nothing where it is.
+
+        Args:
+            agreement: share of the validation clips with the same prediction.
+            probes: by kind of trial sound.
+        """
+        # Not >: NaN must not pass either.
+        found = []
+        if not accuracy_loss <= self.accuracy_loss:
+            found.append(
+                f"it loses {accuracy_loss:.2%} of accuracy, {self.accuracy_loss:.2%} are allowed"
+            )
+        shares = {"validation clips": (agreement, self.agreement)}
+        shares |= {kind: (one.same_keyword, self.probe_agreement) for kind, one in probes.items()}
+        for kind, (share, least) in shares.items():
+            if not share >= least:
+                found.append(f"it agrees on {share:.1%} of {kind}, {least:.1%} are expected")
+        difference = largest_difference(probes)
+        if self.difference is not None and not difference <= self.difference:
+            found.append(f"its outputs differ by {difference:.1e}, not {self.difference:g}")
+        return "; ".join(found)
 
 
 def compare(
@@ -41,28 +87,30 @@ def compare(
     answers: Answers,
     waveforms: Mapping[str, np.ndarray],
     batch_sizes: Sequence[int],
-) -> Agreement:
-    """Run two engines on the same clips and compare their outputs.
+) -> dict[str, Agreement]:
+    """Run two engines on the same clips and compare their outputs, for each kind of sound.
 
     Args:
         expected, answers: waveforms (B, T) to probabilities and logits, both (B, K).
         waveforms: float32 (n, T) by kind, such as clips, silence and noise.
         batch_sizes: each kind is asked about in batches of each of these sizes.
     """
-    largest, lowest = 0.0, Agreement(0.0, 1.0, "all kinds of sound")
+    found = {}
     for kind, samples in waveforms.items():
+        differences, shares = [], []
         for size in batch_sizes:
             batch = np.resize(samples, (max(size, len(samples)), samples.shape[1]))
             wanted = expected(batch)
             given = in_batches(answers, batch, size)
-            # np.maximum propagates NaN.
-            gaps = [np.abs(one - other).max() for one, other in zip(wanted, given, strict=True)]
-            largest = float(np.maximum(largest, np.max(gaps)))
+            differences += [np.abs(one - other).max() for one, other in zip(wanted, given)]
             is_same = wanted[1].argmax(1) == given[1].argmax(1)
-            same = float((is_same & np.isfinite(given[1]).all(1)).mean())
-            if same < lowest.same_keyword:
-                lowest = Agreement(0.0, same, kind)
-    return Agreement(largest, lowest.same_keyword, lowest.kind)
+            shares.append((is_same & np.isfinite(given[1]).all(1)).mean())
+        found[kind] = Agreement(float(np.max(differences)), float(np.min(shares)))
+    return found
+
+
+def largest_difference(found: Mapping[str, Agreement]) -> float:
+    return float(np.max([agreement.difference for agreement in found.values()]))
 
 
 def check_parity(
@@ -75,30 +123,27 @@ def check_parity(
     """Largest difference between the file run by onnxruntime and the module run by torch.
 
     Args:
-        waveforms: float32 (n, T) by kind, such as clips, silence and noise.
-        batch_sizes: each kind is asked about in batches of each of these sizes.
+        waveforms, batch_sizes: as `compare` takes them.
         tolerance: largest difference allowed, of probabilities and of logits.
 
     Raises:
         KwsError: a difference above the tolerance, or an answer that is not finite.
     """
-    graph, backend = SpotterGraph(spotter).eval(), OnnxBackend(path)
+    graph = SpotterGraph(spotter).eval()
 
     def module(waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
             probabilities, logits = graph(torch.from_numpy(waveforms))
         return probabilities.numpy(), logits.numpy()
 
-    largest = 0.0
-    for kind, samples in waveforms.items():
-        difference = compare(module, backend, {kind: samples}, batch_sizes).difference
+    found = compare(module, OnnxBackend(path), waveforms, batch_sizes)
+    for kind, (difference, _) in found.items():
         if not difference <= tolerance:
             raise KwsError(
                 f"expected onnxruntime and torch to agree to {tolerance:g}, they differ by {difference:g} on "
                 f"{kind}: nothing was exported; please report this with the run's config.yaml"
             )
-        largest = max(largest, difference)
-    return largest
+    return largest_difference(found)
 
 
 def probe_waveforms(clips: np.ndarray, seed: int) -> dict[str, np.ndarray]:

@@ -1,9 +1,9 @@
-"""Quantised variants of an exported model, and the gate that they have to pass.
+"""Quantised variants of an exported model.
 
 The front-end stays in 32 bits: the dynamic range of power spectra exceeds 16 bits, and all that follows rests on them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,57 +12,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from speech_commands_kws.errors import KwsError, check_flag, check_number, check_whole
+from speech_commands_kws.errors import check_flag, check_whole
 from speech_commands_kws.inference.backends.onnx import import_onnxruntime
 from speech_commands_kws.inference.model_info import INPUT, LOGITS
+from speech_commands_kws.packaging.parity import VariantGate
 
 # The last step of the front-end.
 LOGARITHM = "Log"
 SOFTMAX = "Softmax"
 HALF = "_half"  # what names of tensors in half precision end with
 CALIBRATION_BATCH = 32
-# The kind of sound that a model was chosen by.
-VALIDATION = "validation clips"
-
-
-@dataclass(frozen=True)
-class VariantGate:
-    """How closely a variant must match the 32-bit model, or it is not written.
-
-    Attributes:
-        accuracy_loss: most accuracy that it may lose on the validation clips.
-        agreement: least share of the validation clips with the same prediction.
-        probe_agreement: the same of each kind of trial sound, such as silence, clipping and noise.
-    """
-
-    accuracy_loss: float
-    agreement: float
-    probe_agreement: float
-
-    def __post_init__(self) -> None:
-        check_number(0, 1, accuracy_loss=self.accuracy_loss, agreement=self.agreement)
-        check_number(0, 1, probe_agreement=self.probe_agreement)
-
-    def check(self, name: str, accuracy_loss: float, agreement: Mapping[str, float]) -> None:
-        """Args: agreement: by kind of sound, the validation clips among them.
-
-        Raises:
-            KwsError: a figure is out of bounds.
-        """
-        objections = []
-        if not accuracy_loss <= self.accuracy_loss:
-            objections.append(
-                f"it loses {accuracy_loss:.2%} of accuracy, {self.accuracy_loss:.2%} are allowed"
-            )
-        for kind, share in agreement.items():
-            least = self.agreement if kind == VALIDATION else self.probe_agreement
-            if not share >= least:
-                objections.append(f"it agrees on {share:.1%} of {kind}, {least:.1%} are expected")
-        if objections:
-            raise KwsError(
-                f"the {name} variant is not written: {'; '.join(objections)}; "
-                "export without quantize=, or with wider bounds (quantize.gate)"
-            )
 
 
 @dataclass(frozen=True)

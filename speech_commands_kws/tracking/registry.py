@@ -2,24 +2,19 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ModelInfo
-from speech_commands_kws.tracking.registry_fetch import (
-    SHA256_TAG,
-    download,
-    mlflow_at,
-)
+from speech_commands_kws.tracking.registry_fetch import SHA256_TAG, download, mlflow_at
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
-    from mlflow.models import ModelSignature
     from mlflow.tracking import MlflowClient
 
 LOG = logging.getLogger(__name__)
@@ -91,7 +86,7 @@ class Export:
     step: int
     example: np.ndarray
     figures: Mapping[str, float]
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str]
 
 
 def register(
@@ -156,10 +151,9 @@ def _comparison(
 def _log_version(client: "MlflowClient", name: str, export: Export) -> str:
     import mlflow.onnx
     import onnx
-    from mlflow.entities import Metric
-    from mlflow.utils.time import get_current_time_millis
+    from mlflow.models import infer_signature
 
-    content = export.path.read_bytes()
+    content, example = export.path.read_bytes(), {INPUT: export.example}
     facts = {**export.facts, SHA256_TAG: sha256(content).hexdigest()}
     tags = {key: str(value) for key, value in {**facts, **export.figures}.items()}
     # Made here and not by log_model, which would put it into whatever experiment is active.
@@ -169,12 +163,10 @@ def _log_version(client: "MlflowClient", name: str, export: Export) -> str:
         source_run_id=export.run_id,
         tags=tags,
     )
-    now = get_current_time_millis()
-    metrics = [
-        Metric(key, value, now, export.step, model_id=model.model_id, run_id=export.run_id)
-        for key, value in export.figures.items()
-    ]
-    client.log_batch(export.run_id, metrics)
+    mlflow.log_metrics(
+        dict(export.figures), export.step, run_id=export.run_id, model_id=model.model_id
+    )
+    scores = np.zeros((1, len(export.info.labels)), np.float32)
     logged = mlflow.onnx.log_model(
         onnx.load_from_string(content),
         name=name,
@@ -182,22 +174,11 @@ def _log_version(client: "MlflowClient", name: str, export: Export) -> str:
         run_id=export.run_id,
         step=export.step,
         registered_model_name=name,
-        signature=_signature(export.info),
-        input_example={INPUT: export.example},
+        signature=infer_signature(example, {PROBABILITIES: scores, LOGITS: scores}),
+        input_example=example,
         tags=tags,
         pip_requirements=list(REQUIREMENTS),
         onnx_execution_providers=list(PROVIDERS),
         save_as_external_data=False,
     )
     return str(logged.registered_model_version)
-
-
-def _signature(info: ModelInfo) -> "ModelSignature":
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
-    def spec(name: str, length: int) -> Any:
-        return TensorSpec(np.dtype(np.float32), (-1, length), name)
-
-    scores = [spec(name, len(info.labels)) for name in (PROBABILITIES, LOGITS)]
-    return ModelSignature(Schema([spec(INPUT, info.clip_samples)]), Schema(scores))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from speech_commands_kws.assembly.run_data import sample_evenly, validation_split
+from speech_commands_kws.assembly.run_data import recorded_split, sample_evenly
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.model_info import ModelInfo
 
@@ -17,7 +17,7 @@ def test_recordings_that_have_moved_are_one_clear_error(tmp_path):
     loader = {"silence_volume": 1.0, "cache": str(tmp_path), "seed": 0}
     saved = OmegaConf.create({"data": {"source": source}, "loader": loader})
     with pytest.raises(KwsError, match="gone.*correct their place in the run's config.yaml"):
-        validation_split(saved, ModelInfo(("yes", "no"), 16_000, 16_000, {}, {}))
+        recorded_split(saved, ModelInfo(("yes", "no"), 16_000, 16_000, {}, {}))
 
 
 def test_clips_are_sampled_evenly():

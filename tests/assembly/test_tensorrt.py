@@ -59,7 +59,7 @@ def run_folder(tmp_path: Path, make_tiny_onnx: Callable, monkeypatch) -> Path:
     monkeypatch.setenv("LAYERS", FP32_LAYERS)
     monkeypatch.setattr(tensorrt, "import_engine", lambda: None)
     monkeypatch.setattr(tensorrt, "TensorRTBackend", OnnxBackend)
-    monkeypatch.setattr(tensorrt, "validation_split", lambda saved, info: Clips())
+    monkeypatch.setattr(tensorrt, "recorded_split", lambda saved, info: Clips())
     return folder
 
 
@@ -94,7 +94,9 @@ def test_another_answer_is_not_kept_and_the_plan_before_stays(
     before = {path: path.read_bytes() for path in run_folder.rglob("*") if path.is_file()}
     other = make_tiny_onnx(tmp_path / "other.onnx", scale=-20)
     monkeypatch.setattr(tensorrt, "TensorRTBackend", lambda plan: OnnxBackend(other))
-    with pytest.raises(KwsError, match="not kept: answers differ by .*; it hears the same in 0.0%"):
+    with pytest.raises(
+        KwsError, match="not kept: it loses 100.*; it agrees on 0.0% of .*; its outputs differ by"
+    ):
         exported(tmp_path)
     assert {path: path.read_bytes() for path in run_folder.rglob("*") if path.is_file()} == before
 
@@ -120,4 +122,4 @@ def test_what_cannot_be_is_known_before_anything_is_built(run_folder, tmp_path, 
 
 def test_an_export_is_for_one_of_two_engines(run_folder, tmp_path) -> None:
     with pytest.raises(KwsError, match="for backend=onnx or backend=tensorrt"):
-        exported(tmp_path, "backend._target_=speech_commands_kws.inference.spotter.KeywordSpotter")
+        exported(tmp_path, "backend=triton")

@@ -191,7 +191,7 @@ def test_a_value_that_a_folder_refuses_is_one_line(setting, expected):
         ("export", "quantize.symmetric=no", "true or false"),
         ("export", "triton.instances=0", COUNT),
         ("export", "triton.queue_delay_us=x", NATURAL),
-        ("export", "plan_gate.same_keyword=97", SHARE),
+        ("export", "plan_gate.agreement=97", SHARE),
         ("serve", "server.http_port=0", "a whole number from 1 to 65535"),
         ("serve", "supervisor.failures=0", COUNT),
         ("serve", "supervisor.every_seconds=0", "a number above 0"),

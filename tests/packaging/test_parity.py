@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from trained_looking import LABELS, SAMPLE_RATE
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
-from speech_commands_kws.packaging.parity import check_parity, compare
+from speech_commands_kws.packaging.parity import Agreement, VariantGate, check_parity, compare
 
 BATCH_SIZES = [1, 2, 32]
 TOLERANCE = 1e-4
@@ -53,7 +54,8 @@ def sounds() -> dict[str, np.ndarray]:
 def test_an_engine_agrees_with_itself(tiny_onnx: Path, sounds) -> None:
     backend = OnnxBackend(tiny_onnx)
     found = compare(backend, backend, sounds, [1, 3])
-    assert found.difference < 1e-6 and found.same_keyword == 1
+    assert set(found) == {"clips", "silence"}
+    assert all(one.difference < 1e-6 and one.same_keyword == 1 for one in found.values())
 
 
 def test_every_clip_is_asked_about_in_batches_of_every_size(tiny_onnx: Path, sounds) -> None:
@@ -71,8 +73,8 @@ def test_a_difference_is_found(make_tiny_onnx: Callable, tiny_onnx, sounds, tmp_
     other = OnnxBackend(make_tiny_onnx(tmp_path / "other.onnx", scale=20.2))
     found = compare(OnnxBackend(tiny_onnx), other, sounds, [2])
     logits = OnnxBackend(tiny_onnx)(sounds["clips"])[1]
-    assert found.difference == pytest.approx(0.01 * logits.max(), rel=1e-3)
-    assert found.same_keyword == 1
+    assert found["clips"].difference == pytest.approx(0.01 * logits.max(), rel=1e-3)
+    assert found["clips"].same_keyword == 1
 
 
 def test_another_keyword_in_one_kind_of_sound_is_found(tiny_onnx: Path, sounds) -> None:
@@ -84,7 +86,7 @@ def test_another_keyword_in_one_kind_of_sound_is_found(tiny_onnx: Path, sounds) 
         return probabilities, logits
 
     found = compare(backend, deaf_to_no, sounds, [1])
-    assert (found.same_keyword, found.kind) == (0.75, "clips")
+    assert {kind: one.same_keyword for kind, one in found.items()} == {"clips": 0.75, "silence": 1}
 
 
 def test_what_is_no_number_is_no_agreement(tiny_onnx: Path, sounds) -> None:
@@ -92,4 +94,28 @@ def test_what_is_no_number_is_no_agreement(tiny_onnx: Path, sounds) -> None:
     found = compare(
         backend, lambda batch: (backend(batch)[0] * np.nan, backend(batch)[1]), sounds, [2]
     )
-    assert np.isnan(found.difference)
+    assert np.isnan(found["clips"].difference)
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("loss", "agreement", "probe", "objection"),
+    [
+        (0.003, 0.97, Agreement(1e-3, 0.9), ""),
+        (0.006, 1.0, Agreement(0.0, 1.0), "it loses 0.60% of accuracy, 0.30% are allowed"),
+        (NAN, 1.0, Agreement(0.0, 1.0), "it loses nan%"),
+        (0.0, 0.96, Agreement(0.0, 1.0), "agrees on 96.0% of validation clips, 97.0% are expected"),
+        (0.0, 1.0, Agreement(0.0, 0.8), "agrees on 80.0% of silence, 90.0% are expected"),
+        (0.0, 1.0, Agreement(0.002, 1.0), "its outputs differ by 2.0e-03, not 0.001"),
+        (0.0, 1.0, Agreement(NAN, 1.0), "its outputs differ by nan"),
+    ],
+)
+def test_the_gate_says_what_is_wrong(loss, agreement, probe, objection) -> None:
+    gate = VariantGate(accuracy_loss=0.003, agreement=0.97, probe_agreement=0.9, difference=1e-3)
+    found = gate.objections(loss, agreement, {"silence": probe})
+    assert objection in found and bool(objection) == bool(found)
+    assert "differs" not in replace(gate, difference=None).objections(
+        loss, agreement, {"silence": probe}
+    )

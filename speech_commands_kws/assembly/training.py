@@ -29,6 +29,7 @@ from speech_commands_kws.errors import (
     summarize_error,
 )
 from speech_commands_kws.figures.curves import plot_curves
+from speech_commands_kws.files.atomic import write_whole
 from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.packaging.latency import onnx_latency_ms
 from speech_commands_kws.tracking import recording, runs
@@ -72,7 +73,7 @@ def train(
         fit(trainer, module, datamodule, checkpoint, resume_command(folder))
         rows = callbacks["history"].rows
         if trainer.is_global_zero:
-            (folder / runs.HISTORY_FILE).write_text(json.dumps(rows, indent=2))
+            write_whole(folder / runs.HISTORY_FILE, json.dumps(rows, indent=2))
             pictures = plot_curves(rows, folder / "plots")
             if logger:
                 logger.log_files(pictures, "plots")

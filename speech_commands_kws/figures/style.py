@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from speech_commands_kws.evaluation.metrics import wilson_interval
-from speech_commands_kws.files.atomic import written_to
+from speech_commands_kws.files.atomic import replacing, written_to
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00")
@@ -50,9 +50,8 @@ def save(figure: Figure, path: Path, title: str, about: str) -> Path:
     texts = (title, *about.splitlines())
     lines = [line for text in texts for line in textwrap.wrap(text, letters)]
     figure.suptitle("\n".join(lines), x=TITLE_LEFT_INCHES / width, ha="left")
-    with written_to(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+    with replacing(path) as partial, written_to(path):
+        figure.savefig(partial)
     return path
 
 

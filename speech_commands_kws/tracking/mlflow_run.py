@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from speech_commands_kws.files.atomic import write_whole
 from speech_commands_kws.files.lock import locked
 from speech_commands_kws.tracking.mlflow_store import (
     artifact_folder,
@@ -38,8 +39,7 @@ def read_record(run_folder: str | Path) -> MlflowRun | None:
 
 
 def write_record(run_folder: Path, record: MlflowRun) -> None:
-    run_folder.mkdir(parents=True, exist_ok=True)
-    (run_folder / RECORD_NAME).write_text(json.dumps(record._asdict()), "utf-8")
+    write_whole(run_folder / RECORD_NAME, json.dumps(record._asdict()))
 
 
 def client_of(uri: str) -> "MlflowClient":

@@ -8,7 +8,7 @@ import pytest
 
 from speech_commands_kws.cli.terminal import report_io_errors
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.files.atomic import write_whole, written_to
+from speech_commands_kws.files.atomic import replacing, write_whole, written_to
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FULL = Path("/dev/full")
@@ -76,7 +76,7 @@ def test_a_file_is_there_as_a_whole_or_as_it_was(tmp_path, monkeypatch):
     write_whole(path, "one")
     assert path.read_text() == "one"
 
-    def half(self, text):
+    def half(self, text, **_):
         self.write_bytes(text[:1].encode())
         raise OSError(errno.ENOSPC, "full")
 
@@ -84,6 +84,15 @@ def test_a_file_is_there_as_a_whole_or_as_it_was(tmp_path, monkeypatch):
     with pytest.raises(KwsError, match="cannot write json_file=a .full."):
         write_whole(path, "two", "json_file=a")
     assert path.read_text() == "one" and list(path.parent.iterdir()) == [path]
+
+
+def test_two_writers_of_one_file_do_not_mix_their_bytes(tmp_path):
+    path = tmp_path / "a.txt"
+    with replacing(path) as first, replacing(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first", "the one that ended last"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_a_place_that_takes_no_file_is_one_line(tmp_path):

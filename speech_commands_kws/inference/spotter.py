@@ -15,13 +15,8 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from speech_commands_kws.audio.reading import (
-    cut_windows,
-    mono_waveform,
-    resample,
-    stream_audio,
-)
-from speech_commands_kws.errors import KwsError, check_whole
+from speech_commands_kws.audio.reading import cut_windows, mono_waveform, resample, stream_audio
+from speech_commands_kws.errors import KwsError, check_number, check_whole
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.model_info import ModelInfo
 
@@ -105,11 +100,13 @@ class KeywordSpotter:
         self.labels = self.backend.info.labels
         self.sample_rate = self.backend.info.sample_rate
         self.clip_samples = self.backend.info.clip_samples
+        clip_seconds = self.clip_samples / self.sample_rate
         if hop_seconds is None:
-            quarter = self.clip_samples / HOPS_PER_CLIP / self.sample_rate
+            quarter = clip_seconds / HOPS_PER_CLIP
             hop_seconds = self.backend.info.detection.get("hop_seconds", quarter)
+        check_number(1 / self.sample_rate, clip_seconds, hop_seconds=hop_seconds)
         self.hop_seconds = hop_seconds
-        self.hop_samples = self._hop_samples()
+        self.hop_samples = round(hop_seconds * self.sample_rate)
         self.top_k = min(top_k, len(self.labels))
         self.batch_size = batch_size
 
@@ -174,20 +171,9 @@ class KeywordSpotter:
         probabilities, _ = self.backend(waveforms)
         if not np.isfinite(probabilities).all():
             raise KwsError(
-                f"{self.model} gives NaN for a sound whose samples are finite: train and export it "
-                "again"
+                f"{self.model} gives NaN for a sound whose samples are finite: train and export it again"
             )
         return probabilities
-
-    def _hop_samples(self) -> int:
-        clip_seconds = self.clip_samples / self.sample_rate
-        is_number = type(self.hop_seconds) in (int, float)
-        if not is_number or not 1 / self.sample_rate <= self.hop_seconds <= clip_seconds:
-            raise KwsError(
-                f"hop_seconds must lie above 0 and within the model's clip of {clip_seconds:g} s, "
-                f"got {self.hop_seconds!r}"
-            )
-        return round(self.hop_seconds * self.sample_rate)
 
     def _best(self, probabilities: np.ndarray) -> tuple[Keyword, ...]:
         order = np.argsort(-probabilities, kind="stable")[: self.top_k]

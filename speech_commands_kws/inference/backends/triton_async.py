@@ -7,6 +7,7 @@ Legend: B batch, T samples, K keywords.
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -14,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from speech_commands_kws.errors import check_choice
+from speech_commands_kws.errors import check_choice, check_number, check_positive, check_whole
 from speech_commands_kws.inference.backends.triton_requests import (
     DEFAULT_URLS,
     HTTP,
-    RetryPolicy,
     ServedModel,
     checked_url,
     explained,
@@ -43,8 +43,9 @@ class AsyncTritonClient:
         name: of the model.
         protocol: http or grpc.
         timeout_seconds: for one answer.
-        retries: further tries after a 503 or a lost connection.
-        wait_seconds: before the first of them, then doubled.
+        retries: further tries after a 503 or a lost connection, and after nothing else.
+        wait_seconds: before the first of them; doubled for each further one, and shortened at random by up to a half,
+            so that clients that failed together do not come back together.
 
     Attributes:
         served: what the server says about the model, asked once.
@@ -63,10 +64,15 @@ class AsyncTritonClient:
         wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         check_choice(DEFAULT_URLS, protocol=protocol)
+        check_positive(timeout_seconds=timeout_seconds)
+        check_number(0, wait_seconds=wait_seconds)
+        check_whole(0, retries=retries)
         self.protocol = protocol
         self.url = checked_url(url, protocol)
         self.name = name
-        self.retry_policy = RetryPolicy(timeout_seconds, retries, wait_seconds)
+        self.timeout_seconds = timeout_seconds
+        self.retries = retries
+        self.wait_seconds = wait_seconds
 
     async def __aenter__(self) -> "AsyncTritonClient":
         await self.open()
@@ -112,18 +118,16 @@ class AsyncTritonClient:
         return bool(np.isfinite(probabilities).all())
 
     async def _persistently(self, request: Callable[[], Awaitable[Any]]) -> Any:
-        waits = self.retry_policy.waits()
-        while True:
+        for i in range(self.retries + 1):
             try:
                 return await self._in_time(request)
             except failures() as error:
-                wait = next(waits, None)
-                if wait is None or not is_worth_another_try(error):
-                    raise explained(error, self.url, self.name, self.retry_policy) from error
-            await asyncio.sleep(wait)
+                if i == self.retries or not is_worth_another_try(error):
+                    raise explained(error, self.url, self.name, self.timeout_seconds) from error
+            await asyncio.sleep(self.wait_seconds * 2**i * random.uniform(0.5, 1.0))
 
     async def _in_time(self, request: Callable[[], Awaitable[Any]]) -> Any:
-        return await asyncio.wait_for(request(), self.retry_policy.timeout_seconds)
+        return await asyncio.wait_for(request(), self.timeout_seconds)
 
     def _connect(self) -> Any:
         # Here and not above: a process that uses another engine need not have this one.

@@ -3,14 +3,13 @@
 Legend: B batch, T samples, K keywords.
 """
 
-import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from speech_commands_kws.errors import KwsError, check_number, check_positive, check_whole
+from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.model_info import ModelInfo
 
 HTTP = "http"
@@ -21,32 +20,6 @@ DEFAULT_URLS = {HTTP: "127.0.0.1:8000", GRPC: "127.0.0.1:8001"}
 OVERLOADED = ("503", "StatusCode.UNAVAILABLE")
 NO_SERVER = ("failed to connect", "errors resolving")  # in the words of gRPC
 HIGHEST_PORT = 65_535
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How long a client waits, and how often it retries.
-
-    Attributes:
-        timeout_seconds: for one answer.
-        retries: further tries after a 503 or a lost connection, and after nothing else.
-        wait_seconds: before the first of them; doubled for each further one, and shortened at random by up to a half,
-            so that clients that failed together do not come back together.
-    """
-
-    timeout_seconds: float
-    retries: int
-    wait_seconds: float
-
-    def __post_init__(self) -> None:
-        check_positive(timeout_seconds=self.timeout_seconds)
-        check_number(0, wait_seconds=self.wait_seconds)
-        check_whole(0, retries=self.retries)
-
-    def waits(self) -> Iterator[float]:
-        """Seconds to wait before each further try."""
-        for i in range(self.retries):
-            yield self.wait_seconds * 2**i * random.uniform(0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -121,12 +94,12 @@ def failures() -> tuple[type[Exception], ...]:
     return InferenceServerException, OSError, ValueError, *lost
 
 
-def explained(error: Exception, url: str, name: str, retry_policy: RetryPolicy) -> KwsError:
+def explained(error: Exception, url: str, name: str, timeout_seconds: float) -> KwsError:
     """A failed request as one line."""
     reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, TimeoutError):
         return KwsError(
-            f"no answer from {url} within {retry_policy.timeout_seconds:g} s: ask for more with timeout_seconds="
+            f"no answer from {url} within {timeout_seconds:g} s: ask for more with timeout_seconds="
         )
     if isinstance(error, ValueError):
         return KwsError(

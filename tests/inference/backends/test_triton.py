@@ -10,6 +10,7 @@ import pytest
 from triton_stand_in import DRIP, INFO, LOST, NONSENSE, SLOW, StandIn, stand_in
 
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.inference.backends import triton_async
 from speech_commands_kws.inference.backends.triton import (
     TritonBackend,
     TritonClient,
@@ -18,6 +19,11 @@ from speech_commands_kws.inference.backends.triton import (
 from speech_commands_kws.inference.backends.triton_async import AsyncTritonClient
 
 CLIP = np.zeros((1, 400), np.float32)
+SENSELESS = [
+    *((seconds, 1, 0.1) for seconds in (0, -1, "x", float("nan"), float("inf"), True)),
+    *((1, 1, seconds) for seconds in (-1, "x", float("inf"))),
+    *((1, retries, 0.1) for retries in (-1, 1.5, "x", True)),
+]
 QUICK = {"timeout_seconds": 0.5, "retries": 2, "wait_seconds": 0.01}
 
 
@@ -95,6 +101,26 @@ def test_where_no_server_is_the_message_says_how_to_start_one(ask: Callable, pro
 def test_another_protocol_is_refused(ask: Callable) -> None:
     with pytest.raises(KwsError, match="protocol must be one of http, grpc, got carrier pigeon"):
         ask("127.0.0.1:1", protocol="carrier pigeon")
+
+
+def test_waits_double_and_vary(server: StandIn, monkeypatch) -> None:
+    waits, pause = [], asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+        await pause(0)
+
+    monkeypatch.setattr(triton_async.asyncio, "sleep", note)
+    server.script = [503] * 3
+    directly(server.url, retries=3, wait_seconds=0.1)
+    waits = [wait for wait in waits if wait]
+    assert [0.05 * 2**i <= wait <= 0.1 * 2**i for i, wait in enumerate(waits)] == [True] * 3
+
+
+@pytest.mark.parametrize("settings", SENSELESS)
+def test_patience_that_makes_no_sense_is_refused(settings: tuple) -> None:
+    with pytest.raises(KwsError, match="(timeout_seconds|wait_seconds|retries) must be"):
+        AsyncTritonClient(None, "kws_onnx", "http", *settings)
 
 
 @BOTH

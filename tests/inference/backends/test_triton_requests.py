@@ -1,4 +1,4 @@
-"""What no client sends, what it says instead, and which failures are worth another try."""
+"""What no client sends, what it says instead, and which addresses it takes."""
 
 import re
 
@@ -8,17 +8,11 @@ from triton_stand_in import INFO
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.triton_requests import (
-    RetryPolicy,
     ServedModel,
     checked_url,
 )
 
 SERVED = ServedModel(INFO, max_batch_size=4)
-SENSELESS = [
-    *((seconds, 1, 0.1) for seconds in (0, -1, "x", float("nan"), float("inf"), True)),
-    *((1, 1, seconds) for seconds in (-1, "x", float("inf"))),
-    *((1, retries, 0.1) for retries in (-1, 1.5, "x", True)),
-]
 CLIPS = np.zeros((2, 400), np.float32)
 
 
@@ -51,18 +45,6 @@ def test_facts_come_from_the_servers_configuration() -> None:
     assert ServedModel.from_config(config, "here") == SERVED
     with pytest.raises(KwsError, match="kws_x at there is not a keyword spotter"):
         ServedModel.from_config({"max_batch_size": 4}, "the model kws_x at there")
-
-
-def test_waits_double_and_end() -> None:
-    waits = list(RetryPolicy(1.0, retries=3, wait_seconds=0.1).waits())
-    assert [0.05 * 2**i <= wait <= 0.1 * 2**i for i, wait in enumerate(waits)] == [True] * 3
-    assert list(RetryPolicy(1.0, retries=0, wait_seconds=0.1).waits()) == []
-
-
-@pytest.mark.parametrize("settings", SENSELESS)
-def test_patience_that_makes_no_sense_is_refused(settings: tuple) -> None:
-    with pytest.raises(KwsError, match="(timeout_seconds|wait_seconds|retries) must be"):
-        RetryPolicy(*settings)
 
 
 def test_addresses() -> None:

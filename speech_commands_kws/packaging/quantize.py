@@ -3,7 +3,7 @@
 The front-end stays in 32 bits: the dynamic range of power spectra exceeds 16 bits, and all that follows rests on them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -19,7 +19,6 @@ from speech_commands_kws.packaging.parity import VariantGate
 
 # The last step of the front-end.
 LOGARITHM = "Log"
-SOFTMAX = "Softmax"
 HALF = "_half"  # what names of tensors in half precision end with
 CALIBRATION_BATCH = 32
 
@@ -61,10 +60,12 @@ class Int8:
 
         class Batches(CalibrationDataReader):
             def __init__(self) -> None:
-                self.batches = batches_of(waveforms)
+                starts = range(0, len(waveforms), CALIBRATION_BATCH)
+                batches = (waveforms[i : i + CALIBRATION_BATCH] for i in starts)
+                self.inputs = ({INPUT: batch} for batch in batches)
 
             def get_next(self) -> dict[str, np.ndarray] | None:
-                return next(self.batches, None)
+                return next(self.inputs, None)
 
         model = onnx.load(source)
         left_out = front_end_nodes(model)
@@ -100,76 +101,47 @@ class Fp16:
     def convert(self, source: Path, target: Path, waveforms: np.ndarray) -> None:
         """Write the variant of `source`; needs no waveforms."""
         model = onnx.load(source)
-        front_end = set(front_end_nodes(model))
-        network = [
-            node
-            for node in model.graph.node
-            if node.name not in front_end and node.op_type != SOFTMAX
-        ]
-        halve_constants(model, network)
-        insert_casts(model, network)
+        nodes = model.graph.node
+        end = len(front_end_nodes(model))
+        network = nodes[end:-1]  # the softmax is the last
+        features = nodes[end - 1].output[0]
+        halved = {features, *halve_constants(model, nodes[:end], network)}
+        for node in network:
+            node.input[:] = [f"{name}{HALF}" if name in halved else name for name in node.input]
+            node.output[:] = [f"{name}{HALF}" if name == LOGITS else name for name in node.output]
+        nodes.insert(len(nodes) - 1, cast(f"{LOGITS}{HALF}", LOGITS, TensorProto.FLOAT))
+        nodes.insert(end, cast(features, f"{features}{HALF}", TensorProto.FLOAT16))
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, target)
 
 
-def halve_constants(model: onnx.ModelProto, network: Sequence[onnx.NodeProto]) -> None:
-    """Give these nodes weights in half precision; those of other nodes stay as they are."""
-    single = {
-        tensor.name: tensor
+def halve_constants(
+    model: onnx.ModelProto, front_end: Sequence[onnx.NodeProto], network: Sequence[onnx.NodeProto]
+) -> set[str]:
+    """Names of the network's weights, given in half precision; those of the front-end stay beside them."""
+    used = {name for node in network for name in node.input}
+    kept = {name for node in front_end for name in node.input}
+    halved = [
+        tensor
         for tensor in model.graph.initializer
-        if tensor.data_type == TensorProto.FLOAT
-    }
-    halved = sorted({name for node in network for name in node.input if name in single})
-    for name in halved:
-        values = onnx.numpy_helper.to_array(single[name]).astype(np.float16)
-        model.graph.initializer.append(onnx.numpy_helper.from_array(values, f"{name}{HALF}"))
-    for node in network:
-        node.input[:] = [f"{name}{HALF}" if name in halved else name for name in node.input]
-    used = {name for node in model.graph.node for name in node.input}
-    for name in halved:
-        if name not in used:
-            model.graph.initializer.remove(single[name])
-
-
-def insert_casts(model: onnx.ModelProto, network: Sequence[onnx.NodeProto]) -> None:
-    """Cast the features that go into these nodes to half precision, and the logits that come out of them back."""
-    outside = [node for node in model.graph.node if all(node is not inner for inner in network)]
-    features = {
-        name for node in outside for name in node.output for inner in network if name in inner.input
-    }
-    nodes = [node for node in outside if node.op_type != SOFTMAX]
-    nodes += [cast(name, f"{name}{HALF}", TensorProto.FLOAT16) for name in sorted(features)]
-    for node in network:
-        node.input[:] = [f"{name}{HALF}" if name in features else name for name in node.input]
-        node.output[:] = [f"{name}{HALF}" if name == LOGITS else name for name in node.output]
-    nodes += [*network, cast(f"{LOGITS}{HALF}", LOGITS, TensorProto.FLOAT)]
-    nodes += [node for node in outside if node.op_type == SOFTMAX]
-    ordered = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(ordered)
-    del model.graph.value_info[:]
+        if tensor.name in used and tensor.data_type == TensorProto.FLOAT
+    ]
+    for tensor in halved:
+        values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, f"{tensor.name}{HALF}"))
+        if tensor.name not in kept:
+            model.graph.initializer.remove(tensor)
+    return {tensor.name for tensor in halved}
 
 
 def cast(source: str, target: str, element_type: int) -> onnx.NodeProto:
     return onnx.helper.make_node("Cast", [source], [target], name=f"cast_{source}", to=element_type)
 
 
-def batches_of(waveforms: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
-    for start in range(0, len(waveforms), CALIBRATION_BATCH):
-        yield {INPUT: waveforms[start : start + CALIBRATION_BATCH]}
-
-
 def front_end_nodes(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes that the logarithm of the mel energies follows from, and its own."""
-    producers = {output: node for node in model.graph.node for output in node.output}
-    waiting = [node for node in model.graph.node if node.op_type == LOGARITHM]
-    names: dict[str, None] = {}
-    while waiting:
-        node = waiting.pop()
-        if node.name not in names:
-            names[node.name] = None
-            waiting += [producers[name] for name in node.input if name in producers]
-    return list(names)
+    """Names of the nodes up to the logarithm of the mel energies, in the order in which the exporter writes them."""
+    operators = [node.op_type for node in model.graph.node]
+    return [node.name for node in model.graph.node[: operators.index(LOGARITHM) + 1]]
 
 
 def grouped_convolutions(model: onnx.ModelProto) -> list[str]:

@@ -31,16 +31,10 @@ def median_latency_ms(
     return 1000 * median(durations[warm_up:])
 
 
-def onnx_latency_ms(
-    spotter: SpotterModule,
-    info: ModelInfo,
-    repeats: int,
-    warm_up: int,
-    opset: int | None = None,
-) -> float:
+def onnx_latency_ms(spotter: SpotterModule, info: ModelInfo, repeats: int, warm_up: int) -> float:
     """The same of a spotter that is not exported yet, run by onnxruntime on one thread."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / MODEL_FILE
-        write_onnx(spotter, info, opset, path)
+        write_onnx(spotter, info, None, path)
         silence = np.zeros((1, info.clip_samples), np.float32)
         return median_latency_ms(OnnxBackend(path), silence, repeats, warm_up)

@@ -22,8 +22,6 @@ LOG = logging.getLogger(__name__)
 CONFIG_FILE = "config.pbtxt"
 LABELS_FILE = "labels.txt"
 MODEL_FILES = {"onnxruntime": "model.onnx", "tensorrt": "model.plan"}
-INTRA_THREADS = "intra_op_thread_count"
-REJECT = "REJECT"
 KINDS = ("KIND_CPU", "KIND_GPU")
 NAME_FORM = re.compile(r"\w[\w.-]*", re.ASCII)  # of a folder, and in the address of an inference
 
@@ -107,7 +105,7 @@ class TritonModel:
         warm_up = [_warm_up(size, info.clip_samples) for size in sizes]
         parameters = info.to_metadata()
         if self.backend == "onnxruntime":
-            parameters[INTRA_THREADS] = str(self.intra_threads)
+            parameters["intra_op_thread_count"] = str(self.intra_threads)
         return "\n".join(
             [
                 "# Written from the exported model by `kws export triton=repository`; not to be edited.",
@@ -126,7 +124,7 @@ class TritonModel:
                 f"  preferred_batch_size: [ {', '.join(map(str, self._batch_sizes()))} ]",
                 f"  max_queue_delay_microseconds: {self.queue_delay_us}",
                 "  default_queue_policy {",
-                f"    timeout_action: {REJECT}",
+                "    timeout_action: REJECT",
                 f"    default_timeout_microseconds: {self.queue_timeout_us}",
                 f"    max_queue_size: {self.queue_size}",
                 "  }",

@@ -39,9 +39,8 @@ from speech_commands_kws.packaging.quantize import Fp16, Int8
 from speech_commands_kws.tracking import registry
 
 LOG = logging.getLogger(__name__)
-PROBE_SHARE = (
-    8  # of the clips for calibration there are so many times fewer of each other kind of sound
-)
+# Of the clips for calibration there are so many times fewer of each other kind of sound.
+PROBE_SHARE = 8
 DIGITS = 6
 
 

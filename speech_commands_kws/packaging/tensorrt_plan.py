@@ -29,10 +29,7 @@ def build_plan(model: Path, output: Path, *flags: str, **settings: str | int | N
         for text in (f"--{key.replace('_', '-')}", str(value))
     ]
     command = ["bash", str(find_script()), *options, *flags, "--", str(model), str(output)]
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    except FileNotFoundError:
-        raise KwsError(f"{SCRIPT} needs bash, which is not installed: install it") from None
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
         raise KwsError(lines[-1].removeprefix(COMPLAINT))

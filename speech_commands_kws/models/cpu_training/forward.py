@@ -16,6 +16,7 @@ from speech_commands_kws.models.cpu_training.passes import (
     BlockPass,
     HeadPass,
     StemPass,
+    finish_and_begin,
     parameters_of,
 )
 from speech_commands_kws.models.cpu_training.threads import ThreadTeam
@@ -37,13 +38,17 @@ class _Network(Function):
         ctx.blocks = [BlockPass(block, batch, *shared) for block in model.blocks]
         ctx.head = HeadPass(model.head, batch, *shared)
         with ctx.team:
-            ctx.blocks[0].begin(ctx.stem.forward(log_mel))
-            for before, block in zip(ctx.blocks, ctx.blocks[1:]):
-                if block.expand:
-                    block.begin(before.finish())
-                else:
-                    before.finish_and_begin(block)
-            return ctx.head.forward(ctx.blocks[-1].finish())
+            given, before = ctx.stem.forward(log_mel), None
+            for block in ctx.blocks:
+                if block.expand and before:
+                    # Its first convolution mixes the channels, so all of the input must be there.
+                    ctx.team.share(finish_and_begin, len(given.rows), before, None)
+                    before = None
+                given = block.prepare(given)
+                ctx.team.share(finish_and_begin, len(given.rows), before, block)
+                before = block
+            ctx.team.share(finish_and_begin, len(given.rows), before, None)
+            return ctx.head.forward(given)
 
     @staticmethod
     @once_differentiable

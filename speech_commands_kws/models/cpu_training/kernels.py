@@ -76,6 +76,8 @@ class Block(NamedTuple):
     step: int  # how far apart in L the frames lie that a convolution over time takes
     made: np.ndarray  # by the convolution over time, (C, L)
     temporal_norm: Norm
+    normed: np.ndarray  # the normalised `made`, (C, L)
+    added: np.ndarray  # what the temporal branch adds, (C, L)
     output: np.ndarray  # (C, M', L)
 
 
@@ -133,30 +135,31 @@ def load(rows, scale, shift, start, stop, tile):
 
 
 @numba.njit(**JIT)
-def begin(first, last, block, normed):
-    """All of a block up to the normalised convolution over time, (C, L)."""
-    tile = _empty_tile(block)
-    padded = np.zeros(block.signal.shape[1] + 2 * block.step, block.rows.dtype)
-    for channel in range(first, last):
-        _begin(block, channel, tile, padded, normed)
+def through_norm(norm, channel, made, grad, found):
+    """The gradient of `made`, (n,), from that of the normalised values and the norm's factors."""
+    of_grad, of_made = norm.factors[0, channel, 0], norm.factors[1, channel, 0]
+    constant = norm.factors[2, channel, 0]
+    for i in range(len(grad)):
+        found[i] = of_grad * grad[i] + of_made * made[i] + constant
 
 
 @numba.njit(**JIT)
-def finish(first, last, block, added):
-    """The output of a block; `added` (C, L) is what its temporal branch adds."""
-    tile = _empty_tile(block)
-    for channel in range(first, last):
-        _finish(block, channel, tile, added)
+def finish_and_begin(first, last, block, following):
+    """The output of a block, and all of the following one up to the normalised convolution over time.
 
-
-@numba.njit(**JIT)
-def finish_and_begin(first, last, block, added, following, normed):
-    """`finish` of a block and `begin` of the following one, which reads its output."""
-    tile, next_tile = _empty_tile(block), _empty_tile(following)
-    padded = np.zeros(following.signal.shape[1] + 2 * following.step, following.rows.dtype)
+    Either may be None.
+    """
+    if block is not None:
+        tile = _empty_tile(block)
+    if following is not None:
+        next_tile, length = _empty_tile(following), following.signal.shape[1]
+        padded = np.zeros(length + 2 * following.step, following.rows.dtype)
+        over_bands = np.zeros((following.norm.gain.shape[1], length), following.rows.dtype)
     for channel in range(first, last):
-        _finish(block, channel, tile, added)
-        _begin(following, channel, next_tile, padded, normed)
+        if block is not None:
+            _finish(block, channel, tile)
+        if following is not None:
+            _begin(following, channel, next_tile, padded, over_bands)
 
 
 @numba.njit(**JIT)
@@ -165,84 +168,49 @@ def _empty_tile(block):
 
 
 @numba.njit(**JIT)
-def _begin(block, channel, tile, padded, normed):
-    _normalise_bands(block, channel, tile)
-    _pool(block, channel)
-    norm, made, signal = block.temporal_norm, block.made[channel], block.signal[channel]
-    total, square = _over_time(signal, block.temporal_taps[channel], block.step, padded, made)
+def _begin(block, channel, tile, padded, over_bands):
+    _normalise_bands(block, channel, tile, over_bands)
+    norm, made, normed = block.temporal_norm, block.made[channel], block.normed[channel]
+    taps, signal = block.temporal_taps[channel], block.signal[channel]
+    total, square = _over_time(signal, taps, block.step, padded, made)
     settle(norm, channel, 0, total, square, len(made))
-    _show_normed(block, channel, normed)
-
-
-@numba.njit(**JIT)
-def show_normed(first, last, block, normed):
-    """The normalised convolution over time, (C, L)."""
-    for channel in range(first, last):
-        _show_normed(block, channel, normed)
-
-
-@numba.njit(**JIT)
-def _show_normed(block, channel, normed):
-    gain = block.temporal_norm.gain[channel, 0]
-    offset = block.temporal_norm.offset[channel, 0]
-    shown, made = normed[channel], block.made[channel]
+    gain, offset = norm.gain[channel, 0], norm.offset[channel, 0]
     for i in range(len(made)):
-        shown[i] = gain * made[i] + offset
+        normed[i] = gain * made[i] + offset
 
 
 @numba.njit(**JIT)
-def _normalise_bands(block, channel, tile):
-    """Settle the norm of each band by the sums of s and s^2."""
-    rows, taps, bands = block.rows[channel], block.taps[channel], block.norm.gain.shape[1]
-    length, in_band = rows.shape[1], rows.shape[0] // block.stride // bands
+def _normalise_bands(block, channel, tile, over_bands):
+    """Settle the norm of each band by the sums of s and s^2, and take the mean of the normalised s over M'."""
+    rows, taps, norm = block.rows[channel], block.taps[channel], block.norm
+    bands, length, out_mels = norm.gain.shape[1], rows.shape[1], block.output.shape[1]
+    in_band = out_mels // bands
     before, middle, after = taps[0], taps[1], taps[2]
     sums, squares = np.zeros(bands), np.zeros(bands)
+    over_bands[:] = 0.0
     for start in range(0, length, TILE):
         stop = min(start + TILE, length)
         load(rows, block.scale[channel], block.shift[channel], start, stop, tile)
-        for j in range(bands * in_band):
+        for j in range(out_mels):
             row = j * block.stride
             upper, centre, lower = tile[row], tile[row + 1], tile[row + 2]
+            over_band = over_bands[j // in_band, start:stop]
             total, square = np.float32(0.0), np.float32(0.0)
             for i in range(stop - start):
                 value = before * upper[i] + middle * centre[i] + after * lower[i]
+                over_band[i] += value
                 total += value
                 square += value * value
             sums[j // in_band] += total
             squares[j // in_band] += square
-    for band in range(bands):
-        settle(block.norm, channel, band, sums[band], squares[band], in_band * length)
-
-
-@numba.njit(**JIT)
-def _pool(block, channel):
-    """The mean over M' of gain s + offset: a weighted sum of the rows of x."""
-    rows, scale, shift = block.rows[channel], block.scale[channel], block.shift[channel]
-    mels, out_mels = rows.shape[0], block.output.shape[1]
-    in_band = out_mels // block.norm.gain.shape[1]
-    weights = np.zeros(mels + 2, rows.dtype)
-    constant = 0.0
-    for j in range(out_mels):
-        gain = block.norm.gain[channel, j // in_band]
-        constant += block.norm.offset[channel, j // in_band]
-        for k in range(len(block.taps[channel])):
-            weights[block.stride * j + k] += gain * block.taps[channel, k] / out_mels
     signal = block.signal[channel]
-    for start in range(0, len(signal), TILE):
-        made = signal[start : start + TILE]
-        made[:] = constant / out_mels
-        for j in range(0, mels, 2):
-            later = min(j + 1, mels - 1)
-            weight, next_weight = weights[j + 1], weights[j + 2]
-            given, next_given = rows[j, start:], rows[later, start:]
-            if later == j:
-                next_weight *= np.float32(0.0)
-            for i in range(len(made)):
-                value = scale * given[i] + shift
-                next_value = scale * next_given[i] + shift
-                value = np.float32(0.0) if value <= 0 else value
-                next_value = np.float32(0.0) if next_value <= 0 else next_value
-                made[i] += weight * value + next_weight * next_value
+    signal[:] = 0.0
+    for band in range(bands):
+        settle(norm, channel, band, sums[band], squares[band], in_band * length)
+        share = norm.gain[channel, band] / rows.dtype.type(out_mels)
+        offset, over_band = norm.offset[channel, band] / rows.dtype.type(bands), over_bands[band]
+        for i in range(length):
+            signal[i] += share * over_band[i] + offset
 
 
 @numba.njit(**JIT)
@@ -267,7 +235,7 @@ def _over_time(signal, taps, step, padded, made):
 
 
 @numba.njit(**JIT)
-def _finish(block, channel, tile, added):
+def _finish(block, channel, tile):
     """relu(gain s + offset + added [+ x])."""
     rows, taps, norm = block.rows[channel], block.taps[channel], block.norm
     length, out_mels = rows.shape[1], block.output.shape[1]
@@ -275,7 +243,7 @@ def _finish(block, channel, tile, added):
     for start in range(0, length, TILE):
         stop = min(start + TILE, length)
         load(rows, block.scale[channel], block.shift[channel], start, stop, tile)
-        extra = added[channel, start:stop]
+        extra = block.added[channel, start:stop]
         for j in range(out_mels):
             row = j * block.stride
             upper, centre, lower = tile[row], tile[row + 1], tile[row + 2]
@@ -324,12 +292,9 @@ def _back_over_time(block, channel, grads, padded, changes, grad_signal):
     norm, step, length = block.temporal_norm, block.step, len(block.signal[channel])
     total, product = moments(made, grad)
     turn_back(norm, channel, 0, total, product, length)
-    of_grad, of_made = norm.factors[0, channel, 0], norm.factors[1, channel, 0]
-    constant = norm.factors[2, channel, 0]
     padded[step : step + length] = signal
     change = changes[step:]
-    for i in range(length):
-        change[i] = of_grad * grad[i] + of_made * made[i] + constant
+    through_norm(norm, channel, made, grad, change)
     taps, grad_taps = block.temporal_taps[channel], grads.temporal_taps[channel]
     before, middle, after = taps[0], taps[1], taps[2]
     grad_taps[:] = 0.0
@@ -490,14 +455,11 @@ def stem_back(first, last, padded, made, behind, stride, step, norm, grad_weight
             product_of_tiles += product
         count = made.shape[1] * made.shape[2]
         turn_back(norm, channel, 0, sum_of_tiles, product_of_tiles, count)
-        of_grad, of_made = norm.factors[0, channel, 0], norm.factors[1, channel, 0]
-        constant = norm.factors[2, channel, 0]
         grad_weight[channel] = 0.0
         for j in range(made.shape[1]):
             for start in range(0, made.shape[2], TILE):
                 given, shown = behind[channel, j, start : start + TILE], made[channel, j, start:]
-                for i in range(len(given)):
-                    change[i] = of_grad * given[i] + of_made * shown[i] + constant
+                through_norm(norm, channel, shown, given, change)
                 for row in range(grad_weight.shape[1]):
                     image_0, image_1, image_2, image_3, image_4 = _moved(
                         padded[stride * j + row], start, step
@@ -583,12 +545,11 @@ def _mix(tile, weights, made):
 
 @numba.njit(**JIT)
 def expand_back(
-    first, last, rows, scale, shift, transposed, made, grad_made, factors, grad_rows, total
+    first, last, rows, scale, shift, transposed, made, grad_made, norm, grad_rows, total
 ):
     """Gradients of `expand`: of x behind its own relu, (R, M, L), with its sum over M, (R, L).
 
-    That of `made` is factors[0] grad_made + factors[1] made + factors[2], each (C, 1); `transposed` are the weights
-    (R, C). Returns the gradient of the weights, (C, R).
+    `transposed` are the weights (R, C). Returns the gradient of the weights, (C, R).
     """
     read, mels, length = rows.shape
     tile = np.zeros((read, TILE), rows.dtype)
@@ -601,12 +562,10 @@ def expand_back(
         for j in range(mels):
             _load_column(rows, scale, shift, j, start, stop, tile)
             for channel in range(len(made)):
-                of_grad, of_made = factors[0, channel, 0], factors[1, channel, 0]
-                constant, change = factors[2, channel, 0], changes[channel]
                 given, shown = grad_made[channel, j, start:stop], made[channel, j, start:stop]
-                for i in range(stop - start):
-                    change[i] = of_grad * given[i] + of_made * shown[i] + constant
-                _products(tile, change[: stop - start], grad_weight[channel])
+                change = changes[channel, : stop - start]
+                through_norm(norm, channel, shown, given, change)
+                _products(tile, change, grad_weight[channel])
             for channel in range(read):
                 _mix(changes, transposed[channel], mixed)
                 found, shown = grad_rows[channel, j, start:stop], tile[channel]
@@ -718,7 +677,4 @@ def mean_active_back(first, last, hidden, step, norm, grad_mean, grad):
                 made[i] = share[i] if gain * given[i] + offset > 0 else np.float32(0.0)
         total, product = moments(values, found)
         turn_back(norm, channel, 0, total, product, length)
-        of_grad, of_value = norm.factors[0, channel, 0], norm.factors[1, channel, 0]
-        constant = norm.factors[2, channel, 0]
-        for i in range(length):
-            found[i] = of_grad * found[i] + of_value * values[i] + constant
+        through_norm(norm, channel, values, found, found)

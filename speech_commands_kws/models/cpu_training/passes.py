@@ -129,7 +129,7 @@ class ExpandPass:
         grad_rows = self.workspace.take(rows.shape, rows.dtype)
         total = self.workspace.take((len(rows), rows.shape[2]), rows.dtype)
         transposed = np.ascontiguousarray(self.weight.T)
-        back = self.made, grad, self.norm.factors, grad_rows, total
+        back = self.made, grad, self.norm, grad_rows, total
         parts = self._share_tiles(kernels.expand_back, *self.given, transposed, *back)
         self.workspace.give(self.made, grad)
         grad_weight = torch.from_numpy(sum(parts).astype(rows.dtype))[..., None, None]
@@ -154,71 +154,42 @@ class BlockPass:
             mask = self.pointwise.new_empty(batch, len(self.pointwise))
             self.mask = mask.bernoulli_(keep).div_(keep).t().contiguous()[:, None]
 
-    def begin(self, given: Activation) -> None:
-        """All up to the temporal branch's activation."""
-        self._prepare(self.expand.forward(given) if self.expand else given)
-        self.team.share(self._begin, len(self.active))
-        self._begun()
-
-    def finish(self) -> Activation:
-        """(C', M', L)."""
-        self.team.share(self._finish, len(self.active))
-        return self._finished()
-
-    def finish_and_begin(self, following: "BlockPass") -> None:
-        """`finish`, and `begin` of a block without an `ExpandPass`, channel by channel."""
-        following._prepare(self._output())
-        self.team.share(self._finish_and_begin, len(self.active), following)
-        self._finished()
-        following._begun()
-
-    def _prepare(self, given: Activation) -> None:
+    def prepare(self, given: Activation) -> Activation:
+        """Take what comes before the block, or before its transition; where its output, (C', M', L), will be."""
+        given = self.expand.forward(given) if self.expand else given
         channels, mels, length = given.rows.shape
         block, dtype = self.block, given.rows.dtype
         stride = block.frequency_conv.stride[0]
-        signals = (channels, length), dtype
-        self.active, self.added = self.workspace.take(*signals), self.workspace.take(*signals)
-        self.normed = self.workspace.take(*signals)
+        signal, made, normed, added, self.active = (
+            self.workspace.take((channels, length), dtype) for _ in range(5)
+        )
+        output = self.workspace.take((channels, mels // stride, length), dtype)
         self.arrays = Block(
             *given,
             _array(block.frequency_conv),
             stride,
             float(not block.is_transition),
             _norm(block.frequency_norm.norm, block.frequency_norm.sub_bands),
-            self.workspace.take(*signals),
+            signal,
             _array(block.temporal_conv),
             block.temporal_conv.dilation[1] * self.batch,
-            self.workspace.take(*signals),
+            made,
             _norm(block.temporal_norm, 1),
-            self.workspace.take((channels, mels // stride, length), dtype),
+            normed,
+            added,
+            output,
         )
+        return Activation(output, np.ones(channels, dtype), np.zeros(channels, dtype))
 
-    def _output(self) -> Activation:
-        output = self.arrays.output
-        return Activation(
-            output, np.ones(len(output), output.dtype), np.zeros_like(output[:, 0, 0])
+    def activate(self, first: int, last: int) -> None:
+        normed, active = (
+            torch.from_numpy(each)[first:last] for each in (self.arrays.normed, self.active)
         )
-
-    def _begin(self, first: int, last: int) -> None:
-        kernels.begin(first, last, self.arrays, self.normed)
-        self._activate(first, last)
-
-    def _finish(self, first: int, last: int) -> None:
-        self._add(first, last)
-        kernels.finish(first, last, self.arrays, self.added)
-
-    def _finish_and_begin(self, first: int, last: int, following: "BlockPass") -> None:
-        self._add(first, last)
-        pair = self.arrays, self.added, following.arrays, following.normed
-        kernels.finish_and_begin(first, last, *pair)
-        following._activate(first, last)
-
-    def _activate(self, first: int, last: int) -> None:
-        normed, active = (torch.from_numpy(each)[first:last] for each in (self.normed, self.active))
         torch.ops.aten.silu.out(normed, out=active)
 
-    def _add(self, first: int, last: int) -> None:
-        added = torch.from_numpy(self.added)[first:last]
+    def add(self, first: int, last: int) -> None:
+        """What the temporal branch adds, from its activation."""
+        added = torch.from_numpy(self.arrays.added)[first:last]
         torch.mm(self.pointwise[first:last], torch.from_numpy(self.active), out=added)
         self._drop(added, first, last)
 
@@ -226,13 +197,6 @@ class BlockPass:
         """Silence the dropped channels of each clip."""
         if self.mask is not None:
             signal.view(last - first, -1, self.batch).mul_(self.mask[first:last])
-
-    def _begun(self) -> None:
-        self.workspace.give(self.normed)
-
-    def _finished(self) -> Activation:
-        self.workspace.give(self.added)
-        return self._output()
 
     def backward(
         self, grad: np.ndarray, total: np.ndarray
@@ -253,12 +217,11 @@ class BlockPass:
             temporal_taps.view(channels, -1).numpy(),
             np.empty((2, channels)),
         )
-        normed = take((channels, length), dtype)
         # Its rows are columns of the weight.
         pointwise = torch.empty_like(block.pointwise.weight).view(channels, channels)
-        self.team.share(self._go_back, channels, total, normed, grads, pointwise)
-        self.workspace.give(grad, total, grads.active, normed, self.active)
-        self.workspace.give(arrays.signal, arrays.made, arrays.output)
+        self.team.share(self._go_back, channels, total, grads, pointwise)
+        self.workspace.give(grad, total, grads.active, self.active, arrays.signal, arrays.made)
+        self.workspace.give(arrays.normed, arrays.added, arrays.output)
         found = [taps, *_gradients(arrays.norm), temporal_taps]
         found += [*_gradients(arrays.temporal_norm), pointwise.t()[..., None, None]]
         if self.expand is None:
@@ -268,23 +231,28 @@ class BlockPass:
         return grad, total, [*expanded, *found]
 
     def _go_back(
-        self,
-        first: int,
-        last: int,
-        total: np.ndarray,
-        normed: np.ndarray,
-        grads: BlockGradients,
-        pointwise: Tensor,
+        self, first: int, last: int, total: np.ndarray, grads: BlockGradients, pointwise: Tensor
     ) -> None:
         whole = torch.from_numpy(total)
-        active, grad, value = (
-            torch.from_numpy(each)[first:last] for each in (self.active, grads.active, normed)
+        active, grad, normed = (
+            torch.from_numpy(each)[first:last]
+            for each in (self.active, grads.active, self.arrays.normed)
         )
         torch.mm(active, whole.t(), out=pointwise[first:last])
         torch.mm(self.pointwise.t()[first:last], whole, out=grad)
-        kernels.show_normed(first, last, self.arrays, normed)
-        torch.ops.aten.silu_backward.grad_input(grad, value, grad_input=grad)
+        torch.ops.aten.silu_backward.grad_input(grad, normed, grad_input=grad)
         kernels.go_back(first, last, self.arrays, grads)
+
+
+def finish_and_begin(
+    first: int, last: int, block: BlockPass | None, following: BlockPass | None
+) -> None:
+    """Finish a block and begin the following one, channel by channel, while its output is at hand."""
+    if block:
+        block.add(first, last)
+    kernels.finish_and_begin(first, last, block and block.arrays, following and following.arrays)
+    if following:
+        following.activate(first, last)
 
 
 class HeadPass:

@@ -90,7 +90,8 @@ endef
 # A few clips of the newest synthetic tree, by voices that training has not heard; the last is no keyword.
 define few_clips
 tree=$$(ls -td data/synthetic-*/ | head -n 1); \
-for word in yes no left stop zero; do grep -m 1 "^$$word/" "$$tree/testing_list.txt"; done | sed "s|^|$$tree|"
+{ for word in yes no left stop; do grep -m 1 "^$$word/" "$$tree/testing_list.txt"; done; \
+	grep -m 1 -vE "^(yes|no|up|down|left|right|on|off|stop|go)/" "$$tree/testing_list.txt"; } | sed "s|^|$$tree|"
 endef
 
 # Poetry asks the index in a way that mirrors often do not answer; the plugin asks like pip. Which index, pip knows.

@@ -40,6 +40,11 @@ def run(cfg: DictConfig) -> float:
         return export_plan(cfg)
     if engine is not OnnxBackend:
         raise KwsError("an export is for backend=onnx or backend=tensorrt: choose one of them")
+    if cfg.model is not None:
+        raise KwsError(
+            f"model={cfg.model} is neither an address models:/... to copy nor, with backend=tensorrt, a file to build a "
+            "plan of: leave it out, and choose what is exported with run= or checkpoint="
+        )
     folder, checkpoint = find_checkpoint(cfg)
     output = output_file(cfg.output, folder / runs.MODEL_FILE)
     record = required_record(folder) if cfg.register else None

@@ -20,11 +20,12 @@ EMBEDDED_FILES = (MODEL_FILES["onnxruntime"],)
 def run(cfg: DictConfig) -> float:
     """Serve until Ctrl-C or SIGTERM; return the number of restarts."""
     check_choice(MODES, mode=cfg.mode)
-    repository, names = served_models(cfg)
     if cfg.mode == CONTAINER:
-        build(cfg.container).run(repository, names)
+        build(cfg.container).run(*served_models(cfg))
         return 0.0
     server, supervisor = build(cfg.server), build(cfg.supervisor)
+    server.check_ports()  # first: a server that runs already would load what is put into the repository
+    repository, names = served_models(cfg)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     say(f"the server's log: {server.log_file}")

@@ -54,6 +54,12 @@ def unrecorded_run(tmp_path: Path) -> Path:
     return folder
 
 
+def test_a_model_that_nothing_would_be_done_with_is_refused(unrecorded_run, tmp_path) -> None:
+    with pytest.raises(KwsError, match="model=some.onnx is neither an address .* choose what is"):
+        exported(tmp_path, "model=some.onnx")
+    assert not (unrecorded_run / "model.onnx").exists()
+
+
 def test_a_run_without_a_record_cannot_be_registered(unrecorded_run, tmp_path) -> None:
     with pytest.raises(KwsError, match="has no mlflow.json: train with logger=mlflow, or export"):
         exported(tmp_path, "register=true")

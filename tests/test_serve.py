@@ -54,6 +54,16 @@ def test_a_model_is_put_into_a_repository_of_its_own(tmp_path: Path, tiny_onnx: 
     assert (repository / "kws_onnx/1/model.onnx").read_bytes() == tiny_onnx.read_bytes()
 
 
+def test_a_second_server_leaves_the_models_of_the_first_alone(
+    tmp_path: Path, tiny_onnx: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = f"server.http_port={taken.getsockname()[1]}"
+        with pytest.raises(KwsError, match="cannot be had"):
+            serve.run(configured(tmp_path, f"model={tiny_onnx}", port))
+    assert not (tmp_path / "plots").exists()
+
+
 def test_a_repository_is_served_as_it_is(tmp_path: Path, tiny_onnx: Path) -> None:
     serve.served_models(configured(tmp_path, f"model={tiny_onnx}"))
     repository = tmp_path / "plots" / "model_repository"

@@ -75,6 +75,11 @@ class TritonServer:
     def grpc_url(self) -> str:
         return f"{ADDRESS}:{self.grpc_port}"
 
+    def check_ports(self) -> None:
+        """Raises KwsError where another program, perhaps a server of ours, has one of the ports."""
+        for port in (self.http_port, self.grpc_port, self.metrics_port):
+            check_port(port)
+
     def start(self, repository: Path, names: Sequence[str]) -> None:
         """Start the process; it is not ready yet.
 
@@ -82,8 +87,7 @@ class TritonServer:
             KwsError: a port is taken, or the environment cannot be made.
         """
         environment = prepared(self.environment)
-        for port in (self.http_port, self.grpc_port, self.metrics_port):
-            check_port(port)
+        self.check_ports()
         log = Path(self.log_file)
         with written_to(log):
             log.parent.mkdir(parents=True, exist_ok=True)

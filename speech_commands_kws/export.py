@@ -42,8 +42,8 @@ def run(cfg: DictConfig) -> float:
         raise KwsError("an export is for backend=onnx or backend=tensorrt: choose one of them")
     if cfg.model is not None:
         raise KwsError(
-            f"model={cfg.model} is neither an address models:/... to copy nor, with backend=tensorrt, a file to build a "
-            "plan of: leave it out, and choose what is exported with run= or checkpoint="
+            f"model={cfg.model} is neither an address models:/... to copy nor, with backend=tensorrt, a file to build "
+            "a plan of: leave it out, and choose what is exported with run= or checkpoint="
         )
     folder, checkpoint = find_checkpoint(cfg)
     output = output_file(cfg.output, folder / runs.MODEL_FILE)

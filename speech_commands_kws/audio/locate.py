@@ -1,5 +1,6 @@
 """Finds the recordings that a user names: files, folders, patterns, standard input."""
 
+import os
 import sys
 from collections.abc import Iterator
 from glob import glob
@@ -48,7 +49,13 @@ def recordings(name: str) -> Iterator[Path | BinaryIO]:
 
 def _is_there(path: Path) -> bool:
     """A link that leads nowhere is there too, and fails with the reason when it is read."""
-    return path.exists() or path.is_symlink()
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise AudioError(f"{display_name(path)} cannot be opened: {error.strerror}") from None
+    return True
 
 
 def _standard_input() -> BinaryIO:
@@ -76,12 +83,16 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def sounds_below(folder: Path) -> list[Path]:
-    """Sound files but hidden ones, the leftovers of other programs such as `._clip.wav`, and no named pipes."""
-    sounds = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in AUDIO_SUFFIXES
-        and not path.name.startswith(".")
-        and (path.is_file() or path.is_symlink())
-    ]
-    return sorted(sounds, key=lambda path: (path.parent, path.name))
+    """Sound files but hidden ones, the leftovers of other programs such as `._clip.wav`, and no named pipes.
+
+    Folders that may not be read come last: reading them fails with the reason, as a file does that may not be read.
+    """
+    sounds, closed_folders = [], []
+    for parent, folders, names in os.walk(folder, onerror=closed_folders.append):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(parent, name)
+            is_sound = not name.startswith(".") and path.suffix.lower() in AUDIO_SUFFIXES
+            if is_sound and not path.is_fifo():
+                sounds.append(path)
+    return [*sounds, *(Path(error.filename) for error in closed_folders)]

@@ -160,9 +160,9 @@ class BlockPass:
         channels, mels, length = given.rows.shape
         block, dtype = self.block, given.rows.dtype
         stride = block.frequency_conv.stride[0]
-        signal, made, normed, added, self.active = (
-            self.workspace.take((channels, length), dtype) for _ in range(5)
-        )
+        shape = (channels, length)
+        signal, made = (self.workspace.take(shape, dtype) for _ in range(2))
+        normed, added, self.active = (self.workspace.take(shape, dtype) for _ in range(3))
         output = self.workspace.take((channels, mels // stride, length), dtype)
         self.arrays = Block(
             *given,

@@ -6,6 +6,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
+from speech_commands_kws.assembly.engine import find_model
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.data.packed import pack_folder
 from speech_commands_kws.data.quality import inspect
@@ -17,7 +18,6 @@ from speech_commands_kws.errors import (
     check_whole,
     display_name,
 )
-from speech_commands_kws.inference.locate import locate_model
 from speech_commands_kws.inference.spotter import KeywordSpotter
 
 FORMATS = ("table", "json", "csv")
@@ -53,7 +53,7 @@ def run(cfg: DictConfig) -> float:
 
 def open_model(cfg: DictConfig, clip_samples: int) -> KeywordSpotter:
     """Raises KwsError where the model takes other clips than the ones that are looked at."""
-    model = locate_model(cfg.model, cfg.paths.runs, build(cfg.registry))
+    model = find_model(cfg)
     spotter = KeywordSpotter(model, backend=build(cfg.backend))
     if (spotter.sample_rate, spotter.clip_samples) != (cfg.sample_rate, clip_samples):
         raise KwsError(

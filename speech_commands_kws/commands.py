@@ -11,7 +11,7 @@ from importlib.metadata import version
 from speech_commands_kws.cli.launch import INTERRUPTED
 from speech_commands_kws.cli.overrides import check_overrides, module_of, quoted, split_arguments
 from speech_commands_kws.cli.terminal import report_io_errors
-from speech_commands_kws.errors import DISTRIBUTION, KwsError, missing_package
+from speech_commands_kws.errors import DISTRIBUTION, KwsError, masked, missing_package
 
 COMMANDS = {
     "train": "train a keyword spotter on a tree of recordings",
@@ -80,7 +80,7 @@ def usage() -> str:
 
 
 def complain(error: KwsError | str, status: int) -> int:
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {masked(str(error))}", file=sys.stderr)
     return status
 
 

@@ -6,11 +6,10 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from speech_commands_kws.assembly.engine import engine_of
+from speech_commands_kws.assembly.engine import engine_of, find_model
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.errors import KwsError, check_choice
 from speech_commands_kws.inference.description import describe, write_table
-from speech_commands_kws.inference.locate import locate_model
 
 FORMATS = ("table", "json")
 
@@ -20,7 +19,7 @@ def run(cfg: DictConfig) -> float:
     check_choice(FORMATS, format=cfg.format)
     if engine_of(cfg.backend).is_server:
         raise KwsError("describe reads a model file: leave backend= out, and give model=FILE")
-    model = locate_model(cfg.model, cfg.paths.runs, build(cfg.registry))
+    model = find_model(cfg)
     facts = describe(model, build(cfg.backend)(model).info)
     if cfg.format == "json":
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")

@@ -10,6 +10,8 @@ from typing import Any
 DISTRIBUTION = "speech-commands-kws"
 SUMMARY_CHARACTERS = 500
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
+# Of an address, as in cli.passwords.
+PASSWORD = re.compile(r"(://[^\s/:@]+:)([^\s/]*|(?!\d+/)\S*?)(?=@)")
 EXTRA = re.compile(r"""([\w.-]+).*; extra == ["']([\w-]+)["']""")
 
 
@@ -115,9 +117,14 @@ def display_name(source: object) -> str:
     )
 
 
+def masked(text: str) -> str:
+    """A text without the passwords of addresses such as postgresql://user:password@host."""
+    return PASSWORD.sub(r"\1***", text)
+
+
 def summarize_error(error: object, limit: int = SUMMARY_CHARACTERS) -> str:
     """What an error says, as one line of at most `limit` characters; the name of its class where it says nothing."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = masked(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

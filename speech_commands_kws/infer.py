@@ -6,12 +6,11 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.assembly.engine import engine_of
+from speech_commands_kws.assembly.engine import engine_of, find_model
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
-from speech_commands_kws.errors import KwsError, ReportedError, check_choice, display_name
+from speech_commands_kws.errors import KwsError, ReportedError, check_choice
 from speech_commands_kws.inference.backends.triton import MODEL_NAME
 from speech_commands_kws.inference.batch import BatchInference
-from speech_commands_kws.inference.locate import locate_model
 from speech_commands_kws.inference.predictions import write_csv, write_json, write_table
 from speech_commands_kws.inference.spotter import KeywordSpotter
 
@@ -32,8 +31,8 @@ def run(cfg: DictConfig) -> float:
             f"url={cfg.url} is the address of a server: add backend=triton or backend=triton_grpc"
         )
     model = model_of(cfg)
-    if cfg.model is None:
-        print(f"model: {display_name(model)}", file=sys.stderr)
+    if cfg.model is None and not isinstance(model, Path):
+        print(f"model: {model}", file=sys.stderr)
     spotter = KeywordSpotter(
         model,
         backend=build(cfg.backend),
@@ -52,7 +51,7 @@ def model_of(cfg: DictConfig) -> Path | str:
     """The file of the model asked for, or its name where a server has it."""
     if engine_of(cfg.backend).is_server:
         return cfg.model or MODEL_NAME
-    return locate_model(cfg.model, cfg.paths.runs, build(cfg.registry))
+    return find_model(cfg)
 
 
 def input_names(names: object) -> list[str]:

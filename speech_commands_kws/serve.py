@@ -7,9 +7,9 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from speech_commands_kws.assembly.engine import find_model
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.errors import KwsError, check_choice
-from speech_commands_kws.inference.locate import locate_model
 from speech_commands_kws.packaging.triton_repository import MODEL_FILES, models_in
 
 EMBEDDED, CONTAINER = "embedded", "container"
@@ -42,7 +42,7 @@ def served_models(cfg: DictConfig) -> tuple[Path, list[str]]:
     if cfg.repository is None:
         if cfg.names is not None:
             raise KwsError("names= chooses among the models of repository=: give repository= too")
-        model = locate_model(cfg.model, cfg.paths.runs, build(cfg.registry))
+        model = find_model(cfg)
         triton = build(cfg.triton)
         say(f"model: {triton.fill(model, build(cfg.backend)(model).info)}")
         return Path(triton.repository).expanduser(), [triton.name]

@@ -160,12 +160,12 @@ LONG_LIST = 5
 
 
 def written_values(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """What is written at the keys of a YAML file: references and nulls are no values."""
+    """What is written at the keys of a YAML file: no nulls and no references, but to the environment with a default."""
     if isinstance(node, dict):
         for name, value in node.items():
             if name != "defaults":
                 yield from written_values(value, str(name))
-    elif node is not None and not str(node).startswith("${"):
+    elif node is not None and not re.match(r"\$\{(?!oc\.env:)", str(node)):
         yield key, node
 
 

@@ -14,6 +14,7 @@ from speech_commands_kws.errors import (
     check_range,
     check_texts,
     check_whole,
+    masked,
     missing_package,
     summarize_error,
 )
@@ -101,3 +102,17 @@ def test_a_choice_is_one_of_those_there_are_and_a_mistake_of_the_user() -> None:
     check_choice(("table", "json"), format="json")
     with pytest.raises(KwsError, match="^format must be one of table, json, got xml$"):
         check_choice(("table", "json"), format="xml")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "http://anna:p@ss:1@host/a and mysql://b:x/y@h",
+            "http://anna:***@host/a and mysql://b:***@h",
+        ),
+        ("no http://host:8080/a@b, no sqlite:////a:b@c", None),
+    ],
+)
+def test_passwords_of_addresses_are_not_shown(text, shown):
+    assert masked(text) == summarize_error(text) == (shown or text)

@@ -1,10 +1,13 @@
-"""Which engine runs a model."""
+"""Which model file a command reads, and which engine runs it."""
 
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from speech_commands_kws.cli.launch import build
+from speech_commands_kws.inference.locate import locate_model
+from speech_commands_kws.tracking.runs import say_export
 
 
 def engine_of(backend: DictConfig) -> type[Any]:
@@ -13,3 +16,11 @@ def engine_of(backend: DictConfig) -> type[Any]:
     Its `is_server` says whether it asks a server, its `suffix` how the names of its model files end.
     """
     return build(backend).func
+
+
+def find_model(cfg: DictConfig) -> Path:
+    """The model file asked for; where none is, the newest export, and a line on standard error says which one."""
+    model = locate_model(cfg.model, cfg.paths.runs, build(cfg.registry))
+    if cfg.model is None:
+        say_export(model, cfg.paths.runs)
+    return model

@@ -44,7 +44,7 @@ def check_settings(cfg: DictConfig) -> None:
 def find_model(cfg: DictConfig) -> tuple[Path, Path | None]:
     """The model file asked for, and the folder of the run that it lies in, if any."""
     if cfg.model is None:
-        folder = runs.find_run(cfg.run, cfg.paths.runs)
+        folder = runs.choose_run(cfg.run, cfg.paths.runs)
         return runs.checkpoint_of(folder, runs.BEST, runs.LAST), folder
     path = locate_model(cfg.model, cfg.paths.runs, build(cfg.registry))
     around = (path.absolute().parent, path.absolute().parent.parent)

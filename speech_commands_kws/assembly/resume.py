@@ -40,6 +40,8 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
 
 def reopen_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
     folder = runs.find_run_to_resume(cfg.run, cfg.paths.runs).absolute()
+    if is_first_process():
+        runs.say(f"resuming {runs.summary(folder)}")
     saved = runs.read_config(folder)
     refuse_changes(cfg, saved)
     check_processes(saved.trainer, is_multirun())

@@ -24,7 +24,7 @@ from speech_commands_kws.tracking import recording, runs
 def find_checkpoint(cfg: DictConfig) -> tuple[Path, Path]:
     """The run's folder and the checkpoint to export."""
     if cfg.checkpoint is None:
-        folder = runs.find_run(cfg.run, cfg.paths.runs)
+        folder = runs.choose_run(cfg.run, cfg.paths.runs)
         return folder, runs.checkpoint_of(folder, runs.BEST, runs.LAST)
     checkpoint = Path(str(cfg.checkpoint)).expanduser().absolute()
     if not checkpoint.is_file():

@@ -73,7 +73,7 @@ def find_onnx(cfg: DictConfig) -> Path:
     Raises:
         KwsError: there is none.
     """
-    folder = None if cfg.model else runs.find_run(cfg.run, cfg.paths.runs)
+    folder = None if cfg.model else runs.choose_run(cfg.run, cfg.paths.runs)
     model = Path(str(cfg.model)).expanduser() if cfg.model else folder / runs.MODEL_FILE
     if not model.is_file():
         raise KwsError(f"expected an exported model at {model}: write it first with `kws export`")

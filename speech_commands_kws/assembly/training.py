@@ -31,6 +31,7 @@ from speech_commands_kws.errors import (
 from speech_commands_kws.figures.curves import plot_curves
 from speech_commands_kws.files.atomic import write_whole
 from speech_commands_kws.inference.model_info import ModelInfo
+from speech_commands_kws.models.checkpoint import read_checkpoint
 from speech_commands_kws.packaging.latency import onnx_latency_ms
 from speech_commands_kws.tracking import recording, runs
 from speech_commands_kws.training.data_parallel import LocalDDP
@@ -71,6 +72,8 @@ def train(
             if logger:
                 logger.log_files([picture], "plots")
         fit(trainer, module, datamodule, checkpoint, resume_command(folder))
+        if checkpoint and read_checkpoint(checkpoint)["global_step"] == trainer.global_step:
+            LOG.info("the run was finished already: nothing was left to train")
         rows = callbacks["history"].rows
         if trainer.is_global_zero:
             write_whole(folder / runs.HISTORY_FILE, json.dumps(rows, indent=2))

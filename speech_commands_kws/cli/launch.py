@@ -14,12 +14,14 @@ from hydra.utils import instantiate
 from omegaconf import MissingMandatoryValue
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
+from speech_commands_kws.cli.passwords import hide_passwords
 from speech_commands_kws.cli.targets import TARGETS, adding_targets, allowed_targets
 from speech_commands_kws.cli.terminal import report_io_errors, require_output
 from speech_commands_kws.errors import (
     KwsError,
     ReportedError,
     SettingError,
+    masked,
     missing_package,
     summarize_error,
 )
@@ -102,7 +104,7 @@ def exit_on_user_error() -> Iterator[None]:
         yield
     except KwsError as error:
         if not isinstance(error, ReportedError):
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {masked(str(error))}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
@@ -113,6 +115,7 @@ def checked(run: Callable[[Any], Any], cfg: Any) -> Any:
     """Run a command; a setting or a package that is missing, or a disk that is full, is a mistake of the user."""
     try:
         with report_io_errors(), adding_targets(cfg.get("targets", ())):
+            hide_passwords(cfg)
             return run(cfg)
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
         key = str(error).splitlines()[0].rpartition(": ")[2]

@@ -1,6 +1,7 @@
 """Standard output: a reader that goes, a disk that is full, a stream that is closed."""
 
 import errno
+import logging
 import os
 import select
 import sys
@@ -11,13 +12,20 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import track
 
-from speech_commands_kws.errors import KwsError, display_name
+from speech_commands_kws.errors import KwsError, display_name, masked
 
 # Reasons of the machine, not of the program.
 REFUSALS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
     *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
 )
+
+
+class MaskedFormatter(logging.Formatter):
+    """Log lines without passwords, whoever writes them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
 
 
 @contextmanager

@@ -27,11 +27,12 @@ from optuna.exceptions import OptunaError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
+from speech_commands_kws.cli.passwords import STORAGE_PASSWORD, with_password
 from speech_commands_kws.errors import KwsError, summarize_error
 
 SQLITE_PREFIX = "sqlite:///"
@@ -42,6 +43,7 @@ SETTLE_SECONDS = 1.0
 SPACE = "space"
 SEEN, OWNER, ATTEMPTS, REASON = "seen", "owner", "attempts", "reason"
 PRUNED_AFTER = "pruned_after_epoch"
+RELEASED = 0.0  # instead of the time at which a process was seen
 FIXED_PARAMS = "fixed_params"  # Optuna's own, as `enqueue_trial` sets it
 CREATION_PAUSES = 0.2, 1.0  # seconds
 PROCESS_NAMES = Path("/proc/self/ns/pid")
@@ -62,14 +64,27 @@ def open_storage(address: str) -> BaseStorage:
         if address.startswith(prefix):
             Path(address.removeprefix(prefix)).parent.mkdir(parents=True, exist_ok=True)
         if is_journal:
-            return JournalStorage(JournalFileBackend(address.removeprefix(prefix)))
-        return _open_database(address)
+            return open_journal(address.removeprefix(prefix))
+        return _open_database(with_password(address, STORAGE_PASSWORD))
     except (SQLAlchemyError, ImportError, OSError, ValueError, OptunaError) as error:
         raise KwsError(
             f"expected a storage for the study at sweep.storage={address}, got "
             f"{type(error).__name__}: {summarize_error(error)}; "
             "give an address such as sqlite:////folder/studies.db"
         ) from error
+
+
+def open_journal(file: str) -> JournalStorage:
+    """A journal, without a last line that a killed process has left unfinished: the next one would be glued to it."""
+    lock = JournalFileSymlinkLock(file)
+    backend = JournalFileBackend(file, lock)
+    lock.acquire()
+    try:
+        with Path(file).open("rb+") as stream:
+            stream.truncate(stream.read().rfind(b"\n") + 1)
+    finally:
+        lock.release()
+    return JournalStorage(backend)
 
 
 def _open_database(address: str) -> RDBStorage:
@@ -106,6 +121,8 @@ class SharedStudy:
     ):
         self.lost_after_seconds, self.heartbeat_seconds = lost_after_seconds, heartbeat_seconds
         self.attempts = attempts
+        # The last time stamp seen of each trial of others, and when: their clocks may differ from this one's.
+        self.observed: dict[int, tuple[float | None, float]] = {}
         self.storage = open_storage(address)
         self.study = optuna.create_study(
             study_name=str(name),
@@ -192,12 +209,19 @@ class SharedStudy:
         return self.storage.get_trial(trial._trial_id).user_attrs[OWNER] == [machine(), os.getpid()]
 
     def _is_lost(self, trial: FrozenTrial) -> bool:
-        """Its process has been silent for long, or was one of this machine and is gone."""
+        """Its process was silent for long while this one watched, gave it back, or was of this machine and is gone."""
         owner, process = trial.user_attrs.get(OWNER, (None, None))
-        is_gone = owner == machine() and not psutil.pid_exists(process)
-        # One that has just been claimed has not been signed yet.
-        seen = trial.user_attrs.get(SEEN, trial.datetime_start.timestamp())
-        return is_gone or time.time() - seen > self.lost_after_seconds
+        seen = trial.user_attrs.get(
+            SEEN
+        )  # None where it has just been claimed, and is not signed yet
+        if seen == RELEASED or owner == machine() and not psutil.pid_exists(process):
+            return True
+        now = time.monotonic()
+        last, since = self.observed.get(trial._trial_id, (None, now))
+        if seen != last:
+            since = now
+        self.observed[trial._trial_id] = seen, since
+        return now - since > self.lost_after_seconds
 
     def sampled(
         self,
@@ -240,7 +264,7 @@ class SharedStudy:
 
     def release(self, trial_id: int) -> None:
         """Give a trial back, as if its process had been lost long ago: it can be taken over at once."""
-        self.storage.set_trial_user_attr(trial_id, SEEN, 0.0)
+        self.storage.set_trial_user_attr(trial_id, SEEN, RELEASED)
         begun = self.storage.get_trial(trial_id).user_attrs.get(ATTEMPTS, 1)
         self.storage.set_trial_user_attr(trial_id, ATTEMPTS, begun - 1)
 

@@ -7,11 +7,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from speech_commands_kws.cli.passwords import MLFLOW_PASSWORD, with_password
 from speech_commands_kws.files.atomic import write_whole
 from speech_commands_kws.files.lock import locked
 from speech_commands_kws.tracking.mlflow_store import (
+    absolute_uri,
     artifact_folder,
     prepare_client,
+    prepare_store,
+    uri_from,
 )
 
 if TYPE_CHECKING:
@@ -26,7 +30,10 @@ SERVER_TAG, SERVER_RUN_TAG = "server.tracking_uri", "server.run_id"
 
 
 class MlflowRun(NamedTuple):
-    """Where the MLflow run of a run folder is found, and when it began (seconds since 1970)."""
+    """Where the MLflow run of a run folder is found, and when it began (seconds since 1970).
+
+    The file in the run folder names a local store above it from there, so that it is found where both have moved.
+    """
 
     tracking_uri: str
     run_id: str
@@ -35,18 +42,23 @@ class MlflowRun(NamedTuple):
 
 def read_record(run_folder: str | Path) -> MlflowRun | None:
     path = Path(run_folder) / RECORD_NAME
-    return MlflowRun(**json.loads(path.read_text("utf-8"))) if path.is_file() else None
+    if not path.is_file():
+        return None
+    record = MlflowRun(**json.loads(path.read_text("utf-8")))
+    return record._replace(tracking_uri=absolute_uri(record.tracking_uri, path.parent))
 
 
 def write_record(run_folder: Path, record: MlflowRun) -> None:
-    write_whole(run_folder / RECORD_NAME, json.dumps(record._asdict()))
+    uri = uri_from(run_folder, record.tracking_uri)
+    write_whole(run_folder / RECORD_NAME, json.dumps(record._replace(tracking_uri=uri)._asdict()))
 
 
 def client_of(uri: str) -> "MlflowClient":
     prepare_client()
     from mlflow.tracking import MlflowClient
 
-    return MlflowClient(uri)
+    prepare_store(uri)
+    return MlflowClient(with_password(uri, MLFLOW_PASSWORD))
 
 
 def begin_run(

@@ -2,24 +2,39 @@
 
 import logging
 import os
+import re
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.client import HTTPException
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from urllib.error import HTTPError
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
-from urllib.request import urlopen
 
 from speech_commands_kws.errors import KwsError, summarize_error
+from speech_commands_kws.files.atomic import replacing
+
+if TYPE_CHECKING:
+    from requests import Response
 
 LOG = logging.getLogger(__name__)
 STORE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "mlartifacts"
 SQLITE_PREFIX = "sqlite:///"
-HEALTHY = b"OK"
+LOCK_SECONDS = 60.0
+ARTIFACT_PLACE = re.compile(f"file:.*/{ARTIFACTS_NAME}(?=/|$)")
+ARTIFACT_COLUMNS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+PROBED = "/api/2.0/mlflow/experiments/search"
+OK = 200
 ASKS_FOR_LOGIN = (401, 403)
 DEFAULT_PORT = 8080
 # With MLflow's own defaults (7 retries) every call to a server that went away blocks for four minutes.
@@ -79,7 +94,7 @@ def _choose_store(
 ) -> tuple[str, str | None]:
     """The address of the store, and why it is not the server that was asked for."""
     if tracking_uri and not is_server(tracking_uri):
-        return _absolute(tracking_uri), None
+        return absolute_uri(tracking_uri, Path()), None
     local_uri = sqlite_uri(Path(local_store) / STORE_NAME)
     if not tracking_uri:
         return local_uri, None
@@ -105,25 +120,43 @@ def store_fault(uri: str, seconds: float) -> str | None:
         return None if _sqlite_path(uri).is_file() else "no such file"
     if not is_server(uri):
         return None
+    prepare_client()
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    # As MLflow's client asks, with its login, certificates and proxy: a gateway may pass nothing else.
+    ask = partial(
+        http_request,
+        get_default_host_creds(uri),
+        PROBED,
+        "POST",
+        json={"max_results": 1},
+        timeout=seconds,
+        max_retries=0,
+        raise_on_status=False,
+    )
     answers: SimpleQueue[str | None] = SimpleQueue()
     # In a thread, because neither the look-up of a name nor addresses tried in turn obey one time limit.
-    Thread(target=lambda: answers.put(_server_fault(uri, seconds)), daemon=True).start()
+    Thread(target=lambda: answers.put(_server_fault(ask)), daemon=True).start()
     try:
         return answers.get(timeout=seconds)
     except Empty:
         return f"no answer in {seconds} s"
 
 
-def _server_fault(uri: str, seconds: float) -> str | None:
+def _server_fault(ask: Callable[[], "Response"]) -> str | None:
+    from mlflow.exceptions import MlflowException
+
     try:
-        with urlopen(f"{uri.rstrip('/')}/health", timeout=seconds) as response:
-            answer = response.read(len(HEALTHY))
-    except HTTPError as error:
-        fault = f"something else answers there, with status {error.code}"
-        return None if error.code in ASKS_FOR_LOGIN else fault
-    except (OSError, HTTPException, ValueError) as error:
-        return summarize_error(getattr(error, "reason", error))
-    return None if answer == HEALTHY else "something else answers there"
+        answer = ask()
+    except MlflowException as error:
+        return summarize_error(error.__context__ or error)
+    if answer.status_code in ASKS_FOR_LOGIN:
+        return None  # the first request that is refused says why
+    with suppress(ValueError):  # no JSON
+        if answer.status_code == OK and isinstance(answer.json(), dict):
+            return None
+    return f"something else answers there, with status {answer.status_code}"
 
 
 def is_server(uri: str) -> bool:
@@ -139,12 +172,57 @@ def _sqlite_path(uri: str) -> Path:
     return Path(unquote(path)).resolve()
 
 
-def _absolute(uri: str) -> str:
-    """The same store from every working folder, because the run folder remembers it."""
+def absolute_uri(uri: str, folder: Path) -> str:
+    """The same store from every working folder; a SQLite file without a root lies in or above `folder`."""
     if not uri.startswith(SQLITE_PREFIX):
         return uri
-    _, mark, options = uri.partition("?")
-    return sqlite_uri(_sqlite_path(uri)) + mark + options
+    path, mark, options = uri.removeprefix(SQLITE_PREFIX).partition("?")
+    return sqlite_uri(folder / unquote(path)) + mark + options
+
+
+def uri_from(folder: Path, uri: str) -> str:
+    """The address of a SQLite file in a folder above `folder` as seen from there, any other as it is."""
+    above = folder.resolve().parents
+    if not uri.startswith(SQLITE_PREFIX) or _sqlite_path(uri).parent not in above:
+        return uri
+    path, mark, options = uri.partition("?")
+    up = "../" * (list(above).index(_sqlite_path(uri).parent) + 1)
+    return SQLITE_PREFIX + up + path.rpartition("/")[2] + mark + options
+
+
+def prepare_store(uri: str) -> None:
+    """Make the SQLite store at `uri` whole or not at all; one that was moved has its artifacts beside it."""
+    if not uri.startswith(SQLITE_PREFIX):
+        return
+    path = _sqlite_path(uri)
+    if not path.is_file() or not path.stat().st_size:
+        # A process that is killed while it makes the tables would leave what MLflow cannot open.
+        with replacing(path) as partial:
+            _make_tables(partial)
+    elif os.access(path, os.W_OK):
+        _move_artifacts(path)
+
+
+def _make_tables(path: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    store = SqlAlchemyStore(sqlite_uri(path), (path.parent / ARTIFACTS_NAME).as_uri())
+    store.engine.dispose()
+
+
+def _move_artifacts(path: Path) -> None:
+    """MLflow keeps the places of artifacts as absolute addresses."""
+    now = (path.parent / ARTIFACTS_NAME).as_uri()
+    with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as database, database:
+        places = database.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
+        found = [ARTIFACT_PLACE.match(place) for (place,) in places if place]
+        for before in {match[0] for match in found if match and match[0] != now}:
+            for table, column in ARTIFACT_COLUMNS:
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
+                    f" WHERE {column} = ? OR {column} LIKE ? || '/%'",
+                    (now, len(before) + 1, before, before),
+                )
 
 
 def artifact_folder(uri: str) -> Path | None:

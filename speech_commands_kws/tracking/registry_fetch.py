@@ -3,6 +3,7 @@
 A program that runs files only needs no MLflow, so it is imported where an address is resolved.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from speech_commands_kws.errors import KwsError, summarize_error
+from speech_commands_kws.cli.passwords import MLFLOW_PASSWORD, with_password
+from speech_commands_kws.errors import KwsError, masked, summarize_error
 from speech_commands_kws.inference.locate import MODEL_FILE
-from speech_commands_kws.tracking.mlflow_store import prepare_client, readable_uri
+from speech_commands_kws.tracking.mlflow_store import prepare_client, prepare_store, readable_uri
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -57,10 +59,12 @@ def mlflow_at(uri: str) -> Iterator["MlflowClient"]:
     prepare_client()
     import mlflow
 
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
+    prepare_store(uri)
+    before = os.environ.get(mlflow.environment_variables.MLFLOW_TRACKING_URI.name)
+    address = with_password(uri, MLFLOW_PASSWORD)
+    mlflow.set_tracking_uri(address)
     try:
-        yield mlflow.MlflowClient(uri)
+        yield mlflow.MlflowClient(address)
     except mlflow.MlflowException as error:
         raise KwsError(f"the MLflow store {uri} refused: {summarize_error(error)}") from error
     finally:
@@ -90,7 +94,7 @@ def find_version(client: "MlflowClient", address: str) -> "ModelVersion":
             raise
     existing = [_shown(model) for model in client.search_registered_models()]
     raise KwsError(
-        f"no {address} in {client.tracking_uri}, there is {'; '.join(existing) or 'no model'}: "
+        f"no {address} in {masked(client.tracking_uri)}, there is {'; '.join(existing) or 'no model'}: "
         "`kws export register=true` registers one"
     )
 
@@ -123,7 +127,7 @@ def download(client: "MlflowClient", version: "ModelVersion", cache: str | Path)
             )
         except (mlflow.MlflowException, OSError) as error:
             raise KwsError(
-                f"{address} in {client.tracking_uri} holds no {MODEL_FILE} that can be fetched "
+                f"{address} in {masked(client.tracking_uri)} holds no {MODEL_FILE} that can be fetched "
                 f"({summarize_error(error)}): register it again with `kws export register=true`"
             ) from error
         _check(Path(fetched), version, address)

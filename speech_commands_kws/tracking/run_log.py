@@ -19,13 +19,15 @@ from speech_commands_kws.tracking.mlflow_store import prepare_client, store_faul
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+    from requests import Response
 
 LOG = logging.getLogger(__name__)
 LOG_NAME = "mlflow_log.jsonl"
 METRICS = "metrics"
-# Answers by which a server refuses an entry; with others it may take it later. A run that is not there (404) may come
-# back as well, with the database of the server.
-REFUSALS = (400, 409, 413, 422)
+# The codes by which MLflow itself refuses an entry. With others it may take it later, also after a bare status 400,
+# which a proxy gives; a run that is not there may come back as well, with the database of the server.
+REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS")
+TOO_LARGE = 413
 
 Entry = dict[str, Any]
 
@@ -173,7 +175,15 @@ def _is_refusal(error: Exception) -> bool:
     from requests import RequestException
 
     if isinstance(error, MlflowException):
-        return error.get_http_status_code() in REFUSALS
+        return error.error_code in REFUSALS
     if isinstance(error, RequestException):
-        return error.response is not None and error.response.status_code in REFUSALS
+        return error.response is not None and _refuses(error.response)
     return True
+
+
+def _refuses(response: "Response") -> bool:
+    """Whether an answer to an artifact means that it would never be taken."""
+    with suppress(ValueError):  # no JSON: something on the way has answered
+        answer = response.json()
+        return isinstance(answer, dict) and answer.get("error_code") in REFUSALS
+    return response.status_code == TOO_LARGE

@@ -2,18 +2,23 @@
 
 import json
 import logging
+import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from speech_commands_kws.errors import KwsError, SettingError
+from speech_commands_kws.cli.terminal import MaskedFormatter
+from speech_commands_kws.errors import KwsError, SettingError, display_name
 from speech_commands_kws.files.atomic import written_to
 from speech_commands_kws.tracking.old_names import renamed
+from speech_commands_kws.training.objectives import ACCURACY
 
 LATEST = "latest"
 CONFIG_FILE = "config.yaml"
@@ -22,10 +27,10 @@ BEST = "best.ckpt"
 LAST = "last.ckpt"
 LOG_FILE = "log.txt"
 HISTORY_FILE = "history.json"
-ACCURACY = "validation_accuracy"  # in a row of the history
 MODEL_FILE = "model.onnx"
 TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
 READ_AGAIN = ("data", "loader")  # what tells the clips of a run
+SHOWN_TIME = "%Y-%m-%d %H:%M"
 WARNINGS_LOGGER = "py.warnings"  # where `logging.captureWarnings` puts them
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
@@ -88,6 +93,42 @@ def find_run(run: str | Path, runs: str | Path) -> Path:
     return best_trial(trained_runs(newest.parent, "*")) if is_trial else newest
 
 
+def choose_run(run: str | Path, runs: str | Path) -> Path:
+    """`find_run`; where it had a choice, a line on standard error says what it chose."""
+    folder = find_run(run, runs)
+    if folder.name != Path(str(run)).name:
+        say(f"run: {summary(folder)}")
+    return folder
+
+
+def say_export(model: Path, runs: str | Path) -> None:
+    """A line on standard error: which export was chosen, of when and how good, and which run is newer."""
+    exported = model.stat().st_mtime
+    accuracy = best_accuracy(model.parent)
+    line = f"model: {model}, exported {shown_time(exported)}"
+    line += f", best validation accuracy {accuracy:.4f}" if accuracy else ""
+    with suppress(KwsError):  # no run below the folder has a checkpoint any more
+        newest = find_run(LATEST, runs)
+        if newest.resolve() != model.parent.resolve() and changed(newest) > exported:
+            line += f"; newer, but not exported: {summary(newest)} (`kws export` exports it)"
+    say(line)
+
+
+def say(line: str) -> None:
+    print(display_name(line), file=sys.stderr, flush=True)
+
+
+def summary(folder: Path) -> str:
+    """A run, when it was trained and how good it became, in one line."""
+    accuracy = best_accuracy(folder)
+    how_good = f"best validation accuracy {accuracy:.4f}" if accuracy else "not finished"
+    return f"{folder}, trained until {shown_time(changed(folder))}, {how_good}"
+
+
+def shown_time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).strftime(SHOWN_TIME)
+
+
 def find_run_to_resume(run: str | Path, runs: str | Path) -> Path:
     """As `find_run`, but `latest` is the run that was begun last, trial of a sweep or not.
 
@@ -111,7 +152,11 @@ def trained_runs(folder: str | Path, depth: str) -> list[Path]:
 
 
 def changed(folder: Path) -> float:
-    """When a run last wrote its configuration or a checkpoint."""
+    """When a run was last trained: the last time in its log, which a copy keeps, or else that of its files."""
+    log = folder / LOG_FILE
+    for line in reversed(log.read_text("utf-8", "replace").splitlines() if log.is_file() else []):
+        with suppress(ValueError):  # a line of a longer message
+            return datetime.fromisoformat(line.partition(",")[0]).timestamp()
     files = (folder / CONFIG_FILE, *folder.glob(f"{CHECKPOINTS}/*.ckpt"))
     return max(path.stat().st_mtime for path in files)
 
@@ -119,23 +164,26 @@ def changed(folder: Path) -> float:
 def best_trial(trials: list[Path]) -> Path:
     """The trial with the best validation accuracy, of equal ones the newest; one that was cut short has none."""
 
-    def rank(folder: Path) -> tuple[float, float]:
-        history = folder / HISTORY_FILE
-        rows = json.loads(history.read_text()) if history.is_file() else []
-        return max((row.get(ACCURACY, 0.0) for row in rows), default=0.0), changed(folder)
+    return max(trials, key=lambda folder: (best_accuracy(folder), changed(folder)))
 
-    return max(trials, key=rank)
+
+def best_accuracy(folder: Path) -> float:
+    """The best validation accuracy of a run, 0 for one that was cut short."""
+    history = folder / HISTORY_FILE
+    rows = json.loads(history.read_text()) if history.is_file() else []
+    return max((row.get(ACCURACY, 0.0) for row in rows), default=0.0)
 
 
 def read_config(folder: Path) -> DictConfig:
-    """The configuration that a run was trained with.
+    """The configuration that a run was trained with; what lay below its project's folder lies where that is today.
 
     Raises:
         KwsError: the file is damaged, or another one.
     """
     path = folder / CONFIG_FILE
     try:
-        saved = OmegaConf.create(renamed(OmegaConf.to_container(OmegaConf.load(path))))
+        loaded = renamed(OmegaConf.to_container(OmegaConf.load(path)))
+        saved = OmegaConf.create(moved(loaded, folder.absolute()))
     except (YAMLError, OmegaConfBaseException, ValueError):
         saved = None
     if not OmegaConf.is_dict(saved) or not all(saved.get(key) for key in READ_AGAIN):
@@ -144,6 +192,39 @@ def read_config(folder: Path) -> DictConfig:
             "bring it back from a copy, or train again"
         )
     return saved
+
+
+def moved(saved: Any, folder: Path) -> Any:
+    """A saved configuration, with the project's folder as it is called now that the run lies in `folder`."""
+    paths = saved.get("paths") if isinstance(saved, dict) else None
+    if not isinstance(paths, dict) or not {"root", "runs"} <= paths.keys():
+        return saved
+    before = Path(str(paths["root"]))
+    now = project_folder(before, Path(str(paths["runs"])), folder)
+    # Also in an address such as sqlite:////old/plots/studies.db.
+    below = re.compile(rf"(^|:///){re.escape(str(before))}(?=/|$)")
+
+    def rename(node: Any) -> Any:
+        match node:
+            case dict():
+                return {key: rename(value) for key, value in node.items()}
+            case list():
+                return [rename(value) for value in node]
+            case str():
+                return below.sub(lambda match: f"{match[1]}{now}", node)
+        return node
+
+    return saved if now == before else rename(saved)
+
+
+def project_folder(root: Path, runs: Path, folder: Path) -> Path:
+    """What `root` is called today, as the place of the run tells; of a run that was taken out of it, the current folder
+    where `root` is gone."""
+    inside = runs.relative_to(root).parts if runs.is_relative_to(root) else ()
+    for parent in folder.parents[:2]:  # of a run, and of a trial of a sweep
+        if inside and parent.parts[-len(inside) :] == inside:
+            return Path(*parent.parts[: -len(inside)])
+    return root if root.is_dir() else Path.cwd()
 
 
 def checkpoint_of(folder: Path, *names: str) -> Path:
@@ -162,7 +243,7 @@ def log_file(path: Path) -> Iterator[None]:
     with written_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler.setFormatter(MaskedFormatter(LOG_FORMAT))
     root, library_warnings = logging.getLogger(), logging.getLogger(WARNINGS_LOGGER)
     root.addHandler(handler)
     library_warnings.addHandler(handler)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from threading import Event, Thread
 
+from speech_commands_kws.cli.passwords import MLFLOW_PASSWORD, with_password
 from speech_commands_kws.tracking.mlflow_run import MlflowRun
 
 PREFIX = "system/"
@@ -31,7 +32,8 @@ class SystemMetrics:
 
         self.log_metrics, self.seconds = log_metrics, seconds
         self.began = record.began or time.time()
-        self.monitor = SystemMetricsMonitor(record.run_id, tracking_uri=record.tracking_uri)
+        address = with_password(record.tracking_uri, MLFLOW_PASSWORD)
+        self.monitor = SystemMetricsMonitor(record.run_id, tracking_uri=address)
         self.finished = Event()
         self.thread = Thread(target=self._run, name="system metrics", daemon=True)
         self.thread.start()

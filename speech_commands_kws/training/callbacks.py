@@ -7,8 +7,9 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from speech_commands_kws.training.objectives import ACCURACY
+
 EPOCH = "epoch"
-ACCURACY = "validation_accuracy"
 KEPT = (
     "train_loss",
     "validation_loss",

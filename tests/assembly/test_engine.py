@@ -1,7 +1,7 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-from speech_commands_kws.assembly.engine import engine_of
+from speech_commands_kws.assembly.engine import engine_of, find_model
 from speech_commands_kws.cli.launch import CONFIG_DIR
 
 
@@ -18,3 +18,13 @@ def test_every_engine_says_what_it_runs(name, is_server, suffix):
     with initialize_config_dir(CONFIG_DIR):
         engine = engine_of(compose("infer", [f"backend={name}"]).backend)
     assert (engine.is_server, engine.suffix) == (is_server, suffix)
+
+
+def test_only_a_model_that_nobody_named_is_announced(tmp_path, capsys):
+    model = tmp_path / "plots/runs/one/model.onnx"
+    model.parent.mkdir(parents=True)
+    model.touch()
+    with initialize_config_dir(CONFIG_DIR):
+        for given, said in ((f"model={model}", False), ("model=null", True)):
+            assert find_model(compose("infer", [f"paths.root={tmp_path}", given])) == model
+            assert capsys.readouterr().err.startswith(f"model: {model}, ") == said

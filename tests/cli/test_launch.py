@@ -29,7 +29,7 @@ def failing(error: Exception):
 )
 def test_a_mistake_of_the_user_is_one_line_and_status_one(capsys, error, line):
     with pytest.raises(SystemExit) as stop:
-        run_command(failing(error), {})
+        run_command(failing(error), OmegaConf.create())
     complaint = capsys.readouterr().err
     assert stop.value.code == 1
     assert complaint.endswith(line) and complaint.count("\n") == bool(line)
@@ -47,11 +47,11 @@ def test_missing_setting_is_named(capsys):
 
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
-        run_command(failing(ZeroDivisionError()), {})
+        run_command(failing(ZeroDivisionError()), OmegaConf.create())
 
 
 def test_answer_is_handed_on():
-    assert run_command(lambda cfg: cfg["half"] + 1, {"half": 0.5}) == 1.5
+    assert run_command(lambda cfg: cfg["half"] + 1, OmegaConf.create({"half": 0.5})) == 1.5
 
 
 def test_foreign_targets_are_refused():
@@ -100,19 +100,19 @@ def test_numbers_that_a_network_refuses_are_one_line(setting, reason):
 
 def test_too_little_memory_is_one_line():
     with pytest.raises(KwsError, match="memory of this machine is too small: 58 TiB"):
-        checked(failing(MemoryError("58 TiB")), {})
+        checked(failing(MemoryError("58 TiB")), OmegaConf.create())
 
 
 def test_a_copy_that_fails_names_where_it_went_to():
     full = OSError(errno.ENOSPC, "No space left on device", "/tmp/a", None, "runs/last.ckpt")
     with pytest.raises(KwsError, match="cannot use runs/last.ckpt .No space left"):
-        checked(failing(full), {})
+        checked(failing(full), OmegaConf.create())
 
 
 def test_a_full_disk_is_a_mistake_of_the_user():
     full = OSError(errno.ENOSPC, "No space left on device", "a.png")
     with pytest.raises(KwsError, match="a.png .No space left"):
-        checked(failing(full), {})
+        checked(failing(full), OmegaConf.create())
 
 
 # What a likely mistake would cost: a result that is silently wrong, or the hours until it is found.

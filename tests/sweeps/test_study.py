@@ -87,10 +87,36 @@ def test_a_trial_is_begun_so_often_and_then_fails(tmp_path: Path) -> None:
     study.lost_after_seconds = 0
     assert study.claim(1) == trial_id
     study.storage.set_trial_user_attr(trial_id, OWNER, ["elsewhere", 1])
+    assert study.claim(1) is None, "it has just been seen"
     assert study.claim(1) is None
     (trial,) = study.trials(1)
     assert trial.state == TrialState.FAIL
     assert trial.user_attrs["reason"] == "its process was killed, 2 times"
+
+
+@pytest.mark.parametrize("seconds", [-3600, 40, 3600])
+def test_the_clock_of_another_machine_says_nothing(tmp_path, seconds, monkeypatch) -> None:
+    ours, others = study_in(tmp_path), study_in(tmp_path)
+    ours.prepare(1)
+    trial_id = others.claim(1)
+    others.storage.set_trial_user_attr(trial_id, OWNER, ["elsewhere", 1])
+    now = time.monotonic()
+    for beat in range(5):
+        others.storage.set_trial_user_attr(trial_id, SEEN, time.time() + seconds + beat)
+        monkeypatch.setattr(time, "monotonic", lambda: now + 20 * beat)
+        assert ours.claim(1) is None, "it lives"
+    monkeypatch.setattr(time, "monotonic", lambda: now + 111)
+    assert ours.claim(1) == trial_id, "it is silent"
+
+
+def test_a_journal_goes_on_after_a_line_that_was_cut_off(tmp_path: Path) -> None:
+    study = study_in(tmp_path)
+    study.prepare(1)
+    with (tmp_path / "study.log").open("a") as journal:
+        journal.write('{"op_code":4,"worker_id"')
+    again = study_in(tmp_path)
+    again.prepare(2)
+    assert len(study_in(tmp_path).trials(2)) == 2
 
 
 def test_a_released_trial_costs_no_attempt(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import logging
 import shlex
+import shutil
 import socket
 import threading
 import time
@@ -8,29 +9,42 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.tracking import mlflow_store
+from speech_commands_kws.tracking.mlflow_run import begin_run, client_of
 from speech_commands_kws.tracking.mlflow_store import (
+    absolute_uri,
     artifact_folder,
+    prepare_store,
     readable_uri,
     server_command,
     sqlite_uri,
     store_fault,
+    uri_from,
     usable_uri,
 )
 
 PROBE_SECONDS = 1.5
-ANSWERS = {  # path of the tracking address: status and body of its /health
-    "/mlflow/health": (200, b"OK"),
-    "/locked/health": (401, b"log in"),
-    "/other/health": (200, b"<html>"),
+ANSWERS = {  # beginning of the tracking address: status and body of its answer to MLflow's client
+    "/mlflow": (200, b"{}"),
+    "/locked": (401, b"log in"),
+    "/other": (200, b"<html>"),
+    "/list": (200, b"[]"),
+    "/broken": (500, b"{}"),
 }
 
 
 class Answers(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        status, body = ANSWERS.get(self.path, (404, b""))
+    def do_POST(self) -> None:
+        prefix, api, _ = self.path.partition("/api/")  # a gateway may pass nothing else
+        status, body = ANSWERS.get(prefix, (404, b"")) if api else (404, b"")
+        if prefix == "/login" and self.headers["Authorization"] == "Basic dTpww6Q=":  # u:pä
+            status, body = 200, b"{}"
+        self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
@@ -66,7 +80,14 @@ def test_a_server_that_answers_is_usable(web_address: str, path: str, tmp_path: 
     assert usable_uri(web_address + path, tmp_path, PROBE_SECONDS) == web_address + path
 
 
-@pytest.mark.parametrize("path", ["/other", "/nothing"])
+def test_a_server_is_asked_as_the_client_asks(web_address: str, monkeypatch) -> None:
+    assert store_fault(f"{web_address}/login", PROBE_SECONDS)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "u")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "pä")
+    assert store_fault(f"{web_address}/login", PROBE_SECONDS) is None
+
+
+@pytest.mark.parametrize("path", ["/other", "/nothing", "/list", "/broken"])
 def test_something_else_at_the_port_is_no_mlflow_server(web_address: str, path: str) -> None:
     assert "something else answers there" in store_fault(web_address + path, PROBE_SECONDS)
 
@@ -149,3 +170,43 @@ def test_a_sqlite_store_that_is_gone_has_a_fault(tmp_path: Path) -> None:
     assert store_fault(uri, PROBE_SECONDS) == "no such file"
     (tmp_path / "é #.db").touch()
     assert store_fault(uri, PROBE_SECONDS) is None
+
+
+def test_a_store_above_a_folder_is_named_from_there(tmp_path: Path) -> None:
+    uri, folder = sqlite_uri(tmp_path / "a b" / "x.db") + "?a=1", tmp_path / "a b/runs/one"
+    assert uri_from(folder, uri) == "sqlite:///../../x.db?a=1"
+    moved = Path("/new/runs/one")
+    assert absolute_uri("sqlite:///../../x.db?a=1", moved) == "sqlite:////new/x.db?a=1"
+    assert absolute_uri(uri_from(folder, uri), folder) == uri
+    for other in ("http://host/", "sqlite:////mnt/x.db"):
+        assert uri_from(folder, other) == absolute_uri(other, folder) == other
+
+
+def test_a_store_whose_making_is_interrupted_is_made_anew(tmp_path: Path, monkeypatch) -> None:
+    uri = sqlite_uri(tmp_path / "mlflow.db")
+
+    def killed(path: Path) -> None:
+        path.write_bytes(b"half of the tables")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow_store, "_make_tables", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_store(uri)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "mlflow.db").touch()  # as killed processes of old left it
+    prepare_store(uri)
+    assert MlflowClient(uri).search_experiments()
+
+
+def test_a_store_that_moved_has_its_artifacts_beside_it(tmp_path: Path, empty_store: Path) -> None:
+    old, new = tmp_path / "old 100%", tmp_path / "new"
+    old.mkdir()
+    shutil.copy(empty_store, old)
+    run = begin_run(sqlite_uri(old / "mlflow.db"), "kws", "one", {})
+    shutil.copytree(old, new)
+    uri = sqlite_uri(new / "mlflow.db")
+    client_of(uri).log_text(run.run_id, "text", "file.txt")
+    assert (new / "mlartifacts" / run.run_id / "artifacts/file.txt").read_text() == "text"
+    assert not (old / "mlartifacts").exists()
+    assert begin_run(uri, "kws", "two", {}) and not (old / "mlartifacts").exists()

@@ -3,7 +3,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import MlflowException, RestException, get_error_code
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from mlflow.tracking import MlflowClient
 from mlflow_servers import free_address
@@ -94,9 +94,9 @@ def test_what_is_refused_is_named_once_and_left_out(writer, client, caplog, tmp_
     assert "metrics" in about_metrics and str(tmp_path / "missing.png") in about_file
 
 
-def refusal(status: int) -> HTTPError:
+def refusal(status: int, content: bytes = b"<html>") -> HTTPError:
     response = Response()
-    response.status_code = status
+    response.status_code, response._content = status, content
     return HTTPError(response=response)
 
 
@@ -105,6 +105,14 @@ def refusal(status: int) -> HTTPError:
     [
         MlflowException("failed with timeout"),
         MlflowException("the server came back without the run", RESOURCE_DOES_NOT_EXIST),
+        # of a proxy: without one of MLflow's own codes it says nothing about the entry
+        MlflowException("Response body: '<html>'", get_error_code(400)),
+        MlflowException("Response body: '<html>'", get_error_code(429)),
+        RestException({"error": "bad request"}),
+        RestException({"error_code": "REQUEST_LIMIT_EXCEEDED"}),
+        refusal(400),
+        refusal(400, b'{"error": "bad request"}'),
+        refusal(429),
         refusal(503),
         HTTPError("no connection"),
     ],
@@ -118,9 +126,14 @@ def test_what_may_pass_is_no_refusal(writer, monkeypatch, error) -> None:
         writer.send([metrics_entry({"loss": 1.0}, 0)])
 
 
-def test_an_artifact_store_that_refuses_does_not_stop_the_rest(writer, monkeypatch, caplog) -> None:
+@pytest.mark.parametrize(
+    "error", [refusal(413), refusal(400, b'{"error_code": "INVALID_PARAMETER_VALUE"}')]
+)
+def test_an_artifact_store_that_refuses_does_not_stop_the_rest(
+    writer, monkeypatch, caplog, error
+) -> None:
     def fail(*_: object) -> None:
-        raise refusal(413)
+        raise error
 
     monkeypatch.setattr(writer.client, "log_artifact", fail)
     writer.send([path_entry("large.png", None), metrics_entry({"loss": 1.0}, 0)])
@@ -134,6 +147,21 @@ def test_a_server_that_is_away_is_found_soon(caplog) -> None:
     with pytest.raises(StoreUnavailable, match="refused"):
         writer.send([metrics_entry({"loss": 1.0}, 0)])
     assert not caplog.records
+
+
+def test_entries_are_added_in_their_order(writer, monkeypatch) -> None:
+    kinds = ["metrics", "tags", "metrics", "metrics", "status", "params", "status"]
+    entries = [
+        {kind: {}, "time": i, "step": i} | ({"status": str(i)} if kind == "status" else {})
+        for i, kind in enumerate(kinds)
+    ]
+    added: list[int] = []
+    monkeypatch.setattr(writer, "_add", lambda entry: added.append(entry["time"]))
+    monkeypatch.setattr(
+        writer, "_add_metrics", lambda group: added.extend(entry["time"] for entry in group)
+    )
+    writer.send(entries)
+    assert added == list(range(len(kinds)))
 
 
 def test_a_line_that_a_killed_process_left_spoils_no_other(tmp_path) -> None:

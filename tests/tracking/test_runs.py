@@ -2,8 +2,10 @@ import json
 import logging
 import os
 import warnings
+from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.tracking import runs
@@ -121,3 +123,78 @@ def test_a_warning_of_a_library_goes_into_the_log_and_not_to_the_terminal(tmp_pa
     assert len(recwarn) == 0 and capfd.readouterr().err == ""
     warnings.warn("after the run", UserWarning)
     assert [str(found.message) for found in recwarn] == ["after the run"]
+
+
+def test_what_was_chosen_is_said_in_one_line(tmp_path, capsys):
+    trials = [make_run(tmp_path / "sweep" / str(i), age=i) for i in range(2)]
+    write_history(trials[1], 0.2, 0.875)
+    (trials[1] / "log.txt").write_text("2026-02-03 04:05:06,007 INFO a\nand more\n")
+    for run in ("latest", "sweep"):
+        assert runs.choose_run(run, tmp_path) == trials[1]
+        line = (
+            f"run: {trials[1]}, trained until 2026-02-03 04:05, best validation accuracy 0.8750\n"
+        )
+        assert capsys.readouterr().err == line
+    assert runs.choose_run("sweep/0", tmp_path) == trials[0]
+    assert capsys.readouterr().err == "", "it was named"
+    assert runs.summary(trials[0]).endswith("not finished")
+
+
+def test_an_export_is_named_and_a_newer_run_that_is_not_exported(tmp_path, capsys):
+    old, new = make_run(tmp_path / "old", age=50), make_run(tmp_path / "new")
+    write_history(old, 0.5)
+    model = old / "model.onnx"
+    for age, newer in ((-1, ""), (10, f"; newer, but not exported: {new}, trained until")):
+        model.touch()
+        os.utime(model, (1e9 - age, 1e9 - age))
+        runs.say_export(model, tmp_path)
+        line = capsys.readouterr().err
+        assert line.startswith(f"model: {model}, exported 2001-09-09 ")
+        assert "best validation accuracy 0.5000" in line
+        assert (newer in line) and ("newer" in line) == bool(newer)
+
+
+def test_a_copy_is_as_old_as_its_log_says(tmp_path):
+    old, new = make_run(tmp_path / "old", age=-100), make_run(tmp_path / "new", age=100)
+    for folder, hour in ((old, 4), (new, 5)):
+        (folder / "log.txt").write_text(f"2026-02-03 0{hour}:05:06,007 INFO a\n")
+    assert runs.find_run("latest", tmp_path) == new
+
+
+@pytest.mark.parametrize("name", ["one", "sweep/3"])
+def test_the_paths_of_a_run_follow_the_folder_of_its_project(tmp_path, name):
+    saved = {
+        "paths": {"root": "/old", "runs": "/old/plots/runs"},
+        "data": {"root": "/old/data", "other": ["/older/a", "/mnt/old/b", "/old"]},
+        "loader": {"cache": "/old/data/packed", "seed": 1},
+        "storage": "sqlite:////old/plots/studies.db",
+    }
+    folder = tmp_path / "plots/runs" / name
+    folder.mkdir(parents=True)
+    OmegaConf.save(OmegaConf.create(saved), folder / "config.yaml")
+    config = runs.read_config(folder)
+    assert config.data == {
+        "root": f"{tmp_path}/data",
+        "other": ["/older/a", "/mnt/old/b", str(tmp_path)],
+    }
+    assert config.loader.cache == f"{tmp_path}/data/packed"
+    assert config.storage == f"sqlite:///{tmp_path}/plots/studies.db"
+
+
+def test_a_run_taken_out_of_its_project_finds_it_where_it_was_or_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder, there = tmp_path / "taken", tmp_path / "project"
+    for root in (there, Path("/gone")):
+        saved = {"paths": {"root": str(root), "runs": f"{root}/plots/runs"}, "loader": {"seed": 1}}
+        folder.mkdir(exist_ok=True)
+        saved["data"] = {"root": f"{root}/data"}
+        OmegaConf.save(OmegaConf.create(saved), folder / "config.yaml")
+        there.mkdir(exist_ok=True)
+        here = there if root == there else tmp_path
+        assert runs.read_config(folder).data.root == f"{here}/data"
+
+
+def test_the_log_has_no_passwords(tmp_path):
+    with runs.log_file(tmp_path / "log.txt"):
+        logging.getLogger("a").error("at http://anna:secret@host")
+    assert "http://anna:***@host" in (tmp_path / "log.txt").read_text()

@@ -27,6 +27,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -93,6 +94,7 @@ def new_server(folder: Path) -> TritonServer:
         log_file=str(folder / "triton.log"),
         log_verbose=0,
         http_threads=8,
+        body_bytes=64_000_000,
         exit_seconds=8,
         reload_seconds=60,
     )
@@ -100,7 +102,13 @@ def new_server(folder: Path) -> TritonServer:
 
 def new_supervisor() -> Supervisor:
     return Supervisor(
-        every_seconds=1, timeout_seconds=5, failures=1, probes=1, restarts=5, start_seconds=60
+        every_seconds=1,
+        timeout_seconds=5,
+        failures=1,
+        probes=1,
+        pause_seconds=1,
+        longest_pause_seconds=60,
+        start_seconds=60,
     )
 
 
@@ -219,14 +227,14 @@ def new_version(server: TritonServer, served: TritonModel, model: Path, folder: 
     served.fill(folder / "second.onnx", OnnxBackend(model).info)
     reason = server.reload(served.name)
     assert reason is None, reason
-    with TritonClient(server.http_url) as client:
-        return client._client().get_model_metadata(served.name)["versions"]
+    with urllib.request.urlopen(f"http://{server.http_url}/v2/models/{served.name}") as answer:
+        return json.load(answer)["versions"]
 
 
 def kill_backend(server: TritonServer) -> None:
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        fields = stat.read_text().rpartition(")")[2].split()
-        if int(fields[1]) == server.process.pid:
+        name, _, fields = stat.read_text().rpartition(")")
+        if int(fields.split()[2]) == server.process.pid and "python_b" in name:
             os.kill(int(stat.parent.name), signal.SIGKILL)
 
 

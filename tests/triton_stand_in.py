@@ -23,12 +23,18 @@ class StandIn:
     Attributes:
         script: the next answers to inferences (a status, or one of the others above), then ANSWER.
         asked: how many.
+        version: that answers.
+        versions: what is served, by version.
+        described: the versions that it was asked to describe; none is the newest.
     """
 
     def __init__(self, port: int) -> None:
         self.url = f"127.0.0.1:{port}"
         self.script: list[int] = []
         self.asked = 0
+        self.version = "1"
+        self.versions = {"1": INFO}
+        self.described: list[str] = []
         self.probabilities = np.array([[0.5, 0.25, 0.25]], np.float32)
 
 
@@ -38,7 +44,13 @@ def stand_in() -> Iterator[StandIn]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            parameters = {key: {"string_value": value} for key, value in INFO.to_metadata().items()}
+            version = self.path.partition("/versions/")[2].partition("/")[0]
+            state.described.append(version)
+            info = state.versions.get(version or state.version)
+            if info is None:
+                self.reply(400, {"error": f"no version {version}"})
+                return
+            parameters = {key: {"string_value": value} for key, value in info.to_metadata().items()}
             tensor = {"name": "waveform", "shape": [-1, INFO.clip_samples]}
             self.reply(200, {"max_batch_size": 4, "parameters": parameters, "inputs": [tensor]})
 
@@ -80,7 +92,8 @@ def stand_in() -> Iterator[StandIn]:
                 }
                 for name in ("probabilities", "logits")
             ]
-            header = json.dumps({"model_name": "kws_onnx", "outputs": outputs}).encode()
+            answer = {"model_name": "kws_onnx", "model_version": state.version, "outputs": outputs}
+            header = json.dumps(answer).encode()
             self.send(200, header + 2 * content, {HEADER_LENGTH: str(len(header))})
 
         def reply(self, status: int, content: dict) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from speech_commands_kws.errors import KwsError, check_choice
 from speech_commands_kws.inference.backends.onnx import NO_TELEMETRY
-from speech_commands_kws.serving.server import ADDRESS, KEY_BYTES, KEY_HEADER, RESTRICTED
+from speech_commands_kws.serving.server import ADDRESS, KEY_BYTES, RESTRICTED
 
+KEY_HEADER = "kws-key"
 MODELS = "/models"
 PROBE = Path(__file__).with_name("health.py")
 PROBE_INSIDE = "/health.py"

@@ -3,9 +3,11 @@
 import http.client
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,24 +17,22 @@ from speech_commands_kws.errors import KwsError, check_whole
 from speech_commands_kws.files.atomic import written_to
 from speech_commands_kws.inference.backends.triton_requests import HIGHEST_PORT
 from speech_commands_kws.serving.environment import ServerEnvironment, prepared
+from speech_commands_kws.serving.guard import Guard
+from speech_commands_kws.serving.watcher import SHARED_MEMORY
 
 # Never another: the Python backend of this release has vulnerabilities that let a caller run code.
 ADDRESS = "127.0.0.1"
-# Endpoints that clients do not need; they require a key that only `kws serve` knows.
+# Interfaces that clients do not need: they ask for a key.
 RESTRICTED = "model-repository,shared-memory,trace,logging"
-KEY_HEADER = "kws-key"
+# No request can have a header of such a name: everybody reads the key in the command line, which opens nothing.
+CLOSED = "NO CLIENT"
 KEY_BYTES = 16
 PROCESSES = Path("/proc")
-ENDED = "Z"  # the state of a process whose end its parent has not asked about
-SHARED_MEMORY = Path("/dev/shm")
+FAILED = "ZT"  # the states of a process that has ended, and of one that was stopped
+WATCHER = Path(__file__).with_name("watcher.py")
 LOG_TAIL = 5
 ANSWERED = "nv_inference_request_success{"  # a line of its metrics
 NO_FAULT = "CudaDriverHelper"  # it looks for a GPU
-# By PR_SET_PDEATHSIG the server gets SIGTERM when this process ends in whatever way, even killed.
-EXIT_WITH_PARENT = (
-    "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
-    "os.execv(sys.argv[1], sys.argv[1:])"
-)
 
 
 @dataclass
@@ -45,6 +45,7 @@ class TritonServer:
         log_file: what the server says.
         log_verbose: 1 also logs every request, those that are refused with the reason.
         http_threads: requests that HTTP takes at once.
+        body_bytes: most that a request by HTTP may have.
         exit_seconds: how long it may take to end.
         reload_seconds: how long loading a new version may take.
     """
@@ -56,14 +57,17 @@ class TritonServer:
     log_file: str
     log_verbose: int
     http_threads: int
+    body_bytes: int
     exit_seconds: int
     reload_seconds: float
     process: subprocess.Popen | None = field(default=None, init=False)
+    guard: Guard | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         check_whole(1, HIGHEST_PORT, http_port=self.http_port, grpc_port=self.grpc_port)
         check_whole(1, HIGHEST_PORT, metrics_port=self.metrics_port)
-        self.key = secrets.token_hex(KEY_BYTES)
+        check_whole(body_bytes=self.body_bytes)
+        self.folder = Path()
         self.log_start = 0
         self.memory_prefix = f"kws_{os.getpid()}_{self.http_port}_"
 
@@ -72,12 +76,18 @@ class TritonServer:
         return f"{ADDRESS}:{self.http_port}"
 
     @property
+    def http_socket(self) -> Path:
+        """Of Triton's own HTTP, in a folder that only this user may enter."""
+        return self.folder / "http"
+
+    @property
     def grpc_url(self) -> str:
         return f"{ADDRESS}:{self.grpc_port}"
 
     def check_ports(self) -> None:
         """Raises KwsError where another program, perhaps a server of ours, has one of the ports."""
-        for port in (self.http_port, self.grpc_port, self.metrics_port):
+        ports = (self.grpc_port, self.metrics_port)
+        for port in ports if self.guard else (self.http_port, *ports):
             check_port(port)
 
     def start(self, repository: Path, names: Sequence[str]) -> None:
@@ -88,6 +98,9 @@ class TritonServer:
         """
         environment = prepared(self.environment)
         self.check_ports()
+        if self.guard is None:
+            self.folder = Path(tempfile.mkdtemp(prefix=self.memory_prefix))
+            self.guard = Guard(ADDRESS, self.http_port, self.http_socket, self.body_bytes)
         log = Path(self.log_file)
         with written_to(log):
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -96,13 +109,12 @@ class TritonServer:
             self.log_start = stream.tell()
             self.process = subprocess.Popen(
                 [
-                    environment.python,
-                    "-c",
-                    EXIT_WITH_PARENT,
+                    *(environment.python, "-I", WATCHER),
+                    *(str(self.exit_seconds), self.memory_prefix, self.folder),
                     *self.command(environment, repository, names),
                 ],
                 env=os.environ | environment.variables(os.environ.get("PATH", os.defpath)),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,
@@ -116,8 +128,8 @@ class TritonServer:
             f"--model-repository={repository.absolute()}",
             f"--backend-directory={environment.backends}",
             f"--cache-directory={environment.caches}",
-            *(f"--{kind}-address={ADDRESS}" for kind in ("http", "grpc", "metrics")),
-            f"--http-port={self.http_port}",
+            f"--http-address=unix:{self.http_socket}",
+            *(f"--{kind}-address={ADDRESS}" for kind in ("grpc", "metrics")),
             f"--grpc-port={self.grpc_port}",
             f"--metrics-port={self.metrics_port}",
             f"--http-thread-count={self.http_threads}",
@@ -125,8 +137,7 @@ class TritonServer:
             "--model-control-mode=explicit",
             *(f"--load-model={name}" for name in names),
             "--disable-auto-complete-config",
-            f"--http-restricted-api={RESTRICTED}:{KEY_HEADER}={self.key}",
-            f"--grpc-restricted-protocol={RESTRICTED}:{KEY_HEADER}={self.key}",
+            f"--grpc-restricted-protocol={RESTRICTED}:{CLOSED}={secrets.token_hex(KEY_BYTES)}",
             f"--backend-config=python,shm-region-prefix-name={self.memory_prefix}",
             f"--log-verbose={self.log_verbose}",
             f"--exit-timeout-secs={self.exit_seconds}",
@@ -135,15 +146,15 @@ class TritonServer:
     def has_ended(self) -> bool:
         return self.process is None or self.process.poll() is not None
 
-    def worker_died(self) -> bool:
-        """Whether a worker, a process that it started, has died: Triton itself does not notice."""
-        parent = str(self.process.pid) if self.process else ""
+    def worker_failed(self) -> bool:
+        """Whether a process of the server has ended or was stopped: Triton does not notice where it is a backend's."""
+        own = str(self.process.pid) if self.process else ""
         for path in PROCESSES.glob("[0-9]*/stat"):
             try:
-                state, of = path.read_text().rpartition(")")[2].split()[:2]
+                state, _, group = path.read_text().rpartition(")")[2].split()[:3]
             except (OSError, ValueError):
                 continue  # it has ended meanwhile
-            if of == parent and state == ENDED:
+            if group == own and state in FAILED:
                 return True
         return False
 
@@ -159,10 +170,12 @@ class TritonServer:
 
     def reload(self, name: str) -> str | None:
         """Load what the repository holds now, while the present version answers on; returns why that failed."""
-        connection = http.client.HTTPConnection(self.http_url, timeout=self.reload_seconds)
+        connection = http.client.HTTPConnection("triton")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(self.reload_seconds)
         try:
-            path = f"/v2/repository/models/{name}/load"
-            connection.request("POST", path, headers={KEY_HEADER: self.key})
+            connection.sock.connect(str(self.http_socket))
+            connection.request("POST", f"/v2/repository/models/{name}/load")
             answer = connection.getresponse()
             content = answer.read().decode(errors="replace")
             return None if answer.status == http.client.OK else content
@@ -173,14 +186,17 @@ class TritonServer:
 
     def stop(self) -> None:
         """End the server and all that it has started; what it was asked before is answered first."""
-        if self.process is None:
-            return
-        self.process.terminate()  # the server alone: it ends its backends when they have answered
-        try:
-            self.process.wait(self.exit_seconds + 1)
-        except subprocess.TimeoutExpired:
-            pass
-        self.kill()
+        if self.process is not None:
+            self.process.stdin.close()  # see watcher.py
+            try:
+                self.process.wait(self.exit_seconds + 1)
+            except subprocess.TimeoutExpired:
+                pass
+            self.kill()
+        if self.guard is not None:
+            self.guard.close()
+            self.guard = None
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def kill(self) -> None:
         """End the server at once: nothing of it stays, neither processes nor shared memory."""
@@ -191,7 +207,9 @@ class TritonServer:
         except ProcessLookupError:
             pass  # all of it has ended
         self.process.wait()
+        self.process.stdin.close()
         self.process = None
+        self.http_socket.unlink(missing_ok=True)
         for region in SHARED_MEMORY.glob(f"{self.memory_prefix}*"):
             region.unlink(missing_ok=True)
 

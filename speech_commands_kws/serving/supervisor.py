@@ -27,7 +27,9 @@ class Supervisor:
             the process of a backend, has died, is at once.
         probes: the number of these last probes. Instances answer in turn, so that of two, one of which is stuck, every
             second probe fails.
-        restarts: so many in a row without an answer between them and it is given up.
+        pause_seconds: before a second restart in a row, without an answered probe between them; doubled for each
+            further one.
+        longest_pause_seconds: most of that.
         start_seconds: how long it may take to answer for the first time.
         restarted: how often it was started again.
     """
@@ -36,16 +38,17 @@ class Supervisor:
     timeout_seconds: float
     failures: int
     probes: int
-    restarts: int
+    pause_seconds: float
+    longest_pause_seconds: float
     start_seconds: float
     restarted: int = field(default=0, init=False)
     answered: float = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         check_positive(every_seconds=self.every_seconds, timeout_seconds=self.timeout_seconds)
-        check_positive(start_seconds=self.start_seconds)
+        check_positive(start_seconds=self.start_seconds, pause_seconds=self.pause_seconds)
+        check_positive(longest_pause_seconds=self.longest_pause_seconds)
         check_whole(failures=self.failures, probes=self.probes)
-        check_whole(0, restarts=self.restarts)
 
     def run(
         self,
@@ -58,39 +61,43 @@ class Supervisor:
         """Start the server and keep it answering until a KeyboardInterrupt; it has ended when this returns.
 
         Raises:
-            KwsError: it does not start, or does not stay up.
+            KwsError: it does not start; one that did is started again however often it ends.
         """
         try:
             self.begin(server, repository, names, wait)
             say(f"serving {', '.join(names)} at http://{server.http_url}; Ctrl-C ends")
             changes = Changes(repository, names)
-            restarts = 0
+            pause = 0.0
             recent: deque[bool] = deque(maxlen=self.probes)
             while True:
                 wait(self.every_seconds)
                 reason = self.fault(server, names)
                 recent.append(reason is not None)
                 if reason is None:
-                    restarts = 0
+                    pause = 0.0
                     for name in changes.settled():
                         refused = server.reload(name)
                         say(f"{name}: {refused or 'loaded what has changed'}")
                     continue
-                has_died = server.has_ended() or server.worker_died()
-                if sum(recent) < self.failures and not has_died:
+                has_failed = server.has_ended() or server.worker_failed()
+                if sum(recent) < self.failures and not has_failed:
                     continue
-                if restarts == self.restarts:
-                    raise KwsError(
-                        f"the server was started {restarts} times and did not respond: {reason}"
-                    )
-                say(f"no response ({reason}): restarting the server")
-                restarts += 1
+                say(
+                    f"no response ({reason}): restarting the server"
+                    + f" in {pause:g} s" * (pause > 0)
+                )
                 self.restarted += 1
                 server.kill()
-                self.begin(server, repository, names, wait)
+                wait(pause)
+                pause = min(max(2 * pause, self.pause_seconds), self.longest_pause_seconds)
                 changes = Changes(repository, names)
                 recent.clear()
-                say("the server is up again")
+                try:
+                    self.begin(server, repository, names, wait)
+                except KwsError as error:
+                    say(str(error))
+                else:
+                    say("the server is up again")
         except KeyboardInterrupt:
             say("stopping")
         finally:
@@ -118,14 +125,14 @@ class Supervisor:
         if server.has_ended():
             return "it has ended"
         if (
-            server.worker_died()
+            server.worker_failed()
         ):  # others may ask so that every probe meets an instance that is well
-            return "the process of a backend has ended"
+            return "the process of a backend has ended or was stopped"
         found = (fault(server.http_url, name, self.timeout_seconds) for name in names)
         reason = next(filter(None, found), None)
         if reason is not None and reason.startswith(OVERLOADED):
             before, self.answered = self.answered, server.answered()
-            return None if self.answered != before else reason  # it answers others
+            return None if self.answered > before else reason  # it answers others
         return reason
 
 

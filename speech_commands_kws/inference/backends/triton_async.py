@@ -48,7 +48,7 @@ class AsyncTritonClient:
             so that clients that failed together do not come back together.
 
     Attributes:
-        served: what the server says about the model, asked once.
+        served: what the server said about the model when the client connected.
 
     Raises:
         KwsError: no server answers, or it does not serve this model.
@@ -73,6 +73,8 @@ class AsyncTritonClient:
         self.timeout_seconds = timeout_seconds
         self.retries = retries
         self.wait_seconds = wait_seconds
+        self._orders: dict[str, list[int]] = {}
+        self._asking = asyncio.Lock()
 
     async def __aenter__(self) -> "AsyncTritonClient":
         await self.open()
@@ -86,8 +88,7 @@ class AsyncTritonClient:
         self._client = self._connect()
         async with AsyncExitStack() as when_failed:
             when_failed.push_async_callback(self.close)
-            config = await self._persistently(self._config)
-            self.served = ServedModel.from_config(config, f"the model {self.name} at {self.url}")
+            self.served = await self._persistently(self._describe)
             when_failed.pop_all()
         return self.served
 
@@ -100,19 +101,21 @@ class AsyncTritonClient:
 
         Shape:
             - waveforms: float32 `(B, T)`, B at most `served.max_batch_size`
-            - probabilities, logits: float32 `(B, K)`
+            - probabilities, logits: float32 `(B, K)`, columns in the order of `served.info.labels`, whichever version
+              of the model answers
 
         Raises:
-            KwsError: the clips are not fit to be sent, or the server gives no answer.
+            KwsError: the clips are not fit to be sent, the server gives no answer, or it has loaded a version that
+                takes or names something else than `served`.
         """
         self.served.check(waveforms)
-        return await self._persistently(partial(self._infer, waveforms))
+        return await self._persistently(partial(self._infer_in_order, waveforms))
 
     async def is_healthy(self) -> bool:
         """Whether the server answers one clip of silence; asked once."""
         silence = np.zeros((1, self.served.info.clip_samples), np.float32)
         try:
-            probabilities, _ = await self._in_time(partial(self._infer, silence))
+            probabilities, _, _ = await self._in_time(partial(self._infer, silence))
         except failures():
             return False
         return bool(np.isfinite(probabilities).all())
@@ -137,12 +140,36 @@ class AsyncTritonClient:
             from tritonclient.grpc import aio
         return aio.InferenceServerClient(self.url)
 
-    async def _config(self) -> dict[str, Any]:
+    async def _describe(self, version: str = "") -> ServedModel:
+        """What the server says about a version of the model, by default the one that it serves now."""
         if self.protocol == HTTP:
-            return await self._client.get_model_config(self.name)
-        return (await self._client.get_model_config(self.name, as_json=True))["config"]
+            config = await self._client.get_model_config(self.name, version)
+        else:
+            answer = await self._client.get_model_config(self.name, version, as_json=True)
+            config = answer["config"]
+        return ServedModel.from_config(config, f"the model {self.name} at {self.url}")
 
-    async def _infer(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    async def _infer_in_order(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        probabilities, logits, version = await self._infer(waveforms)
+        order = await self._order_of(version)
+        return probabilities[:, order], logits[:, order]
+
+    async def _order_of(self, version: str) -> list[int]:
+        """Where the answers of a version have the labels of `served`."""
+        from tritonclient.utils import InferenceServerException
+
+        async with self._asking:  # once for all the requests that meet a new version together
+            if version not in self._orders:
+                try:
+                    model = await self._describe(version)
+                except InferenceServerException as error:
+                    # A newer one has taken its place meanwhile, and its labels are not to be had: infer again.
+                    raise ConnectionError(f"version {version} has gone: {error}") from error
+                self._orders[version] = self.served.order_of(model)
+        return self._orders[version]
+
+    async def _infer(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+        """Probabilities, logits and the version of the model that gave them."""
         if self.protocol == HTTP:
             from tritonclient import http as client
         else:
@@ -152,4 +179,6 @@ class AsyncTritonClient:
         waveform.set_data_from_numpy(waveforms)
         outputs = [client.InferRequestedOutput(name) for name in (PROBABILITIES, LOGITS)]
         result = await self._client.infer(self.name, inputs=[waveform], outputs=outputs)
-        return result.as_numpy(PROBABILITIES), result.as_numpy(LOGITS)
+        answer = result.get_response()
+        version = answer.get("model_version", "") if self.protocol == HTTP else answer.model_version
+        return result.as_numpy(PROBABILITIES), result.as_numpy(LOGITS), version

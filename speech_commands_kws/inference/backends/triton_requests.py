@@ -46,6 +46,24 @@ class ServedModel:
         info = ModelInfo.from_metadata(parameters, source)
         return cls(info, int(config["max_batch_size"]))
 
+    def order_of(self, version: "ServedModel") -> list[int]:
+        """The columns of another version of the model, in the order of the labels of this one.
+
+        Raises:
+            KwsError: it takes other clips, or has other labels.
+        """
+
+        def what_it_is(info: ModelInfo) -> tuple:
+            return sorted(info.labels), info.sample_rate, info.clip_samples
+
+        mine, its = self.info, version.info
+        if what_it_is(mine) != what_it_is(its):
+            raise KwsError(
+                f"the server has loaded a model with other labels ({', '.join(its.labels)}) or other clips than it had "
+                "when this client connected: connect again"
+            )
+        return [its.labels.index(label) for label in mine.labels]
+
     def check(self, waveforms: np.ndarray) -> None:
         """Reject what the server would reject, and what it would score as nonsense.
 

@@ -3,12 +3,15 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from triton_stand_in import DRIP, INFO, LOST, NONSENSE, SLOW, StandIn, stand_in
 
+from speech_commands_kws import KeywordSpotter
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends import triton_async
 from speech_commands_kws.inference.backends.triton import (
@@ -17,6 +20,7 @@ from speech_commands_kws.inference.backends.triton import (
     background_loop,
 )
 from speech_commands_kws.inference.backends.triton_async import AsyncTritonClient
+from speech_commands_kws.inference.model_info import ModelInfo
 
 CLIP = np.zeros((1, 400), np.float32)
 SENSELESS = [
@@ -156,3 +160,44 @@ def test_the_engine_of_a_spotter_sends_what_the_server_takes_at_once(server: Sta
     assert backend.info == INFO
     probabilities, _ = backend(np.zeros((9, 400), np.float32))
     assert server.asked == 3 and probabilities.shape == (3, 3)  # the stand-in answers one row each
+
+
+def test_a_version_with_other_columns_is_read_by_its_own_labels(server: StandIn) -> None:
+    """Asked about once, where its first answer comes; another thread's answer of the old one stays right too."""
+    spotter = KeywordSpotter("kws_onnx", backend=partial(TritonBackend, url=server.url, **QUICK))
+    sound = np.zeros(400, np.float32)
+    assert [spotter(sound)[0].label for _ in range(2)] == ["yes", "yes"]
+    server.versions["2"] = replace(INFO, labels=("no", "_unknown_", "yes"))
+    server.probabilities = np.array([[0.25, 0.125, 0.5]], np.float32)
+    server.version = "2"
+    answers = [spotter(sound)[0] for _ in range(2)]
+    assert [answer.label for answer in answers] == ["yes", "yes"]
+    assert [keyword.probability for keyword in answers[0].keywords] == [0.5, 0.25, 0.125]
+    server.version = "1"
+    server.probabilities = np.array([[0.25, 0.5, 0.125]], np.float32)
+    assert spotter(sound)[0].label == "no"
+    assert server.described == ["", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    "info", [replace(INFO, labels=("yes", "no", "stop")), replace(INFO, sample_rate=16_000)]
+)
+def test_a_version_that_is_another_model_is_refused(server: StandIn, info: ModelInfo) -> None:
+    with TritonClient(server.url, **QUICK) as client:
+        client.infer(CLIP)
+        server.version, server.versions = "2", {"2": info}
+        for _ in range(2):
+            with pytest.raises(KwsError, match="loaded a model with other labels .*connect again"):
+                client.infer(CLIP)
+
+
+def test_the_answer_of_a_version_that_has_gone_is_asked_for_again(server: StandIn) -> None:
+    class Reloaded(dict):
+        def get(self, version: str) -> ModelInfo | None:
+            server.version = "2"  # while it is asked about the first
+            return super().get(version)
+
+    with TritonClient(server.url, **QUICK) as client:
+        server.versions = Reloaded({"2": INFO})
+        client.infer(CLIP)
+    assert server.asked == 2 and server.described == ["", "1", "2"]

@@ -42,6 +42,7 @@ TARGETS = (
     "speech_commands_kws.augment.reverberation.Reverberation",
     "speech_commands_kws.augment.tempo.Pitch",
     "speech_commands_kws.augment.tempo.Speed",
+    "speech_commands_kws.cli.terminal.MaskedFormatter",
     "speech_commands_kws.data.fetch.archives.download_data",
     "speech_commands_kws.data.quality.Limits",
     "speech_commands_kws.data.sources.folder.FolderSource",

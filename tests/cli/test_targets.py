@@ -1,10 +1,12 @@
 """A configuration calls what is on the list, and nothing else: run folders are copied from others."""
 
+from pathlib import Path
+
 import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from speech_commands_kws.cli.launch import build, checked
+from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, checked
 from speech_commands_kws.cli.targets import TARGETS
 from speech_commands_kws.errors import KwsError
 
@@ -46,3 +48,13 @@ def test_the_command_line_adds_modules_of_ones_own():
         checked(run, OmegaConf.create({"targets": []}))
     with pytest.raises(KwsError, match="fractions"):
         build(node("fractions.Fraction"))
+
+
+def test_what_the_log_is_made_of_is_on_the_list():
+    text = Path(CONFIG_DIR, "hydra/job_logging/console.yaml").read_text("utf-8")
+    settings = OmegaConf.create(text)
+    made = {
+        node["class"] for part in ("formatters", "handlers") for node in settings[part].values()
+    }
+    own = {name for name in made if not name.startswith("logging.")}
+    assert own and own <= {*EXECUTION_WHITELIST}

@@ -35,8 +35,8 @@ REPOSITORY_CONFIGS = PACKAGE_DIR.parent / "configs"
 CONFIG_DIR = str(
     PACKAGE_DIR / "configs" if (PACKAGE_DIR / "configs").is_dir() else REPOSITORY_CONFIGS
 )
-# For what Hydra itself makes: sweeper, launcher, callbacks.
-EXECUTION_WHITELIST = list(TARGETS)
+# For what Hydra itself makes: sweeper, launcher, callbacks, the handler of the log.
+EXECUTION_WHITELIST = [*TARGETS, "speech_commands_kws.cli.terminal.LogHandler"]
 
 
 def build(node: Any, **arguments: Any) -> Any:

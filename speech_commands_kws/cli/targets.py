@@ -70,6 +70,7 @@ TARGETS = (
     "speech_commands_kws.tracking.registry.Gate",
     "speech_commands_kws.tracking.registry_fetch.fetch_model",
     "speech_commands_kws.training.callbacks.EpochHistory",
+    "speech_commands_kws.training.callbacks.EpochProgress",
     "speech_commands_kws.training.callbacks.StepCheckpoint",
     "speech_commands_kws.training.data_parallel.LocalDDP",
     "speech_commands_kws.training.schedule.warmup_cosine",

@@ -76,6 +76,14 @@ def require_output() -> None:
     sys.stdout.reconfigure(errors="backslashreplace")
 
 
+class LogHandler(logging.StreamHandler):
+    """Writes to what `sys.stderr` is at that moment, so that a line stands above a progress bar and not in it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def text_console(stream: TextIO) -> Console:
     """For tables of names that are text, whatever they hold, and never the markup of rich."""
     return Console(file=stream, markup=False, emoji=False, highlight=False)

@@ -1,11 +1,12 @@
 """What Lightning calls during a training."""
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 
 from speech_commands_kws.training.objectives import ACCURACY
 
@@ -19,7 +20,39 @@ KEPT = (
     "clips_per_second",
 )
 
+STAGES = ("train", "validation")
+
 LOG = logging.getLogger(__name__)
+
+
+class EpochProgress(RichProgressBar):
+    """One line on standard error while an epoch runs; the log tells the metrics, above it.
+
+    It is there on a terminal only, and nothing of it stays. While it is there, what is written to `sys.stderr` passes
+    through its console, so that the two do not meet on one line.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(console_kwargs={"stderr": True})
+        if not sys.stderr.isatty():
+            self.disable()
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        super().on_train_start(trainer, pl_module)
+        if self.progress is not None:
+            self.progress.live.transient = True
+
+    def get_metrics(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> dict[str, Any]:
+        return {}
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Counted from 1, as in the log."""
+        description = f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+        return description.ljust(len(self.validation_description))
 
 
 class EpochHistory(lightning.Callback):
@@ -41,8 +74,13 @@ class EpochHistory(lightning.Callback):
         if accuracies:
             # By its last value a record sorts runs, which for the accuracy itself is not the best one.
             pl_module.log(f"best_{ACCURACY}", max(accuracies), sync_dist=True)
-        values = "  ".join(f"{key} {metrics[key]:.4g}" for key in KEPT if key in metrics)
-        LOG.info("epoch %d/%d  %s", trainer.current_epoch + 1, trainer.max_epochs, values)
+        values = [
+            f"{stage} {metrics[f'{stage}_accuracy']:.1%} loss {metrics[f'{stage}_loss']:.4f}"
+            for stage in STAGES
+            if f"{stage}_loss" in metrics
+        ]
+        place = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
+        LOG.info("epoch %s  %s", place, "  ".join(values))
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}

@@ -1,11 +1,20 @@
 """One row of metrics an epoch, and when a checkpoint is written."""
 
+import io
+import logging
+import sys
 from types import SimpleNamespace
 
 import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from speech_commands_kws.training.callbacks import EpochHistory, StepCheckpoint, relocate
+from speech_commands_kws.cli.terminal import LogHandler
+from speech_commands_kws.training.callbacks import (
+    EpochHistory,
+    EpochProgress,
+    StepCheckpoint,
+    relocate,
+)
 
 
 class Module:
@@ -69,3 +78,53 @@ def test_no_checkpoint_follows_the_last_step_of_an_epoch(
     running = SimpleNamespace(is_last_batch=is_last)
     StepCheckpoint().on_train_batch_end(running, None, None, None, 0)
     assert len(calls) == written
+
+
+class Stream(io.StringIO):
+    """A terminal, or a file."""
+
+    def __init__(self, is_terminal: bool) -> None:
+        super().__init__()
+        self.is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_bar_and_log_share_a_terminal_and_a_file_has_no_bar(
+    is_terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Stream(is_terminal)
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    running = SimpleNamespace(
+        **{"is_global_zero": True, "num_training_batches": 9, "max_epochs": 3, "current_epoch": 1},
+        **{"sanity_checking": False, "state": SimpleNamespace(fn="")},
+    )
+    handler = LogHandler()
+    running.progress_bar_callback = bar = EpochProgress()
+    bar.setup(running, None, "fit")
+    bar.on_train_start(running, None)
+    bar.on_train_epoch_start(running, None)
+    handler.emit(logging.makeLogRecord({"msg": "epoch 1/3"}))
+    bar.refresh(hard=True)
+    bar.teardown(running, None, "fit")
+    written = stream.getvalue()
+    if is_terminal:
+        # The bar is taken away before the line, and the line ended before the bar is drawn again.
+        before, _, after = written.partition("epoch 1/3\n")
+        assert "epoch 2/3" in before and before.endswith("\x1b[2K")
+        assert "epoch 2/3" in after and after.rstrip("\x1b[?25h").endswith("\x1b[2K")
+    else:
+        assert written == "epoch 1/3\n"
+
+
+def test_the_log_names_the_scores_of_an_epoch(caplog: pytest.LogCaptureFixture) -> None:
+    scores = {"train_loss": 1.25, "train_accuracy": 0.5, "validation_loss": 2.0}
+    running = trainer(1, 0.25)
+    running.callback_metrics |= scores
+    with caplog.at_level(logging.INFO):
+        EpochHistory().on_train_epoch_end(running, Module())
+    assert caplog.messages == ["epoch 2/3  train 50.0% loss 1.2500  validation 25.0% loss 2.0000"]

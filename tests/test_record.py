@@ -95,6 +95,14 @@ def test_clips_of_a_word_are_recorded_trimmed_and_resampled(kws_record, tmp_path
     assert "lights (1 of 2) in 1 …" in done.lines and "lights (2 of 2): now" in done.lines
 
 
+def test_a_speaker_that_hydra_reads_as_a_number_is_refused(kws_record, tmp_path):
+    done = kws_record("word=lights", "speaker=590750e8")
+    assert done.status == 1 and not (tmp_path / "recordings").exists()
+    assert done.lines[-1].startswith("error: speaker must be a name, got 59075000000000.0: put one")
+    assert kws_record("word=lights", 'speaker="590750e8"', "count=1", takes=[said()]).status == 0
+    assert clips(tmp_path / "recordings" / "lights") == ["590750e8_nohash_0.wav"]
+
+
 def test_a_bad_take_is_repeated(kws_record, tmp_path):
     done = kws_record(
         "word=lights", "speaker=anna", "count=1", takes=[said(0.001), said(2.0).clip(-1, 1), said()]

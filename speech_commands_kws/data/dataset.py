@@ -13,6 +13,7 @@ import numpy as np
 
 from speech_commands_kws.data.packed import INT16_SCALE, SILENT_ROW, PackedClips, pack_folder
 from speech_commands_kws.data.speech_tree import (
+    DEALT,
     SPEECH_COMMANDS_PATTERN,
     SPLITS,
     TEST,
@@ -20,6 +21,7 @@ from speech_commands_kws.data.speech_tree import (
     VALIDATION,
     VALIDATION_LIST,
     assign_splits,
+    describe_splits,
     words_and_speakers,
 )
 from speech_commands_kws.data.task import Task
@@ -123,21 +125,25 @@ class KeywordDataset:
         )
         words, speakers = words_and_speakers(self.packed.paths, self.tree.pattern)
         self.labels = task.labels(words)
-        self.splits = assign_splits(self.tree, self.packed.paths, speakers)
+        self.splits = assign_splits(self.tree, self.packed.paths, words, speakers)
         fallback = self.labels.index(UNKNOWN) if UNKNOWN in self.labels else SILENT_ROW
         index_of = {label: i for i, label in enumerate(self.labels)}
         self.target_of_row = np.array(
             [index_of.get(word, fallback) for word in words], dtype=np.int64
         )
-        self._check_splits()
+        self._check_splits(len(set(speakers)))
         LOG.info(
-            "%s: %d clips, %d speakers, %s; classes: %s",
+            "%s: %d clips, %s; classes: %s",
             self.tree.root,
             len(self.packed.paths),
-            len(set(speakers)),
-            ", ".join(f"{split} {np.sum(self.splits == split)}" for split in SPLITS),
+            describe_splits(self.splits, speakers),
             " ".join(self.labels),
         )
+        if task.unknown and UNKNOWN not in self.labels:
+            LOG.warning(
+                "no recordings of other words: whatever is said will be taken for one of the keywords; add some, or "
+                "train among synthetic ones (data=mixed)"
+            )
         if SILENCE in self.labels and not self.packed.noises:
             LOG.warning("no background noise in %s: silence is digital silence", self.tree.root)
 
@@ -203,7 +209,10 @@ class KeywordDataset:
     def _noise_excerpts(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """(count, T) float32 excerpts of the background noise at volumes U(0, silence_volume)."""
         excerpts = np.zeros((count, self.clip_samples), dtype=np.float32)
-        noises = [noise for noise in self.packed.noises.values() if len(noise) >= self.clip_samples]
+        recordings = self.packed.noises.values()
+        noises = [noise for noise in recordings if len(noise) >= self.clip_samples]
+        # Where all are shorter than a clip, they are repeated.
+        noises = noises or [np.resize(noise, self.clip_samples) for noise in recordings]
         for excerpt in excerpts if noises else ():
             noise = noises[generator.integers(len(noises))]
             start = generator.integers(len(noise) - self.clip_samples + 1)
@@ -211,12 +220,18 @@ class KeywordDataset:
             excerpt[:] = noise[start : start + self.clip_samples] / INT16_SCALE * volume
         return excerpts
 
-    def _check_splits(self) -> None:
+    def _check_splits(self, n_speakers: int) -> None:
         counts = {split: len(self.rows_of(split)[0]) for split in (TRAIN, VALIDATION)}
         empty = [split for split, count in counts.items() if count == 0]
+        if empty and self.tree.split_rule == DEALT:
+            raise KwsError(
+                f"expected keyword clips in every split, none for {' and '.join(empty)}; all are by "
+                f"{n_speakers} speaker{'s' * (n_speakers > 1)}: add recordings of the same words by others, name who "
+                "is held out in data.validation_speakers, or train among synthetic speech (data=mixed)"
+            )
         if empty:
             raise KwsError(
-                f"expected keyword clips in every split, found none for {' and '.join(empty)}; add recordings of more "
+                f"expected keyword clips in every split, none for {' and '.join(empty)}; add recordings of more "
                 f"speakers, or set data.validation_speakers, or data.validation_percent where no {VALIDATION_LIST} "
                 f"lies in {self.tree.root}"
             )

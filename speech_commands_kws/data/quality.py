@@ -211,7 +211,7 @@ def inspect(
 ) -> Report:
     """Look at all packed clips of a tree, and listen to them with a trained model where there is one."""
     words, speakers = words_and_speakers(packed.paths, tree.pattern)
-    splits = map(str, assign_splits(tree, packed.paths, speakers))
+    splits = map(str, assign_splits(tree, packed.paths, words, speakers))
     rows = zip(packed.paths, words, speakers, splits, packed.clips, strict=True)
     clips = [
         Clip(*facts, **measure(samples, sample_rate, limits.loud_seconds))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from speech_commands_kws.data.words import check_spelling
 from speech_commands_kws.errors import KwsError, check_flag, check_texts
 from speech_commands_kws.labels import SILENCE, UNKNOWN
 
@@ -33,6 +34,7 @@ class Task:
             if self.words is not None
             else sorted(set(available) - {SILENCE, UNKNOWN})
         )
+        check_spelling(available, words)
         missing = sorted(set(words) - set(available))
         if missing:
             raise KwsError(
@@ -47,8 +49,9 @@ class Task:
                 f"expected each class once, got {', '.join(labels)}: change data.words or task.words; task.silence and "
                 "task.unknown make their classes"
             )
-        if len(labels) < 2:
+        if len(set(labels) - {SILENCE}) < 2:
             raise KwsError(
-                f"expected at least two classes, got {labels}; name more words or more recordings"
+                f"expected at least two classes of words, got {', '.join(labels)}, so that all speech would be taken "
+                "for one word; add recordings of other words, or train among synthetic ones (data=mixed)"
             )
         return labels

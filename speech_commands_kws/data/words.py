@@ -1,9 +1,10 @@
 """Which texts can be a keyword: a folder's name, a label and something to say at once."""
 
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
-from speech_commands_kws.errors import SettingError, check_texts
+from speech_commands_kws.errors import KwsError, SettingError, check_texts
 
 MARKS_INSIDE = "'’- "
 
@@ -19,9 +20,32 @@ def check_words(**lists: Any) -> None:
                 f"{name} must be words of letters with apostrophes, hyphens or spaces inside, got {unfit[0]!r}: "
                 "spell it out"
             )
-        if len({word.casefold() for word in words}) < len(words):
+        if len(set(map(spoken_form, words))) < len(words):
             raise SettingError(
                 f"{name} must name each word once (case does not count), got {', '.join(words)}"
+            )
+
+
+def spoken_form(word: str) -> str:
+    """Equal for spellings of one word: neither case nor how a letter with a mark is encoded can be heard."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", word).casefold())
+
+
+def twice_spelled(words: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of words that are one word in two spellings."""
+    first_of: dict[str, str] = {}
+    pairs = [(first_of.setdefault(spoken_form(word), word), word) for word in sorted(set(words))]
+    return [(first, word) for first, word in pairs if first != word]
+
+
+def check_spelling(found: Iterable[str], keywords: Iterable[str]) -> None:
+    """Raises KwsError where recordings of a keyword lie under another spelling, as if they were of another word."""
+    spelled = set(map(spoken_form, keywords))
+    for one, other in twice_spelled([*found, *keywords]):
+        if spoken_form(one) in spelled:
+            raise KwsError(
+                f"{one!a} and {other!a} are one word in two spellings: give the keyword and the folders of its "
+                "recordings the same one"
             )
 
 

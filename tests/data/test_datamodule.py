@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import soundfile
@@ -114,6 +116,24 @@ def test_a_split_without_clips_is_an_error(tree):
         datamodule(tree, validation_speakers=["anna"], test_speakers=["bert", "carl", "dora"])
 
 
+def test_recordings_of_two_people_alone_are_refused_and_of_three_dealt_out(tree, tmp_path, caplog):
+    tree = shutil.copytree(tree, tmp_path / "people")
+    nobody = {"validation_speakers": [], "test_speakers": [], "split_rule": "dealt"}
+    caplog.set_level("INFO")
+    module = datamodule(tree, **nobody)
+    assert all((module.splits == split).any() for split in ("train", "validation", "test"))
+    assert "validation 16 by " in caplog.text
+    for clip in [*tree.rglob("carl_*"), *tree.rglob("dora_*")]:
+        clip.unlink()
+    with pytest.raises(KwsError, match="none for validation; all are by 2 speakers: .*data=mixed"):
+        datamodule(tree, **nobody)
+
+
+def test_without_other_words_one_line_says_what_that_means(tree, caplog):
+    datamodule(tree, Task(["yes", "no", "bird", "tree"], True, True))
+    assert "no recordings of other words: whatever is said will be taken for" in caplog.text
+
+
 def test_unknown_split_is_an_error(tree):
     with pytest.raises(KwsError, match="split must be one of train, validation, test, got dev"):
         datamodule(tree).evaluation_set("dev")
@@ -150,11 +170,9 @@ def test_a_keyword_that_nobody_trains_on_is_refused_and_an_unscored_one_is_named
 
 def test_where_lists_leave_no_validation_they_are_named(tmp_path):
     root = make_tree(tmp_path / "tree", takes=1)
-    (root / "validation_list.txt").write_text("nothing/here.wav\n")
+    (root / "validation_list.txt").touch()
     (root / "testing_list.txt").touch()
-    with pytest.raises(
-        KwsError, match=r"found none for validation; .*where no validation_list.txt lies"
-    ):
+    with pytest.raises(KwsError, match=r"none for validation; .*where no validation_list.txt lies"):
         datamodule(root, validation_speakers=(), test_speakers=())
 
 

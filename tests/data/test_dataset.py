@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 
@@ -38,6 +39,13 @@ def test_a_split_in_a_models_classes_is_what_its_training_was_scored_on(tree):
         assert found.names == expected.names and found.fingerprint == expected.fingerprint
         np.testing.assert_array_equal(found.targets, expected.targets)
         np.testing.assert_array_equal(*(next(clips.batches(99)) for clips in (found, expected)))
+
+
+def test_noise_shorter_than_a_clip_is_repeated(tree, tmp_path):
+    tree = shutil.copytree(tree, tmp_path / "short", ignore=shutil.ignore_patterns("hiss.wav"))
+    write(tree / "_background_noise_" / "short.wav", seconds=0.3)
+    clips = split_of(tree, "validation", LABELS)
+    assert (np.abs(clips.extra) > 0).all()
 
 
 def test_data_of_other_classes_or_an_unknown_split_is_one_clear_error(tree):

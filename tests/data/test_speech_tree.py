@@ -1,3 +1,7 @@
+import os
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -6,6 +10,8 @@ from speech_commands_kws.data.speech_tree import (
     SpeechTree,
     assign_splits,
     audio_paths,
+    deal_out,
+    describe_splits,
     published_split,
     words_and_speakers,
 )
@@ -79,7 +85,7 @@ def test_no_speaker_crosses_splits_by_rule_or_by_hand(tmp_path):
         SpeechTree(tmp_path, test_speakers=("00000003", "00000004")),
         SpeechTree(tmp_path, test_speakers=("00000003",), validation_speakers=("00000005",)),
     ):
-        splits = assign_splits(tree, paths, speakers)
+        splits = assign_splits(tree, paths, ["yes"] * len(paths), speakers)
         for speaker in set(speakers):
             assert len(set(splits[np.array(speakers) == speaker])) == 1
     assert set(splits[np.array(speakers) == "00000003"]) == {"test"}
@@ -91,7 +97,7 @@ def test_published_lists_win_over_the_rule(tmp_path):
     paths = [f"yes/{i:08x}_nohash_0.wav" for i in range(6)]
     (tmp_path / "validation_list.txt").write_text(f"{paths[1]}\n{paths[2]}\n")
     (tmp_path / "testing_list.txt").write_text(f"{paths[5]}\n")
-    splits = assign_splits(SpeechTree(tmp_path), paths, [str(i) for i in range(6)])
+    splits = assign_splits(SpeechTree(tmp_path), paths, ["yes"] * 6, [str(i) for i in range(6)])
     assert splits.tolist() == ["train", "validation", "validation", "train", "train", "test"]
 
 
@@ -100,7 +106,7 @@ def test_one_list_alone_is_an_error_that_names_the_other(tmp_path, name):
     (tmp_path / name).touch()
     other = ({"validation_list.txt", "testing_list.txt"} - {name}).pop()
     with pytest.raises(KwsError, match=other):
-        assign_splits(SpeechTree(tmp_path), [], [])
+        assign_splits(SpeechTree(tmp_path), [], [], [])
 
 
 @pytest.mark.parametrize(
@@ -149,13 +155,107 @@ def test_speakers_that_are_not_there_or_in_two_splits_are_refused(tmp_path, name
     speakers = [*"anna bert carl dora emil fred".split()]
     paths = [f"yes/{speaker}.wav" for speaker in speakers]
     with pytest.raises(KwsError, match=message):
-        assign_splits(SpeechTree(tmp_path, **named), paths, speakers)
+        assign_splits(SpeechTree(tmp_path, **named), paths, ["yes"] * 6, speakers)
 
 
-def test_a_list_from_windows_is_read(tmp_path):
-    (tmp_path / "validation_list.txt").write_bytes(b"\xef\xbb\xbfyes/a.wav\r\n")
-    (tmp_path / "testing_list.txt").touch()
-    assert assign_splits(SpeechTree(tmp_path), ["yes/a.wav"], ["a"]).tolist() == ["validation"]
+def write_lists(root, validation, testing):
+    (root / "validation_list.txt").write_bytes(validation)
+    (root / "testing_list.txt").write_bytes(testing)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        b"\xef\xbb\xbfyes/a.wav\r\n",
+        b"yes\\a.wav\n",
+        b"./yes/a.wav\n",
+        b"yes/a.flac",
+        b" yes/a.wav \n\n",
+    ],
+)
+def test_a_list_made_elsewhere_is_read(tmp_path, entry):
+    write_lists(tmp_path, entry, b"")
+    splits = assign_splits(
+        SpeechTree(tmp_path), ["yes/a.wav", "yes/b.wav"], ["yes"] * 2, ["a", "b"]
+    )
+    assert splits.tolist() == ["validation", "train"]
+
+
+def test_a_list_of_no_clip_is_refused_and_one_of_some_is_said(tmp_path, caplog):
+    arguments = (SpeechTree(tmp_path), ["yes/a.wav"], ["yes"], ["a"])
+    write_lists(tmp_path, b"yes/a.wav\n", b"tree/yes/b.wav\n.\n/\n\xff\n")
+    with pytest.raises(KwsError, match="testing_list.txt .* none of its 4 entries .* tree/yes/b:"):
+        assign_splits(*arguments)
+    write_lists(tmp_path, b"yes/a.wav\nyes/gone.wav\n", b"")
+    assert assign_splits(*arguments).tolist() == ["validation"]
+    assert "1 of 2 entries" in caplog.text and "name no clip, such as yes/gone" in caplog.text
+
+
+def test_dealing_out_leaves_every_word_in_training():
+    words, speakers = [], []
+    for i in range(30):
+        words += ["lights", "music", "door"] if i == 7 else ["lights", "music"]
+        speakers += [f"speaker{i}"] * (3 if i == 7 else 2)
+    split_of = deal_out(words, speakers, {"validation": 10, "test": 10}, {})
+    assert Counter(split_of.values()) == {"train": 24, "validation": 3, "test": 3}
+    assert split_of["speaker7"] == "train", "nobody else says door"
+
+
+def test_dealing_out_scores_every_word_that_it_can():
+    """Ten people say one word each, two say both."""
+    said = {f"of_{i}": ["lights", "music"][i % 2 :][:1] for i in range(10)}
+    said |= {"both_1": ["lights", "music"], "both_2": ["lights", "music"]}
+    pairs = [(word, name) for name, own in said.items() for word in own]
+    split_of = deal_out(*zip(*pairs), {"validation": 10, "test": 10}, {})
+    assert {split_of["both_1"], split_of["both_2"]} == {"validation", "test"}
+
+
+@pytest.mark.parametrize(
+    "people, named, expected",
+    [
+        (["anna", "ben"], {}, {"train": 2}),
+        (["anna", "ben", "cleo"], {}, {"train": 1, "validation": 1, "test": 1}),
+        (
+            ["anna", "ben", "cleo"],
+            {"test_speakers": ["anna"]},
+            {"train": 1, "validation": 1, "test": 1},
+        ),
+        (["anna", "ben", "cleo"], {"validation_speakers": ["ben"]}, {"train": 2, "validation": 1}),
+    ],
+)
+def test_people_who_recorded_themselves_are_dealt_out(tmp_path, people, named, expected):
+    tree = SpeechTree(tmp_path, split_rule="dealt", **named)
+    splits = assign_splits(tree, people, ["yes"] * len(people), people)
+    assert Counter(splits.tolist()) == expected
+
+
+def test_the_line_about_splits_says_how_many_clips_of_whom():
+    splits = ["train"] * 4 + ["validation"] * 5
+    speakers = ["anna", "anna", "ben", "ben", *"vwxyz"]
+    assert (
+        describe_splits(splits, speakers)
+        == "train 4 by anna, ben, validation 5 by 5 speakers, test none"
+    )
+
+
+def test_sounds_that_are_no_clips_are_counted(tmp_path, caplog):
+    touch(tmp_path, "yes/a.wav", "yes/session2/b.wav", "c.flac", "notes.txt")
+    assert audio_paths(tmp_path, SPEECH_COMMANDS_PATTERN) == (["yes/a.wav"], [])
+    assert "2 sound files below" in caplog.text and "such as c.flac" in caplog.text
+
+
+def test_a_folder_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    touch(tmp_path, "yes/a.wav", "no/b.wav")
+    scandir = os.scandir
+
+    def scan(folder):
+        if Path(folder).name == "no":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    with pytest.raises(KwsError, match="no cannot be opened: Permission denied"):
+        audio_paths(tmp_path, SPEECH_COMMANDS_PATTERN)
 
 
 @pytest.mark.parametrize("pattern", ["(", "(?P<name>.*)"])

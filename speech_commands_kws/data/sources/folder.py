@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speech_commands_kws.data.fetch.fetch import fetch_folder
-from speech_commands_kws.data.speech_tree import SpeechTree
-from speech_commands_kws.errors import KwsError, SettingError, check_number, check_texts
+from speech_commands_kws.data.speech_tree import DEALT, PUBLISHED, SpeechTree
+from speech_commands_kws.errors import (
+    KwsError,
+    SettingError,
+    check_choice,
+    check_number,
+    check_texts,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -30,6 +36,8 @@ class FolderSource:
     test_percent: float
     hint: str
     download: Callable[[Path], None] | None = None
+    # Runs from before there was a choice were divided by the published rule.
+    split_rule: str = PUBLISHED
 
     def __post_init__(self) -> None:
         if self.words is not None:
@@ -38,6 +46,13 @@ class FolderSource:
             speakers = getattr(self, name)
             if not isinstance(speakers, Sequence) or isinstance(speakers, str):
                 raise SettingError(f"{name} must be a list such as [anna,theo], got {speakers!r}")
+            numbers = [name for name in speakers if isinstance(name, float | bool | None)]
+            if numbers:
+                raise SettingError(
+                    f"{name} must be a list of names, got {numbers[0]!r}: put a name that looks like a number or a "
+                    f"truth value in quotes, such as '{name}=[\"590750e8\"]'"
+                )
+        check_choice((PUBLISHED, DEALT), split_rule=self.split_rule)
         check_number(0, 100, validation_percent=self.validation_percent)
         check_number(0, 100, test_percent=self.test_percent)
 
@@ -70,6 +85,7 @@ class FolderSource:
             test_speakers=tuple(str(speaker) for speaker in self.test_speakers),
             validation_percent=self.validation_percent,
             test_percent=self.test_percent,
+            split_rule=self.split_rule,
         )
 
 

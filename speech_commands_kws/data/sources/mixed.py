@@ -1,8 +1,7 @@
 """A few recordings of people among synthetic speech, as one tree of links to both.
 
-Recorded and synthetic speakers never meet: each has one split. That of the recorded ones is named by hand or by the
-lists in their folder; otherwise they are dealt out so that training has recordings of every word, since a rule on their
-names, as large data sets have, may put the only speaker into validation.
+Recorded and synthetic speakers never meet: each has one split. That of the recorded ones is what `data=folder` gives
+them.
 """
 
 import hashlib
@@ -15,17 +14,16 @@ from pathlib import Path
 from speech_commands_kws.data.sources.folder import FolderSource
 from speech_commands_kws.data.sources.synthetic import SyntheticSource
 from speech_commands_kws.data.speech_tree import (
-    SPLITS,
     TEST,
     TRAIN,
-    VALIDATION,
     SpeechTree,
     assign_splits,
     audio_paths,
-    names_its_splits,
+    describe_splits,
     words_and_speakers,
     write_split_lists,
 )
+from speech_commands_kws.data.words import check_spelling
 from speech_commands_kws.errors import KwsError, SettingError, check_number, check_whole
 from speech_commands_kws.files.whole_folder import make_whole
 from speech_commands_kws.labels import BACKGROUND_NOISE
@@ -44,6 +42,7 @@ class Clip:
     file: Path
     path: str
     word: str
+    speaker: str
     split: str
 
 
@@ -79,15 +78,13 @@ class MixedSource:
 
         Raises KwsError for recordings of none of the keywords.
         """
-        recorded_tree = self.recorded.prepare()
-        recorded = clips_of(recorded_tree, RECORDED, names_its_splits(recorded_tree))
+        recorded, recorded_noises = links_of(self.recorded.prepare(), RECORDED)
         check_recorded_words({clip.word for clip in recorded}, self.synthetic.words)
         check_training_is_fed(recorded, self.synthetic.words)
         LOG.info(divided(recorded))
-        synthetic_tree = self.synthetic.prepare()
-        synthetic = without_replaced(clips_of(synthetic_tree), recorded, self.enough_recordings)
-        clips = recorded + synthetic
-        noises = noises_of(recorded_tree, RECORDED) | noises_of(synthetic_tree)
+        spoken, spoken_noises = links_of(self.synthetic.prepare())
+        synthetic = without_replaced(spoken, recorded, self.enough_recordings)
+        clips, noises = recorded + synthetic, recorded_noises | spoken_noises
         root = Path(self.parent).absolute() / f"mixed-{links_hash(clips, noises)}"
         if not root.is_dir():
             make_whole(root, lambda part: write_links(clips, noises, part))
@@ -109,66 +106,33 @@ class MixedSource:
         return tuple((clip.path, times[clip.word]) for clip in recorded if clip.split == TRAIN)
 
 
-def clips_of(tree: SpeechTree, prefix: str = "", is_divided: bool = True) -> list[Clip]:
-    """The clips of a tree, each with the name of its link: `<word>/<prefix><speaker>_nohash_<k>.<format>`.
+def links_of(tree: SpeechTree, prefix: str = "") -> tuple[list[Clip], dict[str, Path]]:
+    """The clips of a tree and its background noise (links and files).
 
-    Args:
-        is_divided: the tree says which speakers belong to which split; otherwise they are dealt out.
+    The name of a clip's link is `<word>/<prefix><speaker>_nohash_<k>.<format>`.
     """
-    paths, _ = audio_paths(tree.root, tree.pattern)
+    paths, noise_paths = audio_paths(tree.root, tree.pattern)
     words, speakers = words_and_speakers(paths, tree.pattern)
-    if is_divided:
-        splits = assign_splits(tree, paths, speakers)
-    else:
-        splits = deal_out(words, speakers, tree.validation_percent, tree.test_percent)
+    splits = assign_splits(tree, paths, words, speakers)
+    root = tree.root.absolute()
     said: Counter[tuple[str, str]] = Counter()
     clips = []
     for path, word, speaker, split in zip(paths, words, speakers, splits, strict=True):
         name = speaker.replace("/", "_")
         number, said[word, name] = said[word, name], said[word, name] + 1
         link = f"{word}/{prefix}{name}_nohash_{number}{Path(path).suffix}"
-        clips.append(Clip((tree.root / path).absolute(), link, word, str(split)))
-    return clips
-
-
-def deal_out(
-    words: Sequence[str], speakers: Sequence[str], validation_percent: float, test_percent: float
-) -> list[str]:
-    """Splits of clips (N,): each speaker in one; of the speakers these shares are held out, at least one for each.
-
-    A speaker is held out only where others say his words in training. Fewer than three speakers all train.
-    """
-    said: dict[str, Counter[str]] = {}
-    for word, name in zip(words, speakers, strict=True):
-        said.setdefault(name, Counter())[word] += 1
-    names = sorted(said, key=lambda name: hashlib.sha1(name.encode()).hexdigest())
-    held_out = []
-    if len(names) >= len(SPLITS):
-        for split, percent in ((VALIDATION, validation_percent), (TEST, test_percent)):
-            held_out += [split] * max(round(len(names) * percent / 100), percent > 0)
-    left, split_of = Counter(words), dict.fromkeys(names, TRAIN)
-    for name in names:
-        if held_out and all(left[word] > count for word, count in said[name].items()):
-            left -= said[name]
-            split_of[name] = held_out.pop()
-    return [split_of[name] for name in speakers]
+        clips.append(Clip(root / path, link, word, speaker, str(split)))
+    names = {path: path.partition("/")[2].replace("/", "_") for path in noise_paths}
+    noises = {f"{BACKGROUND_NOISE}/{prefix}{name}": root / path for path, name in names.items()}
+    return clips, noises
 
 
 def divided(recorded: Sequence[Clip]) -> str:
-    """How many recordings of how many people lie in which split, as one line."""
-    parts = []
-    for split in SPLITS:
-        people = {speaker_of(clip) for clip in recorded if clip.split == split}
-        count = sum(clip.split == split for clip in recorded)
-        by = f"{count} by {len(people)} speaker{'s' * (len(people) > 1)}"
-        parts.append(f"{split} {by if count else 'none'}")
+    """How many recordings of whom lie in which split, as one line."""
+    parts = describe_splits([clip.split for clip in recorded], [clip.speaker for clip in recorded])
     new = any(clip.split == TEST for clip in recorded)
     caution = "" if new else "; no figure will be about people whom training has not heard"
-    return f"recordings: {', '.join(parts)}{caution}"
-
-
-def speaker_of(clip: Clip) -> str:
-    return Path(clip.path).name.partition("_nohash_")[0]
+    return f"recordings: {parts}{caution}"
 
 
 def check_training_is_fed(recorded: Sequence[Clip], keywords: Sequence[str]) -> None:
@@ -183,16 +147,6 @@ def check_training_is_fed(recorded: Sequence[Clip], keywords: Sequence[str]) -> 
             )
 
 
-def noises_of(tree: SpeechTree, prefix: str = "") -> dict[str, Path]:
-    """The background noise of a tree: links and files."""
-    _, noises = audio_paths(tree.root, tree.pattern)
-    names = {path: path.partition("/")[2].replace("/", "_") for path in noises}
-    return {
-        f"{BACKGROUND_NOISE}/{prefix}{name}": (tree.root / path).absolute()
-        for path, name in names.items()
-    }
-
-
 def without_replaced(
     synthetic: Sequence[Clip], recorded: Sequence[Clip], enough: int
 ) -> list[Clip]:
@@ -205,12 +159,7 @@ def without_replaced(
 
 def check_recorded_words(recorded: set[str], keywords: Sequence[str]) -> None:
     """Raise KwsError where no keyword was recorded, or one under another spelling."""
-    spelled = {word.casefold(): word for word in keywords}
-    for word in sorted(recorded - set(keywords)):
-        if word.casefold() in spelled:
-            raise KwsError(
-                f"expected recordings of {spelled[word.casefold()]!r}, found a folder {word!r}: spell both alike"
-            )
+    check_spelling(recorded, keywords)
     if not recorded & set(keywords):
         raise KwsError(
             f"expected recordings of the keywords ({', '.join(keywords)}), found {', '.join(sorted(recorded))}; "

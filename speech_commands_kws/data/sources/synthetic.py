@@ -259,8 +259,8 @@ def write_tree(source: SyntheticSource, root: Path) -> None:
 def write_lists(root: Path) -> None:
     """The split lists, in the published form; they say what the rule says."""
     paths, _ = audio_paths(root, SPEECH_COMMANDS_PATTERN)
-    _, speakers = words_and_speakers(paths, SPEECH_COMMANDS_PATTERN)
-    write_split_lists(root, paths, assign_splits(SpeechTree(root), paths, speakers))
+    words, speakers = words_and_speakers(paths, SPEECH_COMMANDS_PATTERN)
+    write_split_lists(root, paths, assign_splits(SpeechTree(root), paths, words, speakers))
 
 
 def write_noise(source: SyntheticSource, root: Path) -> None:

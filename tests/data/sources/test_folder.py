@@ -48,6 +48,11 @@ def test_a_missing_folder_is_one_clear_error(tmp_path: Path) -> None:
     ("setting", "message"),
     [
         ({"test_speakers": "anna"}, "test_speakers must be a list such as .anna,theo., got 'anna'"),
+        (
+            {"test_speakers": [590750e8]},
+            "test_speakers must be a list of names, got 5.*: put a name that looks like a number",
+        ),
+        ({"split_rule": "hash"}, "split_rule must be one of published, dealt"),
         ({"validation_percent": 101}, "validation_percent"),
     ],
 )

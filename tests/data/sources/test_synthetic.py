@@ -190,7 +190,8 @@ def test_the_split_rule_keeps_voices_apart_in_the_shares_of_the_published_split(
     assert not voices[VALIDATION] & voices[TEST]
     assert len({speaker.name for speaker in speakers}) == 140
     paths = clip_paths(tree)
-    splits = assign_splits(tree, paths, [path.split("/")[1][:8] for path in paths])
+    words, speakers = zip(*((path.split("/")[0], path.split("/")[1][:8]) for path in paths))
+    splits = assign_splits(tree, paths, words, speakers)
     assert Counter(splits.tolist()) == {TRAIN: 48, VALIDATION: 6, TEST: 6}
 
 

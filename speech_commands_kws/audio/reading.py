@@ -5,10 +5,11 @@ Shapes: `T` samples, `C` channels.
 """
 
 import re
+import struct
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from io import SEEK_END
+from io import SEEK_CUR, SEEK_END
 from pathlib import Path
 from shutil import copyfileobj
 from typing import IO, BinaryIO
@@ -36,6 +37,16 @@ UNKNOWN_FRAMES = 2**62
 SHORT_CHUNK = re.compile(
     r"^\s*(?:data|SSND|Data Size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE
 )
+LARGEST_CHUNK = 2**32 - 1
+CHUNK_HEADER, RIFF_HEADER = struct.Struct("<4sI"), struct.Struct("<4s4x4s")
+# A page of Ogg: what begins it, the bytes before its table of lengths, and the most bytes that it has.
+OGG_PAGE, OGG_HEADER, LONGEST_OGG_PAGE = b"OggS", 27, 65307
+# An MP3 with an index names its length near its beginning; what decoders make of it differs by up to two frames.
+ID3_HEADER, ID3_BITS, MP3_INDEXES, MP3_INDEX_WITHIN = 10, 7, (b"Xing", b"Info"), 64
+MP3_FRAME = b"\xff"
+MP3_SLACK = 2 * 1152
+# Channels cancel out where their mean has less than this share of the energy that unrelated channels would leave.
+CANCELLED = 0.1
 UNSIGNED_MIDDLE = 128
 AUDIO_SUFFIXES = frozenset(
     f".{ending}"
@@ -191,7 +202,10 @@ def _to_float(samples: np.ndarray, name: str) -> np.ndarray:
 
 
 def _mixed(samples: np.ndarray, name: str) -> np.ndarray:
-    """Mean over the channels of `(T, C)` as float32 `(T,)`, checked."""
+    """Mean over the channels of `(T, C)` as float32 `(T,)`, checked.
+
+    Of channels that cancel out, such as those of a stereo recording with one wire swapped, it is the loudest one.
+    """
     peak = np.maximum(samples.max(), -samples.min())
     if not np.isfinite(peak):
         raise AudioError(
@@ -204,11 +218,29 @@ def _mixed(samples: np.ndarray, name: str) -> np.ndarray:
         )
     # A product is many times faster than a mean along a short axis.
     channels = samples.shape[1]
-    return (samples @ np.full(channels, 1 / channels, samples.dtype)).astype(np.float32)
+    mean = (samples @ np.full(channels, 1 / channels, samples.dtype)).astype(np.float32)
+    if channels > 1:
+        energies = np.einsum("ij,ij->j", samples, samples)
+        if np.dot(mean, mean) < CANCELLED * energies.sum() / channels**2:
+            return samples[:, energies.argmax()].astype(np.float32)
+    return mean
+
+
+class _Sound(soundfile.SoundFile):
+    """Read from front to back: soundfile would seek after each block, which a streamed FLAC cannot do.
+
+    Attributes:
+        slack: how many frames less than promised are no sign of damage.
+    """
+
+    slack = 0
+
+    def seekable(self) -> bool:
+        return False
 
 
 @contextmanager
-def _opened(source: str | Path | BinaryIO) -> Iterator[soundfile.SoundFile]:
+def _opened(source: str | Path | BinaryIO) -> Iterator[_Sound]:
     """Open a path, or a binary stream from its start, whether it can seek or not."""
     with ExitStack() as stack:
         try:
@@ -224,7 +256,7 @@ def _opened(source: str | Path | BinaryIO) -> Iterator[soundfile.SoundFile]:
         yield stack.enter_context(sound)
 
 
-def _open(source: str | Path | BinaryIO, stack: ExitStack) -> soundfile.SoundFile:
+def _open(source: str | Path | BinaryIO, stack: ExitStack) -> _Sound:
     is_path = isinstance(source, (str, Path))
     if isinstance(source, (str, Path)):
         handle: IO[bytes] = stack.enter_context(Path(source).open("rb", buffering=0))
@@ -238,12 +270,81 @@ def _open(source: str | Path | BinaryIO, stack: ExitStack) -> soundfile.SoundFil
     if handle.seek(0, SEEK_END) == 0:
         raise AudioError(f"{display_name(source)} is empty (0 bytes): expected a sound file")
     handle.seek(0)
+    begins = handle.read(len(OGG_PAGE))
+    if begins == b"RIFF" and (place := _unknown_length(handle)) is not None:
+        handle = stack.enter_context(_with_length(handle, place))
+        is_path = False
+    if begins == OGG_PAGE and _ends_within_ogg_page(handle):
+        raise AudioError(f"{display_name(source)} is cut off within its last page; copy it again")
+    has_index = begins[:3] == b"ID3" or begins[:1] == MP3_FRAME
+    has_index = has_index and _has_mp3_index(handle)
+    handle.seek(0)
     # By descriptor: libsndfile then reads by itself, and a name that is not valid UTF-8 does not
     # matter.
-    return soundfile.SoundFile(handle.fileno() if is_path else handle, closefd=not is_path)
+    sound = _Sound(handle.fileno() if is_path else handle, closefd=not is_path)
+    if sound.subtype.startswith("MPEG"):
+        # Without an index the length is an estimate.
+        sound.slack = MP3_SLACK if has_index else UNKNOWN_FRAMES
+    return sound
 
 
-def _check_header(sound: soundfile.SoundFile, name: str) -> None:
+def _unknown_length(handle: IO[bytes]) -> int | None:
+    """Where a WAV says that its audio has 0 bytes while bytes follow that are no further chunk; None in any other file.
+
+    A program that writes into a pipe cannot go back to fill the length in.
+    """
+    end = handle.seek(0, SEEK_END)
+    handle.seek(0)
+    place = None
+    header = handle.read(RIFF_HEADER.size)
+    if len(header) < RIFF_HEADER.size or RIFF_HEADER.unpack(header) != (b"RIFF", b"WAVE"):
+        return None
+    while len(header := handle.read(CHUNK_HEADER.size)) == CHUNK_HEADER.size:
+        name, size = CHUNK_HEADER.unpack(header)
+        if name == b"data":
+            if size:
+                return None
+            place = handle.tell() - CHUNK_HEADER.size
+        if handle.seek(size + size % 2, SEEK_CUR) > end:
+            break
+    return place if handle.tell() > end or header else None
+
+
+def _with_length(handle: IO[bytes], place: int) -> IO[bytes]:
+    """A copy of a WAV whose audio reaches from the header at `place` to the end."""
+    copy = tempfile.TemporaryFile()
+    handle.seek(0)
+    copyfileobj(handle, copy)
+    size = min(copy.tell() - place - CHUNK_HEADER.size, LARGEST_CHUNK)
+    copy.seek(place)
+    copy.write(CHUNK_HEADER.pack(b"data", size))
+    return copy
+
+
+def _ends_within_ogg_page(handle: IO[bytes]) -> bool:
+    handle.seek(max(handle.seek(0, SEEK_END) - LONGEST_OGG_PAGE, 0))
+    tail = handle.read()
+    page = tail[tail.rfind(OGG_PAGE) :]
+    # The last byte of the header is the number of parts, whose lengths follow.
+    lengths = (
+        page[OGG_HEADER : OGG_HEADER + page[OGG_HEADER - 1]] if len(page) >= OGG_HEADER else b""
+    )
+    return not lengths or len(page) < OGG_HEADER + len(lengths) + sum(lengths)
+
+
+def _has_mp3_index(handle: IO[bytes]) -> bool:
+    handle.seek(0)
+    start = handle.read(ID3_HEADER)
+    if start.startswith(b"ID3"):
+        # The last four bytes are the length of the texts before the sound.
+        size = sum(byte << ID3_BITS * i for i, byte in enumerate(reversed(start[-4:])))
+        handle.seek(size, SEEK_CUR)
+        start = b""
+    start += handle.read(MP3_INDEX_WITHIN)
+    return any(name in start for name in MP3_INDEXES)
+
+
+def _check_header(sound: _Sound, name: str) -> None:
     _check_rate(sound.samplerate, name)
     for promised, present in SHORT_CHUNK.findall(sound.extra_info):
         if int(present) < int(promised) < UNKNOWN_BYTES:
@@ -261,7 +362,7 @@ def _check_rate(sample_rate: int, name: str) -> None:
         )
 
 
-def _mono_blocks(sound: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
+def _mono_blocks(sound: _Sound, name: str) -> Iterator[np.ndarray]:
     block_frames = max(1, BLOCK_VALUES // sound.channels)
     frames_read = 0
     while True:
@@ -275,9 +376,7 @@ def _mono_blocks(sound: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
             break
         frames_read += len(block)
         yield _mixed(block, name)
-    # An MP3 without an index only estimates its length, so that less than promised proves nothing
-    # there.
-    if sound.format != "MP3" and frames_read < sound.frames < UNKNOWN_FRAMES:
+    if frames_read + sound.slack < sound.frames < UNKNOWN_FRAMES:
         raise AudioError(
             f"{name} is cut off: its header promises {sound.frames} samples, {frames_read} are "
             "there; copy it again"

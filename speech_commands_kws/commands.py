@@ -9,8 +9,16 @@ from importlib import import_module
 from importlib.metadata import version
 
 from speech_commands_kws.cli.launch import INTERRUPTED
-from speech_commands_kws.cli.overrides import check_overrides, module_of, quoted, split_arguments
+from speech_commands_kws.cli.overrides import (
+    as_meant,
+    check_overrides,
+    did_you_mean,
+    module_of,
+    quoted,
+    split_arguments,
+)
 from speech_commands_kws.cli.terminal import report_io_errors
+from speech_commands_kws.cli.usage import command_help
 from speech_commands_kws.errors import DISTRIBUTION, KwsError, masked, missing_package
 
 COMMANDS = {
@@ -29,6 +37,24 @@ COMMANDS = {
 # The configuration key that plain names become: a list of them, or one.
 LIST_KEYS = {"infer": "input"}
 SINGLE_KEYS = {"evaluate": "model", "describe": "model", "leaderboard": "where"}
+EXAMPLES = {
+    "train": (
+        "'data.words=[computer,lights,music]'",
+        "data=folder data.root=recordings augment=robust trainer.max_epochs=20",
+        "-m optimizer.lr=0.03,0.1",
+        "resume=true",
+    ),
+    "evaluate": ("split=test", "model.onnx input=recordings"),
+    "export": ("", "quantize=int8", "run=plots/runs/NAME register=true"),
+    "infer": ("recording.wav", "recordings/ format=csv top_k=1"),
+    "serve": ("", "model=model.onnx", "mode=container"),
+    "describe": ("", "model.onnx format=json"),
+    "check-data": ("data=folder data.root=recordings picture=check.png",),
+    "record": ("word=lights speaker=anna count=20",),
+    "leaderboard": ("", "'optimizer.lr > 0.01' top=10 picture=runs.png"),
+    "download": ("data=speech_commands",),
+    "pack": ("data=folder data.root=recordings",),
+}
 HELP_FLAGS = ("--help", "-h", "help")
 VERSION_FLAGS = ("--version", "-V")
 # The others answer on standard output, once.
@@ -54,9 +80,15 @@ def dispatch(command: str, *arguments: str) -> int:
         print(version(DISTRIBUTION) if command in VERSION_FLAGS else usage())
         return 0
     try:
+        if command in COMMANDS and not set(HELP_FLAGS[:2]).isdisjoint(arguments):
+            print(command_help(command, COMMANDS[command], names_of(command), EXAMPLES[command]))
+            return 0
         overrides = to_overrides(command, list(arguments))
     except KwsError as error:
         return complain(error, USAGE_STATUS)
+    if sys.stderr is not None and sys.stderr.isatty():
+        # What follows may take ten seconds to load.
+        print(f"kws {command}: {COMMANDS[command]}", file=sys.stderr, flush=True)
     try:
         module = import_module(f"speech_commands_kws.{module_of(command)}")
     except ModuleNotFoundError as error:
@@ -74,9 +106,16 @@ def usage() -> str:
             "",
             *(f"  {name:{width}}  {purpose}" for name, purpose in COMMANDS.items()),
             "",
-            "`kws COMMAND --help` shows the keys of a command and their values.",
+            "`kws COMMAND --help` shows the settings of a command, and examples.",
         ]
     )
+
+
+def names_of(command: str) -> str:
+    """What a command takes besides settings."""
+    if command in LIST_KEYS:
+        return "FILE ..."
+    return f"[{SINGLE_KEYS[command].upper()}]" if command in SINGLE_KEYS else ""
 
 
 def complain(error: KwsError | str, status: int) -> int:
@@ -91,13 +130,18 @@ def to_overrides(command: str, arguments: list[str]) -> list[str]:
         KwsError: there is no such command, it takes fewer file names, or an override is not one of its.
     """
     if command not in COMMANDS:
-        raise KwsError(f"unknown command {command!r}: choose from {', '.join(COMMANDS)}")
+        raise KwsError(
+            f"unknown command {command!r}: choose from {', '.join(COMMANDS)}"
+            + did_you_mean(command, COMMANDS)
+        )
     key = LIST_KEYS.get(command) or SINGLE_KEYS.get(command)
     overrides, names = split_arguments(arguments, takes_no_names=key is None)
     if command != MULTIRUN_COMMAND and not MULTIRUN_FLAGS.isdisjoint(overrides):
         raise KwsError(
             f"`kws {command}` runs once: leave out {min(MULTIRUN_FLAGS.intersection(overrides))}"
         )
+    is_multirun = not MULTIRUN_FLAGS.isdisjoint(overrides)
+    overrides = [as_meant(override, is_multirun) for override in overrides]
     check_overrides(command, overrides)
     if not names:
         return overrides

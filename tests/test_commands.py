@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -15,7 +16,14 @@ from omegaconf import OmegaConf
 
 from speech_commands_kws import commands
 from speech_commands_kws.cli.launch import CONFIG_DIR
-from speech_commands_kws.cli.overrides import known_keys, module_of, quoted, split_arguments
+from speech_commands_kws.cli.overrides import (
+    check_overrides,
+    dotted_names,
+    module_of,
+    quoted,
+    settings_with,
+    split_arguments,
+)
 from speech_commands_kws.commands import COMMANDS, to_overrides
 from speech_commands_kws.errors import KwsError
 
@@ -109,7 +117,7 @@ def test_hostile_files_are_answered(
 def test_overrides_and_flags_stay_what_they_are(key: str) -> None:
     arguments = [
         "paths=default", "paths.root=c", "+a=1", "++a.b=1", "paths=", "~paths", "~paths.runs=1",
-        "paths/part@a.b=c", "hydra/launcher=joblib", "hydra.verbose=true", "paths.$b=1",
+        "paths/part@a.b=c", "hydra/launcher=joblib", "hydra.verbose=true",
         "paths[0]=1", "--cfg", "job", "-c", "all", "--help", "-p", "paths", "--resolve",
     ]  # fmt: skip
     assert to_overrides(key, arguments) == arguments
@@ -130,9 +138,9 @@ def test_only_trainings_are_started_several_times() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_key_of_a_configuration_is_known(command: str) -> None:
-    with initialize_config_dir(CONFIG_DIR):
-        keys = set(compose(module_of(command), return_hydra_config=True))
-    assert keys - known_keys(module_of(command)) == set()
+    keys = list(dotted_names(settings_with(command, [])))
+    assert {"paths.root", "targets"} < set(keys)
+    check_overrides(command, [f"{key}=1" for key in keys if key.startswith("paths.")])
 
 
 def test_the_version_is_that_of_the_package(
@@ -180,7 +188,13 @@ def test_files_become_one_override() -> None:
         ("train", ["seed=1", "foo.wav"], "takes settings such as key=value, got 'foo.wav'"),
         ("export", ["model.onnx"], "takes settings such as key=value, got 'model.onnx'"),
         ("infer", ["nothere=x.wav"], "no setting 'nothere', and 'nothere=x.wav' is no file"),
-        ("train", ["optimiser.lr=1"], "no setting 'optimiser'"),
+        ("train", ["optimiser.lr=1"], "no setting 'optimiser.lr': did you mean optimizer.lr"),
+        ("train", ["optimizer.lrr=1"], "no setting 'optimizer.lrr': did you mean optimizer.lr"),
+        ("train", ["lr=1"], "no setting 'lr', and 'lr=1' is no file: did you mean optimizer.lr"),
+        ("train", ["optimizer.lr=fast"], "optimizer.lr must be a number, such as 0.1, got fast"),
+        ("train", ["optimizer.nesterov=maybe"], "optimizer.nesterov must be true or false"),
+        ("train", ["data.words=[a"], r"data.words cannot be read from .a: put texts with quotes"),
+        ("trian", [], "unknown command 'trian': .*did you mean train"),
         ("describe", ["a.onnx", "b.onnx"], "takes one model, got 2"),
         ("infer", ["a.wav", "input=b.wav"], "input is given twice"),
         ("evaluate", ["a.onnx", "model=b.onnx"], "model is given twice"),
@@ -261,7 +275,7 @@ def test_kws_equals_the_module(tiny_onnx: Path, burst_wav: Callable, tmp_path: P
 
 @pytest.mark.parametrize(
     ("override", "got"),
-    [("augment=null", "null"), ("augment=robast", "robast")],
+    [("augment=null", "null"), ("augment=robast", "robast: did you mean robust\\?")],
 )
 def test_a_choice_that_a_group_does_not_have_is_one_line(override: str, got: str) -> None:
     with pytest.raises(KwsError, match=f"augment must be one of none, recipe, robust, got {got}$"):
@@ -284,3 +298,52 @@ def test_an_interruption_while_modules_load_is_one_line(
     monkeypatch.setattr(sys, "argv", ["kws", "train"])
     assert commands.main() == 130
     assert capsys.readouterr().err == "error: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "key", "meant"),
+    [
+        ("data.words=[müde,no]", "data.words", ["müde", "no"]),
+        ("data.words=[on, true,1]", "data.words", ["on", "true", "1"]),
+        ("data.words=null", "data.words", None),
+        ("data.root=ré", "data.root", "ré"),
+        ("data.root=~/recs", "data.root", str(Path.home() / "recs")),
+        ("data.root=/my recs (1)/a", "data.root", "/my recs (1)/a"),
+        ("name=590750e8", "name", "590750e8"),
+        ("name=müde", "name", "müde"),
+        ("optimizer.lr=0.2", "optimizer.lr", 0.2),
+    ],
+)
+def test_a_value_is_taken_as_it_was_meant(given: str, key: str, meant: object) -> None:
+    overrides = to_overrides("train", ["data=folder", given])
+    with initialize_config_dir(CONFIG_DIR):
+        value = OmegaConf.select(compose("train", overrides), key)
+    assert (list(value) if OmegaConf.is_list(value) else value) == meant
+
+
+def test_words_of_a_sweep_stay_several() -> None:
+    assert to_overrides("train", ["-m", "name=é,b"]) == ["-m", 'name="é",b']
+    assert to_overrides("train", ["-m", "data.words=[a,b],[c,d]"])[1] == "data.words=[a,b],[c,d]"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_fits_a_page_and_says_what_its_settings_are(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["kws", command, "--help"])
+    monkeypatch.setattr(commands, "import_module", None)  # nothing slow is loaded
+    assert commands.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"usage: kws {command} ") and len(lines) <= 66
+    begin = lines.index("settings and their defaults:") + 1
+    settings = lines[begin : lines.index("", begin)]
+    keys = [i for i, line in enumerate(settings) if not line.startswith("      ")]
+    assert len(keys) <= 10 and "kws" not in settings[-1] and len(settings) - 1 not in keys
+    assert all("=" in settings[i] and i + 1 not in keys for i in keys)
+    assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_examples_of_the_help_are_valid(command: str) -> None:
+    for example in commands.EXAMPLES[command]:
+        to_overrides(command, shlex.split(example))

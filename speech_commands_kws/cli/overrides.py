@@ -2,12 +2,17 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import reduce
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
@@ -24,13 +29,18 @@ FLAGS = frozenset("--help -h --hydra-help --version --resolve --run -r --multiru
 CONFIG_FLAGS = ("--config", "-cp", "-cn", "-cd")
 # What Hydra reads as an override: `a.b=`, `+a=`, `++a=`, `group/part@package=`, `a[0]=`, `~a`.
 OVERRIDE = re.compile(r"\+{0,2}[A-Za-z_$][\w$./@:\[\]-]*=|~[A-Za-z_][\w./@]*(=|$)", re.ASCII)
-# The beginning of an override that changes a setting of the command; `+a=` adds one.
-KEY = re.compile(r"~?([A-Za-z_]\w*)", re.ASCII)
+# An override that changes a setting of the command; `+a=` adds one, and `hydra.` is Hydra's own business.
+KEY = re.compile(r"~?(?!hydra\b)([A-Za-z_][\w.]*)(?:=(.*)|$)", re.ASCII | re.DOTALL)
 # One choice for a group of configurations: of a path, `a/b=c`, only what is there can be one.
 CHOICE = re.compile(r"([A-Za-z_][\w/]*)=(\w+)", re.ASCII)
 INTERPOLATION = re.compile(r"(\\*)\$\{")
 MISSING_MARK = re.compile(r"\\*\?\?\?")
 BACKSLASHES_BEFORE_QUOTE = re.compile(r'(\\+)(?="|\Z)')
+# Names of people and things: texts also where one looks like a number or a truth value, such as 590750e8 or on.
+TEXT_KEYS = ("data.words", "data.unknown_words", "name", "speaker", "word")
+# Numbers and truth values to us, for which Lightning takes texts such as auto too.
+TEXTS_TOO = ("trainer.devices", "trainer.deterministic")
+HAS_STRUCTURE = re.compile(r"""["'\[\]{}]|\$\{""")
 # Read back as they are without quotes.
 PLAIN = re.compile(r"[A-Za-z_./][\w./-]*", re.ASCII)
 
@@ -75,25 +85,124 @@ def looks_like_override(argument: str) -> bool:
     return is_flag or OVERRIDE.match(argument) is not None
 
 
+def as_meant(override: str, is_multirun: bool = False) -> str:
+    """The override with quotes where Hydra's grammar refuses a text, or reads something else: `[müde,no]`, `~/recs`.
+
+    Raises:
+        KwsError: there is more than one way to understand it.
+    """
+    key, sign, value = override.partition("=")
+    readable = is_readable(override)
+    if not sign or override.startswith("-") or readable and key not in TEXT_KEYS:
+        return override
+    is_list = value.startswith("[") and value.endswith("]")
+    content = value[1:-1] if is_list else value
+    if HAS_STRUCTURE.search(content):
+        if readable:
+            return override
+        raise KwsError(
+            f"{key} cannot be read from {value}: put texts with quotes or brackets into quotes, as in "
+            f"'{key}=\"a [text]\"'"
+        )
+    items = content.split(",") if is_list or is_multirun else [content]
+    texts = ",".join(as_text(item.strip()) for item in items)
+    return f"{key}=[{texts}]" if is_list else f"{key}={texts}"
+
+
+def as_text(value: str) -> str:
+    """A value that Hydra reads as this text, or as nothing where it is null."""
+    if value.startswith("~/"):
+        value = str(Path(value).expanduser())
+    is_plain = is_readable(f"key={value}") and (
+        value == "null"
+        or isinstance(OverridesParser.create().parse_override(f"a={value}").value(), str)
+    )
+    return value if is_plain else quoted(value)
+
+
+def is_readable(override: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return False
+    return True
+
+
 def check_overrides(command: str, overrides: Sequence[str]) -> None:
     """Report in one line what Hydra would report in many.
 
     Raises:
-        KwsError: a key is unknown, or a group has no such choice.
+        KwsError: a key is unknown, a group has no such choice, or a text is given for a number or a truth value.
     """
-    if any(override.startswith(CONFIG_FLAGS) for override in overrides):
-        return  # settings of the user's own
-    known = known_keys(module_of(command))
-    for override in filter(looks_like_override, overrides):
-        key = KEY.match(override)
+    given = [override for override in overrides if not override.startswith("-")]
+    if not given or any(override.startswith(CONFIG_FLAGS) for override in overrides):
+        return  # nothing to check, or settings of the user's own
+    chosen = []
+    for override in given:
         choice = CHOICE.fullmatch(override)
         choices = choices_of(choice[1]) if choice else []
         if choices and choice[2] not in choices:
-            raise KwsError(f"{choice[1]} must be one of {', '.join(choices)}, got {choice[2]}")
-        if key and key[1] not in known:
             raise KwsError(
-                f"`kws {command}` has no setting {key[1]!r}, and {override!r} is no file: see `kws {command} --help`"
+                f"{choice[1]} must be one of {', '.join(choices)}, got {choice[2]}"
+                + did_you_mean(choice[2], choices)
             )
+        group, sign, value = override.partition("=")
+        if sign and choices_of(group.lstrip("+")):
+            chosen.append(f"{group}={value.partition(',')[0]}")  # of a sweep over choices the first
+    settings = settings_with(command, chosen)
+    for override in given:
+        key = KEY.fullmatch(override)
+        if settings and key and not choices_of(key[1]):
+            check_override(command, key[1], key[2], settings)
+
+
+def check_override(command: str, key: str, value: str | None, settings: Mapping[str, Any]) -> None:
+    try:
+        default = reduce(below, key.split("."), settings)
+    except KeyError:
+        known = list(dotted_names(settings))
+        last = key.rpartition(".")[2]
+        same = [name for name in known if name.endswith(f".{last}") and "." not in key]
+        raise KwsError(
+            f"`kws {command}` has no setting {key!r}"
+            + (f", and '{key}={value}' is no file" if "." not in key and value is not None else "")
+            + (did_you_mean(key, known, same) or f": see `kws {command} --help`")
+        ) from None
+    if value is None or key in TEXTS_TOO or not isinstance(default, bool | int | float):
+        return
+    override = OverridesParser.create().parse_override(f"{key}={value}")
+    is_text = not override.is_sweep_override() and isinstance(override.value(), str)
+    if is_text and "${" not in value:
+        wanted = "true or false" if isinstance(default, bool) else f"a number, such as {default}"
+        raise KwsError(f"{key} must be {wanted}, got {value or 'nothing'}")
+
+
+def settings_with(command: str, choices: Sequence[str]) -> dict[str, Any]:
+    """The settings of a command with these choices; none where Hydra has its own complaint to make."""
+    try:
+        with initialize_config_dir(CONFIG_DIR):
+            settings = compose(module_of(command), list(choices), return_hydra_config=True)
+    except HydraException:
+        return {}
+    return OmegaConf.to_container(settings, resolve=False)
+
+
+def below(settings: Any, name: str) -> Any:
+    """What stands below a name; below an interpolation or a list anything may."""
+    return settings[name] if isinstance(settings, Mapping) else None
+
+
+def dotted_names(settings: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+    for name, value in settings.items():
+        if f"{prefix}{name}" != "hydra":
+            yield f"{prefix}{name}"
+            if isinstance(value, Mapping):
+                yield from dotted_names(value, f"{prefix}{name}.")
+
+
+def did_you_mean(name: str, known: Iterable[str], alike: Sequence[str] = ()) -> str:
+    alike = alike[:3] or get_close_matches(name, list(known))
+    return f": did you mean {' or '.join(alike)}?" if alike else ""
 
 
 def module_of(command: str) -> str:
@@ -104,25 +213,6 @@ def module_of(command: str) -> str:
 def choices_of(group: str) -> list[str]:
     """The names of the configurations that a group consists of."""
     return sorted(path.stem for path in Path(CONFIG_DIR, group).glob("*.yaml"))
-
-
-def known_keys(name: str) -> set[str]:
-    """What an override may begin with where the configuration of this name is the command's."""
-    settings = read_settings(name)
-    known = {"hydra", *settings}
-    for entry in settings.get("defaults", []):
-        if isinstance(entry, str):
-            known |= known_keys(entry) if entry != "_self_" else set()
-            continue
-        ((place, option),) = entry.items()
-        group, _, package = place.partition("@")
-        is_here = package == "_here_"
-        known |= set(read_settings(f"{group}/{option}")) if is_here else {group.split("/")[0]}
-    return known
-
-
-def read_settings(name: str) -> dict[str, Any]:
-    return yaml.safe_load(Path(CONFIG_DIR, f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def quoted(name: str) -> str:

@@ -34,12 +34,17 @@ def record_runs(uri: str) -> None:
         tags |= {"git.dirty": "true" if number else "false"}
         tags |= {"data": "tones", "data_fingerprint": FINGERPRINT}
         run = client.create_run(experiment, tags=tags, run_name=f"12_sweep/{number}")
-        figures = {ACCURACY: 0.9 + number / 100, "multiply_adds": cost, "parameters": 9232 * width}
+        figures, sizes = {ACCURACY: 0.9 + number / 100}, {
+            "multiply_adds": cost,
+            "parameters": 9232 * width,
+        }
         if width == 2:
             figures["onnx_latency_ms"] = 1.25
+        if width == 1:  # as version 0.1 recorded them
+            figures, sizes = figures | sizes, {}
         metrics = [Metric(name, value, 0, 0) for name, value in figures.items()]
         settings = {"backbone.width": width, "optimizer.lr": 0.1 / (number + 1), "seed": 0}
-        settings |= {"name": f"run{number}", "paths.root": f"/{number}"}
+        settings |= {"name": f"run{number}", "paths.root": f"/{number}"} | sizes
         params = [Param(name, str(value)) for name, value in settings.items()]
         client.log_batch(run.info.run_id, metrics, params)
         client.set_terminated(run.info.run_id, "FINISHED")

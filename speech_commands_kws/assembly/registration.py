@@ -16,8 +16,8 @@ from speech_commands_kws.tracking import registry
 from speech_commands_kws.tracking.mlflow_run import RECORD_NAME, MlflowRun, read_record
 from speech_commands_kws.tracking.mlflow_store import store_fault
 from speech_commands_kws.tracking.recording import PROBE_SECONDS
+from speech_commands_kws.training.objectives import COUNTS
 
-SIZES = ("parameters", "multiply_adds")
 FACTS = ("run", "data", "data_fingerprint", "git_commit")
 
 
@@ -58,16 +58,15 @@ def register(
         saved: the configuration of the run.
     """
     training = model.info.training
-    facts = {key: str(training[key]) for key in FACTS}
+    facts = {key: str(training[key]) for key in (*FACTS, *COUNTS)}
     facts[registry.EVALUATED_ON] = clips_fingerprint(split, model.info.labels)
-    sizes = {key: training[key] for key in SIZES}
     export = registry.Export(
         path=model.path,
         info=model.info,
         run_id=record.run_id,
         step=read_checkpoint(checkpoint)["global_step"],
         example=model.clips[:1],
-        figures=model.figures | {registry.ACCURACY: training["accuracy"]} | sizes,
+        figures=model.figures | {registry.ACCURACY: training["accuracy"]},
         facts=facts,
     )
 

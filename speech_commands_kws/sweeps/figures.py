@@ -19,12 +19,15 @@ from optuna.visualization import matplotlib as drawings
 
 from speech_commands_kws.figures.style import PALE, STYLE, save
 from speech_commands_kws.sweeps.results import has_value, varied_keys
+from speech_commands_kws.training.objectives import ACCURACY
 
 GRAPHS = {
     "optimization_history": drawings.plot_optimization_history,
-    "parameter_importances": drawings.plot_param_importances,
     "parallel_coordinates": drawings.plot_parallel_coordinate,
 }
+IMPORTANCES = "parameter_importances"
+# Settings, and what begins with them, that change how a network is trained and not the network.
+OF_TRAINING = ("augment", "label_smoothing", "loader", "optimizer", "scheduler", "seed", "trainer")
 PAPER = "white"
 OWN_STYLE = {
     "axes.grid": False,  # of the axes that lie on others, one for each parameter
@@ -99,10 +102,24 @@ def graphs(study: Study, objectives: Sequence[str]) -> dict[str, Callable[[], An
         found["pareto_front"] = partial(drawings.plot_pareto_front, study, target_names=names)
     for i, objective in enumerate(objectives):
         target = None if is_one else partial(value_of, objective=i)
+        about = {"target": target, "target_name": objective}
+        ending = "" if is_one else f"_{objective}"
         for name, draw in GRAPHS.items():
-            name = name if is_one else f"{name}_{objective}"
-            found[name] = partial(draw, study, target=target, target_name=objective)
+            found[name + ending] = partial(draw, study, **about)
+        influences = influencing(study, objective)
+        if len(influences) > 1:  # one alone has all of the importance
+            draw = drawings.plot_param_importances
+            found[IMPORTANCES + ending] = partial(draw, study, params=influences, **about)
     return found
+
+
+def influencing(study: Study, objective: str) -> list[str]:
+    """The parameters that can influence an objective: those of a training change its accuracy, not how large or
+    fast the network is."""
+    names = {name for trial in study.get_trials(deepcopy=False) for name in trial.params}
+    return sorted(
+        name for name in names if objective == ACCURACY or name.partition(".")[0] not in OF_TRAINING
+    )
 
 
 def value_of(trial: Any, objective: int) -> float:

@@ -63,7 +63,7 @@ def end_record(
         }
         logger.log_tags(given | {f"{BEST_PREFIX}run": best[0]["folder"].name})
         logger.log_metrics(dict(zip(objectives, best[0]["values"], strict=True)))
-    logger.log_metrics({"jobs": len(ranked)})
+    logger.log_tags({"jobs": len(ranked)})
     for place, paths in files.items():
         logger.log_files(paths, place)
     logger.close(FINISHED if best else FAILED)

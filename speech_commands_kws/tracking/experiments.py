@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.tracking.mlflow_run import SERVER_RUN_TAG
 from speech_commands_kws.tracking.registry_fetch import mlflow_at
+from speech_commands_kws.training.objectives import COUNTS
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -24,7 +25,6 @@ PARENT, COPY_OF = f"{TAGS}mlflow.parentRunId", f"{TAGS}{SERVER_RUN_TAG}"
 NAME, COMMIT, DIRTY = f"{TAGS}mlflow.runName", f"{TAGS}mlflow.source.git.commit", f"{TAGS}git.dirty"
 NULL = "None"  # the text of a setting without a value
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
-COUNTS = ("multiply_adds", "parameters")
 LATENCY = "onnx_latency_ms"
 FLOAT = "f"  # the kind of a column of numbers
 SIGNS = "== != >= <= = > <"
@@ -70,6 +70,10 @@ def read_runs(uri: str, experiment: str) -> "DataFrame":
     runs["started"] = runs["start_time"].dt.strftime(TIME_FORMAT)
     numbers = runs.filter(regex=f"^({METRICS}|{SETTINGS})").apply(_as_numbers)
     recorded = runs.filter(regex=f"^({METRICS}|{SETTINGS}|{TAGS})").assign(**numbers)
+    for name in COUNTS:  # which version 0.1 recorded as metrics
+        if METRICS + name in recorded:
+            before = recorded.pop(METRICS + name)
+            recorded[SETTINGS + name] = recorded.get(SETTINGS + name, before).fillna(before)
     return runs[OWN].join(recorded.dropna(axis="columns", how="all"))
 
 
@@ -155,7 +159,8 @@ def require(runs: "DataFrame", names: Iterable[str], key: str) -> None:
 
 def metric_names(runs: "DataFrame") -> str:
     metrics = runs.filter(regex=f"^{METRICS}").columns.str.removeprefix(METRICS)
-    return ", ".join(sorted(metrics)) or "none, nothing was measured yet"
+    counts = [name for name in COUNTS if SETTINGS + name in runs]
+    return ", ".join(sorted([*metrics, *counts])) or "none, nothing was measured yet"
 
 
 def rank(runs: "DataFrame", metric: str, descending: bool) -> "DataFrame":
@@ -178,6 +183,7 @@ def varied_settings(runs: "DataFrame", ignored: Sequence[str]) -> list[str]:
     """
     settings = runs.filter(regex=f"^{SETTINGS}").dropna(how="all")
     settings.columns = settings.columns.str.removeprefix(SETTINGS)
+    settings = settings.drop(columns=list(COUNTS), errors="ignore")  # they have their own columns
     varied = settings.loc[:, settings.nunique(dropna=False) > 1]
     below = tuple(f"{key}." for key in ignored)
     names = [name for name in varied if not f"{name}.".startswith(below)]

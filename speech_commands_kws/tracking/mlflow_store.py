@@ -150,7 +150,12 @@ def _server_fault(ask: Callable[[], "Response"]) -> str | None:
     try:
         answer = ask()
     except MlflowException as error:
-        return summarize_error(error.__context__ or error)
+        innermost: BaseException = error
+        while (
+            innermost.__context__
+        ):  # such as that of the socket, within that of the connection pool
+            innermost = innermost.__context__
+        return summarize_error(innermost)
     if answer.status_code in ASKS_FOR_LOGIN:
         return None  # the first request that is refused says why
     with suppress(ValueError):  # no JSON

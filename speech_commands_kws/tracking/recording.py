@@ -37,6 +37,7 @@ from speech_commands_kws.tracking.run_log import (
     path_entry,
     sync,
 )
+from speech_commands_kws.training.objectives import COUNTS
 
 if TYPE_CHECKING:
     from speech_commands_kws.tracking.buffered_logger import BufferedMLFlowLogger
@@ -145,25 +146,15 @@ def log_start(
 ) -> None:
     """Record what a training is made of: all hyper-parameters, the resolved `config.yaml`, the code's version.
 
-    Numbers among the `facts` become metrics, which MLflow sorts and plots, other values tags; mappings are left
+    The size of the network is a parameter, which MLflow sorts and plots, the other `facts` are tags; mappings are left
     out, since the configuration holds them.
     """
     if logger is None:
         return
     facts = _code_version() | dict(facts)
-    numbers = {
-        key: value
-        for key, value in facts.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    }
-    words = {
-        key: value
-        for key, value in facts.items()
-        if key not in numbers and not isinstance(value, Mapping)
-    }
-    logger.log_hyperparams(flatten(config))
-    logger.log_tags(words)
-    logger.log_metrics(numbers)
+    sizes = {key: facts.pop(key) for key in COUNTS if key in facts}
+    logger.log_hyperparams(flatten(config) | sizes)
+    logger.log_tags({key: value for key, value in facts.items() if not isinstance(value, Mapping)})
     logger.log_text(
         yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), "config.yaml"
     )

@@ -14,6 +14,8 @@ OBJECTIVES = ACCURACY, MULTIPLY_ADDS, PARAMETERS, LATENCY = (
     "parameters",
     "cpu_latency_ms",
 )
+# These follow from the network and from the clips it takes, however it is trained.
+COUNTS = MULTIPLY_ADDS, PARAMETERS
 
 
 def check_objectives(objectives: Mapping[str, str] | None) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from matplotlib import image
 
-from speech_commands_kws.sweeps.figures import plot_study, study_of_grid
+from speech_commands_kws.sweeps.figures import graphs, influencing, plot_study, study_of_grid
 
 ONE = {"validation_accuracy": "maximize"}
 TWO = ONE | {"multiply_adds": "minimize"}
@@ -47,3 +47,25 @@ def test_each_graph_is_a_picture(tmp_path: Path, objectives: dict, names: set[st
 def test_without_a_finished_training_there_is_no_graph(tmp_path: Path) -> None:
     assert plot_study(study_of_grid([], ONE), list(ONE), tmp_path / "plots") == []
     assert not (tmp_path / "plots").exists()
+
+
+def test_only_what_can_influence_an_objective_has_an_importance() -> None:
+    results = grid_results(2)
+    for i, result in enumerate(results):
+        result["overrides"] = {"optimizer.lr": f"0.{i + 1}", "backbone.width": str(i % 2)}
+        result["overrides"] |= {"frontend.n_mels": str(40 * (1 + i // 2)), "augment": "ab"[i % 2]}
+    study = study_of_grid(results, TWO)
+    assert influencing(study, "multiply_adds") == ["backbone.width", "frontend.n_mels"]
+    drawn = graphs(study, list(TWO))
+    assert drawn["parameter_importances_multiply_adds"].keywords["params"] == [
+        "backbone.width",
+        "frontend.n_mels",
+    ]
+    assert "optimizer.lr" in drawn["parameter_importances_validation_accuracy"].keywords["params"]
+
+
+def test_one_parameter_alone_has_no_importance() -> None:
+    results = [
+        result | {"overrides": {"lr": result["overrides"]["lr"]}} for result in grid_results(1)
+    ]
+    assert "parameter_importances" not in graphs(study_of_grid(results, ONE), list(ONE))

@@ -99,7 +99,7 @@ def test_a_plain_grid_has_a_parent_with_the_best_and_the_graphs(tmp_path: Path, 
     best = {key: value for key, value in parent.data.tags.items() if key.startswith("best.")}
     assert best == {"best.rate": "0.25", "best.width": "1", "best.run": "2"}
     assert parent.data.metrics["validation_accuracy"] == pytest.approx(0.9975)
-    assert parent.data.metrics["jobs"] == 6
+    assert parent.data.tags["jobs"] == "6"
     assert names_of(client, parent) == {"comparison.txt", "plots", "sweep.yaml"}
     assert names_of(client, parent, "plots") == {
         f"plots/{name}.png"
@@ -121,7 +121,7 @@ def test_a_study_that_goes_on_keeps_its_parent(tmp_path: Path, start) -> None:
     _, parents, children = recorded_runs(tmp_path)
     assert [run.info.run_id for run in parents] == [first.info.run_id]
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {first.info.run_id}
-    assert parents[0].data.metrics["jobs"] == 4
+    assert parents[0].data.tags["jobs"] == "4"
 
 
 def test_two_processes_share_one_parent(tmp_path: Path, start) -> None:
@@ -167,7 +167,7 @@ def test_a_grid_that_fails_closes_its_parent_and_ends_with_one_line(tmp_path: Pa
         "error: expected a number, got bad"
     ]
     _, (parent,), _ = recorded_runs(tmp_path)
-    assert parent.info.status == "FAILED" and parent.data.metrics["jobs"] == 2
+    assert parent.info.status == "FAILED" and parent.data.tags["jobs"] == "2"
 
 
 def test_without_records_the_graphs_are_still_drawn(tmp_path: Path, start) -> None:

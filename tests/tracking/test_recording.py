@@ -35,7 +35,13 @@ CONFIG = {
     "many": {f"key{i}": i for i in range(120)},
 }
 START_UP_SECONDS = 5
-FACTS = {"parameters": 9232, "data.fingerprint": "ab12", "synthetic": True, "frontend": {}}
+FACTS = {
+    "parameters": 9232,
+    "sample_rate": 16_000,
+    "data.fingerprint": "ab12",
+    "synthetic": True,
+    "frontend": {},
+}
 
 
 def open_logger(store: Path, run_folder: Path, tracking_uri: str | None = None):
@@ -87,12 +93,13 @@ def test_hyper_parameters_are_recorded_by_the_name_that_overrides_them(client, r
     assert run.data.params["optimizer.lr"] == "0.1"
     assert run.data.params["data.root"] == "None"
     assert run.data.params["data.words"] == str(CONFIG["data"]["words"])
-    assert len(run.data.params) == 124
+    assert len(run.data.params) == 125
 
 
 def test_facts_are_metrics_or_tags(client, run_folder) -> None:
     data = client.get_run(read_record(run_folder).run_id).data
-    assert data.metrics["parameters"] == 9232
+    assert data.params["parameters"] == "9232" and data.tags["sample_rate"] == "16000"
+    assert not data.metrics.keys() & FACTS.keys(), "a constant is no metric"
     assert (data.tags["data.fingerprint"], data.tags["synthetic"]) == ("ab12", "True")
     assert "frontend" not in data.tags
 
@@ -298,7 +305,7 @@ def test_a_training_records_on_the_server(
     client = MlflowClient(server_address)
     run = client.get_run(read_record(tmp_path / "run").run_id)
     assert (run.info.status, run.data.params["optimizer.lr"]) == ("FINISHED", "0.1")
-    assert (run.data.metrics["train_loss"], run.data.metrics["parameters"]) == (0.25, 9232)
+    assert (run.data.metrics["train_loss"], run.data.params["parameters"]) == (0.25, "9232")
     assert read_config(client, run.info.run_id, tmp_path) == CONFIG
     for folder in ("plots", "model"):
         expected = {f"{folder}/{Path(__file__).name}"}

@@ -33,7 +33,12 @@ from speech_commands_kws.labels import SILENCE, UNKNOWN
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.latency import median_latency_ms
 from speech_commands_kws.packaging.model_card import model_card
-from speech_commands_kws.packaging.onnx_export import operator_counts, write_metadata, write_onnx
+from speech_commands_kws.packaging.onnx_export import (
+    check_opset,
+    operator_counts,
+    write_metadata,
+    write_onnx,
+)
 from speech_commands_kws.packaging.parity import REAL, check_parity, compare, probe_waveforms
 from speech_commands_kws.packaging.quantize import Fp16, Int8
 from speech_commands_kws.tracking import registry
@@ -79,6 +84,7 @@ def check_settings(cfg: DictConfig) -> None:
     check_flag(register=cfg.register)
     check_whole(batch_size=cfg.batch_size)
     check_whole(0, seed=cfg.seed)
+    check_opset(cfg.opset)
     with settings_of("parity"):
         check_whole(clips=cfg.parity.clips)
         check_positive(tolerance=cfg.parity.tolerance)

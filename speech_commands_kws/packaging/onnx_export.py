@@ -11,7 +11,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import check_whole
 from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ModelInfo
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.graph import inference_graph
@@ -19,6 +19,7 @@ from speech_commands_kws.packaging.graph import inference_graph
 # It warns at every export that torchvision, of which nothing here has use, is not installed.
 EXPORTERS_LOG = "torch.onnx._internal.exporter._registration"
 EXAMPLE_BATCH = 2  # of 1 the exporter would take the batch for a constant
+OLDEST_OPSET = 18  # that the exporter writes
 
 
 class SpotterGraph(nn.Module):
@@ -38,6 +39,7 @@ def write_onnx(spotter: SpotterModule, info: ModelInfo, opset: int | None, path:
 
     `opset` None is the exporter's own.
     """
+    check_opset(opset)
     logging.getLogger(EXPORTERS_LOG).setLevel(logging.ERROR)
     batch = torch.export.Dim.DYNAMIC
     program = torch.onnx.export(
@@ -52,13 +54,18 @@ def write_onnx(spotter: SpotterModule, info: ModelInfo, opset: int | None, path:
         verbose=False,
     )
     model = program.model_proto
-    written = next(entry.version for entry in model.opset_import if not entry.domain)
-    if opset not in (None, written):  # it only logs that it writes another one
-        raise KwsError(f"the exporter writes opset {written}, not opset={opset}: give that one")
+    # Of the format the oldest that has these operators, so that old engines read it; the exporter writes a newer one.
+    model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import)
     forget_origin(model)
     onnx.helper.set_model_props(model, info.to_metadata())
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
+
+
+def check_opset(opset: int | None) -> None:
+    """Raises SettingError for one that the exporter does not write."""
+    if opset is not None:
+        check_whole(OLDEST_OPSET, onnx.defs.onnx_opset_version(), opset=opset)
 
 
 def forget_origin(model: onnx.ModelProto) -> None:

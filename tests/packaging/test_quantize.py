@@ -43,6 +43,7 @@ def test_a_variant_answers_alike(variant, largest, bits, model, waveforms, tmp_p
     info = OnnxBackend(target).info
     assert info == INFO
     proto, original = onnx.load(target), onnx.load(model)
+    assert (proto.ir_version, proto.opset_import) == (original.ir_version, original.opset_import)
     assert bits in {tensor.data_type for tensor in proto.graph.initializer}
     zero_points = [tensor for tensor in proto.graph.initializer if "zero_point" in tensor.name]
     centred = not any(onnx.numpy_helper.to_array(tensor).any() for tensor in zero_points)

@@ -1,16 +1,29 @@
-"""Words that sound like a keyword but are none: spoken as `_unknown_`, they keep "seven" from firing on "eleven"."""
+"""Words that sound like a keyword but are none: spoken as `_unknown_`, they keep "seven" from firing on "eleven".
 
+Keywords that cannot be told apart or spoken are refused here, where it is known how they sound.
+"""
+
+import logging
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice, zip_longest
+from itertools import combinations, islice, zip_longest
 from pathlib import Path
 
 from speech_commands_kws.data.synthesis.espeak import Espeak
 from speech_commands_kws.data.synthesis.phonemes import EDGE_COST, distance, plain
+from speech_commands_kws.errors import KwsError
 
 # Common English words, a choice of ours.
 ENGLISH_WORDS = Path(__file__).with_name("english_words.txt")
+
+# What begins the names of the English accents, whose voices name the letters of other scripts, or say "Chinese letter".
+ENGLISH = "en"
+# What begins a phoneme that is none, but says that the voice of another language goes on.
+OTHER_LANGUAGE = "("
+
+LOG = logging.getLogger(__name__)
 
 # Phonemes of a word in an accent.
 Phonemes = Callable[[str, str], Sequence[str]]
@@ -57,11 +70,48 @@ def choose_others(
     def phonemes(word: str, accent: str) -> list[str]:
         return engine.phonemes(word, accent)
 
+    check_keywords(words, accents, phonemes)
     unknown = [word for word in unknown_words if not is_homophone(word, words, accents, phonemes)]
     candidates = english_words() if candidates is None else candidates
     taken = {word.casefold() for word in [*words, *unknown_words]}
     free = [word for word in candidates if word.casefold() not in taken]
     return OtherWords(unknown, near_misses(words, free, accents, count, farthest, phonemes))
+
+
+def check_keywords(words: Sequence[str], accents: Sequence[str], phonemes: Phonemes) -> None:
+    """Warn of keywords that sound alike in some of the accents.
+
+    Raises:
+        KwsError: two sound alike in all of them, or none of them can speak one.
+    """
+    for word in words:
+        if all(cannot_speak(word, accent, phonemes) for accent in accents):
+            raise KwsError(
+                f"the voices cannot speak the keyword {word!r}, whose letters they only name: choose voices of its "
+                "language (accents of data.source or data.spoken.source, such as [cmn] or [ru]), write it as it sounds "
+                "in Latin letters, or train on recordings (data=folder)"
+            )
+    for one, other in combinations(words, 2):
+        alike = [accent for accent in accents if is_homophone(one, [other], [accent], phonemes)]
+        if len(alike) == len(accents):
+            raise KwsError(
+                f"the keywords {one!r} and {other!r} sound alike, and nothing tells them apart: keep one of them"
+            )
+        if alike:
+            LOG.warning(
+                "the keywords %r and %r sound alike in the accents %s", one, other, ", ".join(alike)
+            )
+
+
+def cannot_speak(word: str, accent: str, phonemes: Phonemes) -> bool:
+    """Whether an English voice only names the letters of a word; some scripts it leaves to voices that read them."""
+    letters = [character for character in word if unicodedata.category(character)[0] == "L"]
+    is_latin = all(unicodedata.name(letter, "").startswith("LATIN") for letter in letters)
+    return (
+        not is_latin
+        and accent.partition("-")[0] == ENGLISH
+        and not any(part.startswith(OTHER_LANGUAGE) for part in phonemes(word, accent))
+    )
 
 
 def near_misses(

@@ -1,11 +1,13 @@
 import pytest
 
 from speech_commands_kws.data.synthesis.near_misses import (
+    check_keywords,
     choose_others,
     english_words,
     is_homophone,
     near_misses,
 )
+from speech_commands_kws.errors import KwsError
 
 ACCENTS = ["en-us", "en-gb-x-rp"]
 SAID = {
@@ -53,6 +55,29 @@ def test_at_most_so_many_and_so_far():
 def test_one_of_several_words_that_sound_the_same_is_enough():
     both = near_misses(["banana"], ["no", "know", "go"], ACCENTS[:1], 5, 1, said)["banana"]
     assert both == ["know", "go"]
+
+
+@pytest.mark.parametrize("words", [["know", "no"], ["yes", "to", "two"]])
+def test_keywords_that_sound_alike_are_refused(spoken, words):
+    with pytest.raises(KwsError, match=f"{words[-2]!r} and {words[-1]!r} sound alike.* keep one"):
+        spoken(words, [])
+
+
+def test_keywords_that_sound_alike_in_some_accents_are_named(caplog):
+    check_keywords(["row", "no", "go"], ACCENTS, said)
+    assert caplog.messages == ["the keywords 'row' and 'no' sound alike in the accents en-gb-x-rp"]
+
+
+@pytest.mark.parametrize("word", ["你好", "привет", "こんにちは", "مرحبا"])
+def test_a_keyword_that_english_voices_cannot_read_is_refused(spoken, word):
+    with pytest.raises(KwsError, match=f"cannot speak the keyword '{word}'.* Latin letters"):
+        spoken(["yes", word], [])
+
+
+def test_keywords_that_the_voices_can_read_are_spoken(spoken):
+    assert spoken(["müde", "안녕", "नमस्ते", "o'clock"], []).unknown == []
+    assert choose_others(["你好", "再见"], [], [], ["cmn"], 0, 0.3).near == {}
+    assert choose_others(["привет"], [], [], ["en", "ru"], 0, 0.3).near == {}
 
 
 def test_known_neighbours_are_found_and_homophones_are_not(spoken):

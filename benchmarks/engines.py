@@ -29,14 +29,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import psutil
+from matplotlib.figure import Figure
 from one_engine import CALLS, WARM_UP, make_spotter, noise, variants
 from rich.console import Console
 from rich.table import Table
 from triton_load import CLIENTS, MODEL, ROOT, by_server, new_server, new_supervisor
 
+from speech_commands_kws.figures.style import BLUE, SKY_BLUE, STYLE, save
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.packaging.onnx_export import write_onnx
 from speech_commands_kws.serving.server import TritonServer
@@ -223,24 +224,21 @@ COLUMNS = {
 DIGITS = {key: 0 for key in COLUMNS} | {"p50_ms": 2, "p99_ms": 2, "ratio": 2, "cpu_ms": 2}
 
 
+@matplotlib.rc_context(STYLE | {"axes.grid": False})
 def draw(results: dict[str, list[dict[str, Any]]]) -> None:
     """Clips a second of every engine, a panel for each network."""
-    matplotlib.use("Agg")
-    figure, panels = plt.subplots(
-        1, len(results), figsize=(3 + 3 * len(results), 5), sharey=True, squeeze=False
-    )
+    figure = Figure(figsize=(3 + 3 * len(results), 5))
+    panels = figure.subplots(1, len(results), sharey=True, squeeze=False)
     for axes, (network, rows) in zip(panels[0], results.items()):
         shown = [row for row in reversed(rows) if "failed" not in row]
         names = [row["engine"] for row in shown]
-        colours = ["tab:blue" if name == BASE else "lightsteelblue" for name in names]
+        colours = [BLUE if name == BASE else SKY_BLUE for name in names]
         bars = axes.barh(names, [row["clips_per_second"] for row in shown], color=colours)
         axes.bar_label(bars, [f"{row['clips_per_second']:,.0f}" for row in shown], padding=3)
         axes.set(title=network, xlabel="clips per second")
         axes.margins(x=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"One clip at a time, {os.cpu_count()} cores")
-    figure.tight_layout()
-    figure.savefig(PICTURE, dpi=100)
+    about = f"{os.cpu_count()} cores, one clip a request; dark: {BASE}"
+    save(figure, PICTURE, "Clips per second of each engine", about)
 
 
 def main() -> None:

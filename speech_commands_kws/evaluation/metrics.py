@@ -116,11 +116,13 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 class OperatingPoint(NamedTuple):
-    """A detection threshold, and its rates on the validation clips."""
+    """A detection threshold, its rates on the validation clips, and on how many clips these rest."""
 
     threshold: float
     false_alarm_rate: float
     recall: float
+    keyword_clips: int
+    other_clips: int
 
 
 def operating_point(
@@ -145,7 +147,13 @@ def operating_point(
     heard = highest > threshold
     found = heard & (probabilities.argmax(axis=1) == targets)
     recall = float(np.mean(found[spoken])) if spoken.any() else 0.0
-    return OperatingPoint(float(threshold), float(np.mean(heard[~spoken])), recall)
+    return OperatingPoint(
+        threshold=float(threshold),
+        false_alarm_rate=float(np.mean(heard[~spoken])),
+        recall=recall,
+        keyword_clips=int(spoken.sum()),
+        other_clips=len(others),
+    )
 
 
 def percent(share: float | None) -> str:

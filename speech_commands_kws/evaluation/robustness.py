@@ -1,17 +1,18 @@
-"""A model's accuracy in noise and in rooms. All is drawn from a seed; an exported model needs no torch.
+"""A model's accuracy in noise, in rooms and at other levels. All is drawn from a seed; an exported model needs no torch.
 
 Legend: N clips, B batch, T samples, S signal-to-noise ratios.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 
-from speech_commands_kws.audio.levels import amplitude_for_snr
+from speech_commands_kws.audio.levels import amplitude, amplitude_for_snr
 from speech_commands_kws.audio.noise_recordings import noise_holdout, read_noises
 from speech_commands_kws.audio.room_acoustics import convolve, room_responses
 from speech_commands_kws.data.dataset import SplitClips
@@ -23,17 +24,21 @@ from speech_commands_kws.labels import SILENCE
 # Ends the seed of rooms: a training's seed is one number, and never gives the same rooms.
 UNLIKE_TRAINING = 1
 WHITE, BABBLE = "white, made here", "babble, made here"
+LEVEL = "level"
+
+# What is done to clips (N, T) before they are classified.
+Change = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Robustness:
     """What is tried. Words alone are: no signal-to-noise ratio says how loud silence is.
 
-    Each kind of noise and of room gets clips of its own, so that means over the kinds rest on many more clips than a
-    single figure does.
+    Each kind of noise, each room and the levels get clips of their own, so that means over the kinds rest on many more
+    clips than a single figure does.
 
     Attributes:
-        clips: so many for each kind of noise or room; 0 takes all.
+        clips: so many for each kind of noise, room or level; 0 takes all.
         snr_db: ratios of the mean powers of clip and noise (decibel).
         held_out: share of each noise recording, at its end, that is used: what `augment.noise_held_out` keeps from
             training.
@@ -41,6 +46,7 @@ class Robustness:
         babble_voices: number of clips that are played backwards at once, for babble without words.
         rt60_seconds: reverberation times of the rooms that are tried.
         rooms: further arguments of `room_acoustics.room_responses`, for each of these times.
+        gain_db: how much louder or quieter clips are made (decibel), never beyond full scale.
         seed: of all drawing.
     """
 
@@ -51,6 +57,7 @@ class Robustness:
     babble_voices: int
     rt60_seconds: Sequence[float]
     rooms: Mapping[str, Any]
+    gain_db: Sequence[float]
     seed: int
 
     def __post_init__(self) -> None:
@@ -82,24 +89,20 @@ class Robustness:
         if not len(words):
             return None
         recordings = self.recordings(clips, sample_rate)
-        kinds = [*recordings, WHITE, BABBLE]
-        trials = [(name, snr_db) for name in kinds for snr_db in self.snr_db]
-        trials += [(room_name(rt60), rt60) for rt60 in self.rt60_seconds]
-        chosen = {name: self.choose(name, words) for name, _ in trials}
+        changes = self.changes(recordings, sample_rate)
+        chosen = {name: self.choose(name, words) for name, _ in changes}
         cells = {}
-        for name, level in watch(trials, len(trials)):
-            waveforms = clips.waveforms(chosen[name])
-            if name in kinds:
-                noise = self.noise(name, recordings.get(name), waveforms)
-                waveforms = mix(waveforms, noise, level)
-            else:
-                waveforms = reverberate(waveforms, self.responses(level, sample_rate))
+        for (name, amount), change in watch(changes.items(), len(changes)):
+            waveforms = change(clips.waveforms(chosen[name]))
             parts = np.split(waveforms, range(batch_size, len(waveforms), batch_size))
             predictions = np.concatenate([predict(part).argmax(axis=1) for part in parts])
             right = np.sum(predictions == clips.targets[chosen[name]])
-            cells[name, level] = cell(int(right), len(predictions))
-        by_snr = {name: [cells[name, snr_db] for snr_db in self.snr_db] for name in kinds}
-        n_distinct = len(np.unique(np.concatenate([chosen[name] for name in kinds])))
+            cells[name, amount] = cell(int(right), len(predictions))
+        by_snr = {
+            name: [cells[name, snr_db] for snr_db in self.snr_db]
+            for name in (*recordings, WHITE, BABBLE)
+        }
+        n_distinct = len(np.unique(np.concatenate([chosen[name] for name in by_snr])))
         own = data_noises(clips)
         return {
             "clips_of_each": max(map(len, chosen.values())),
@@ -118,7 +121,22 @@ class Robustness:
             "rooms": [
                 {"rt60_seconds": rt60} | cells[room_name(rt60), rt60] for rt60 in self.rt60_seconds
             ],
+            "levels": [{"gain_db": gain_db} | cells[LEVEL, gain_db] for gain_db in self.gain_db],
         }
+
+    def changes(
+        self, recordings: Mapping[str, np.ndarray], sample_rate: int
+    ) -> dict[tuple[str, float], Change]:
+        """All that is tried, by its name and its amount: decibel or seconds."""
+        found: dict[tuple[str, float], Change] = {}
+        for name in (*recordings, WHITE, BABBLE):
+            for snr_db in self.snr_db:
+                found[name, snr_db] = partial(self.noisy, name, recordings.get(name), snr_db)
+        for rt60 in self.rt60_seconds:
+            found[room_name(rt60), rt60] = partial(self.in_rooms, rt60, sample_rate)
+        for gain_db in self.gain_db:
+            found[LEVEL, gain_db] = partial(louder, gain_db)
+        return found
 
     def generator(self, name: str) -> np.random.Generator:
         """One for each kind of noise or room: what is drawn for one does not depend on the others."""
@@ -141,20 +159,25 @@ class Robustness:
                 parts[name] = np.concatenate([parts.get(name, part[:0]), part])
         return parts
 
-    def noise(self, name: str, recording: np.ndarray | None, words: np.ndarray) -> np.ndarray:
-        """Noise (n, T) for the clips (n, T)."""
+    def noisy(
+        self, name: str, recording: np.ndarray | None, snr_db: float, words: np.ndarray
+    ) -> np.ndarray:
+        """Clips (N, T) in a kind of noise."""
         if name == WHITE:
-            return self.generator(name).standard_normal(words.shape, dtype=np.float32)
-        if name == BABBLE:
-            return babble(words, self.babble_voices, self.generator(name))
-        return excerpts(recording, *words.shape, self.generator(name))
+            noise = self.generator(name).standard_normal(words.shape, dtype=np.float32)
+        elif name == BABBLE:
+            noise = babble(words, self.babble_voices, self.generator(name))
+        else:
+            noise = excerpts(recording, *words.shape, self.generator(name))
+        return mix(words, noise, snr_db)
 
-    def responses(self, rt60: float, sample_rate: int) -> np.ndarray:
-        """Impulse responses of rooms with a reverberation time (seconds)."""
+    def in_rooms(self, rt60: float, sample_rate: int, words: np.ndarray) -> np.ndarray:
+        """Clips (N, T) in rooms with a reverberation time (seconds)."""
         seed = [self.seed, list(self.rt60_seconds).index(rt60), UNLIKE_TRAINING]
-        return room_responses(
+        responses = room_responses(
             **self.rooms, rt60_seconds=(rt60, rt60), sample_rate=sample_rate, seed=seed
         )
+        return reverberate(words, responses)
 
 
 def room_name(rt60_seconds: float) -> str:
@@ -181,6 +204,11 @@ def mix(waveforms: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
     """(N, T) clips with (N, T) noise at a ratio of mean powers (decibel); a sum above full scale is turned down."""
     powers = [np.mean(np.square(part), axis=1, keepdims=True) for part in (waveforms, noise)]
     return within_range(waveforms + noise * amplitude_for_snr(*powers, snr_db))
+
+
+def louder(gain_db: float, waveforms: np.ndarray) -> np.ndarray:
+    """(N, T) clips, louder by a gain (decibel), or quieter where it is negative."""
+    return within_range(waveforms * np.float32(amplitude(gain_db)))
 
 
 def within_range(waveforms: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Scores and robustness as tables for a person to read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 from rich.box import SIMPLE
@@ -40,33 +40,40 @@ def write_scores(title: str, facts: Mapping[str, Any], stream: TextIO) -> None:
 def write_robustness(facts: Mapping[str, Any], stream: TextIO) -> None:
     """Write what `Robustness.measure` found."""
     console = text_console(stream)
-    noises = Table("accuracy in noise", "clean", box=SIMPLE)
-    rooms = Table("accuracy in rooms, by RT60", "clean", box=SIMPLE)
-    for snr_db in facts["snr_db"]:
-        noises.add_column(f"{snr_db:g} dB")
+    noises = columns("accuracy in noise", "dB", facts["snr_db"])
     for name, noise in facts["noises"].items():
         mark = HEARD_MARK if noise["heard_in_training"] else ""
         noises.add_row(display_name(name) + mark, "", *map(shown, noise["by_snr"]))
-    for room in facts["rooms"]:
-        rooms.add_column(f"{room['rt60_seconds']:g} s")
-    in_noise, in_rooms = ((facts["clean"], *facts[kind]) for kind in ("mean_by_snr", "rooms"))
-    for table, name, cells in ((noises, "mean", in_noise), (rooms, "rooms", in_rooms)):
+    rt60 = [room["rt60_seconds"] for room in facts["rooms"]]
+    gains = [level["gain_db"] for level in facts["levels"]]
+    for table, name, kind in (
+        (noises, "mean", "mean_by_snr"),
+        (columns("accuracy in rooms, by RT60", "s", rt60), "rooms", "rooms"),
+        (columns("accuracy by level", "dB", gains, "+"), "louder, quieter", "levels"),
+    ):
+        cells = (facts["clean"], *facts[kind])
         table.add_row(name, *map(shown, cells))
-        table.add_row("95% interval", *map(half_interval, cells))
-        for column in table.columns[1:]:
-            column.justify, column.no_wrap = "right", True
-        table.columns[0].overflow = "fold"
+        table.add_row("95% interval", *map(interval, cells))
         console.print(table)
-    note = f"{facts['clips_of_each']} clips of words in each noise and room, all of them in clean"
+    note = f"{facts['clips_of_each']} clips of words in each noise, room and level, all in clean"
     if any(noise["heard_in_training"] for noise in facts["noises"].values()):
         note += f"; {HEARD_MARK} training heard this recording (augment.noise_held_out)"
     console.print(note, soft_wrap=True)
+
+
+def columns(title: str, unit: str, amounts: Iterable[float], sign: str = "") -> Table:
+    """A table with a column for the clean clips, and one for each amount."""
+    table = Table(title, box=SIMPLE)
+    table.columns[0].overflow = "fold"
+    for name in ("clean", *(f"{amount:{sign}g} {unit}" for amount in amounts)):
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
 
 
 def shown(figure: Mapping[str, Any]) -> str:
     return percent(figure["accuracy"])
 
 
-def half_interval(figure: Mapping[str, Any]) -> str:
+def interval(figure: Mapping[str, Any]) -> str:
     low, high = figure["interval_95"]
-    return f"±{percent((high - low) / 2)}"
+    return f"{100 * low:.0f}–{100 * high:.0f}%"

@@ -36,7 +36,7 @@ def plot_reliability(curve: Reliability, error: float, about: str, path: Path) -
     above.plot(middles, curve.confidence, color=ORANGE, label="mean confidence", **DIAMONDS)
     above.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="perfectly calibrated")
     above.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
-    above.legend(loc="upper left")
+    figure.legend(loc="outside lower center", ncols=2)
     below.bar(middles, curve.count, color=GREY, **bars)
     below.set(xlabel="confidence: the probability of the predicted class", ylabel="clips")
     below.set_yscale("log")

@@ -41,6 +41,7 @@ def plot_report(report: Report, silent_db: float, title: str, path: Path) -> Pat
     if len(fewest) < len(counts):
         bars.set_title(f"the {len(fewest)} of {len(counts)} words with the fewest clips")
     _draw_levels(levels, np.maximum(report.levels_db, LOWEST_DB), splits, silent_db)
+    figure.legend(*levels.get_legend_handles_labels(), loc="outside lower center", ncols=len(SPLITS) + 1)
     return save(figure, path, title, about)
 
 
@@ -53,7 +54,7 @@ def _draw_counts(axes: Axes, counts: Mapping[str, Mapping[str, int]]) -> None:
     before = np.zeros(len(words))
     for split, colour in COLOURS.items():
         clips = np.array([counts[word][split] for word in words])
-        axes.barh(words, clips, left=before, color=colour, label=split)
+        axes.barh(words, clips, left=before, color=colour)
         before += clips
     axes.invert_yaxis()
     axes.margins(y=BAR_MARGIN)
@@ -77,4 +78,3 @@ def _draw_levels(axes: Axes, level_db: np.ndarray, splits: np.ndarray, silent_db
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.set(xlabel="level of the loudest stretch (dBFS)", ylabel="clips")
-    axes.legend(loc="upper left")

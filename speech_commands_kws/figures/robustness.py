@@ -1,4 +1,4 @@
-"""Accuracy in noise and in rooms, as a picture."""
+"""Accuracy in noise, in rooms and at other levels, as a picture."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from speech_commands_kws.evaluation.metrics import percent
-from speech_commands_kws.figures.style import COLOURS, GREY, INK, STYLE, WHISKERS, save
+from speech_commands_kws.figures.style import GREY, INK, MANY_COLOURS, STYLE, WHISKERS, save
 
-INCHES, WIDTHS = (10.0, 5.0), (3, 1)
+INCHES, WIDTHS = (12.0, 5.0), (3, 1, 1)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 MEAN = {"color": INK, "linewidth": 2.5, "marker": "o", "zorder": 3}
 LINES = ("-", "--", ":")
+ALONE = {"color": GREY, "marker": "D", "linewidth": 2}
 THIN = {"linewidth": 1, "alpha": 0.8, "markersize": 4}
 NAME_CHARACTERS, LEGEND_COLUMNS = 22, 4
 TOP_OF_AXIS = 1.01  # leaves room for the marks at 100 %
@@ -24,15 +25,16 @@ TOP_OF_AXIS = 1.01  # leaves room for the marks at 100 %
 
 @matplotlib.rc_context(STYLE)
 def plot_robustness(facts: Mapping[str, Any], about: str, path: Path) -> Path:
-    """Draw accuracy against the signal-to-noise ratio, a line for each kind of noise, and by reverberation time.
+    """Draw accuracy by signal-to-noise ratio, a line for each kind of noise, by reverberation time and by level.
 
     Args:
         facts: of `Robustness.measure`.
     """
     figure = Figure(figsize=INCHES)
-    by_noise, by_room = figure.subplots(1, 2, sharey=True, width_ratios=WIDTHS)
+    by_noise, by_room, by_level = figure.subplots(1, 3, sharey=True, width_ratios=WIDTHS)
     _draw_noises(by_noise, facts)
     _draw_rooms(by_room, facts)
+    _draw_levels(by_level, facts)
     figure.legend(
         *by_noise.get_legend_handles_labels(),
         loc="outside lower center",
@@ -41,7 +43,7 @@ def plot_robustness(facts: Mapping[str, Any], about: str, path: Path) -> Path:
     )
     clean = percent(facts["clean"]["accuracy"])
     each = facts["clips_of_each"]
-    title = f"Robustness: words in noise and rooms, {each} clips each; {clean} without either"
+    title = f"Robustness: words in noise, in rooms and at other levels, {each} clips each; {clean} as they are"
     return save(figure, path, title, about)
 
 
@@ -49,9 +51,9 @@ def _draw_noises(axes: Axes, facts: Mapping[str, Any]) -> None:
     places = np.arange(1 + len(facts["snr_db"]))
     for i, (name, noise) in enumerate(facts["noises"].items()):
         style = {
-            "color": COLOURS[i % len(COLOURS)],
+            "color": MANY_COLOURS[i % len(MANY_COLOURS)],
             "marker": MARKERS[i % len(MARKERS)],
-            "linestyle": LINES[i // len(COLOURS) % len(LINES)],
+            "linestyle": LINES[i // len(MANY_COLOURS) % len(LINES)],
         }
         label = name if len(name) <= NAME_CHARACTERS else f"{name[:NAME_CHARACTERS]}…"
         values = [cell["accuracy"] for cell in (facts["clean"], *noise["by_snr"])]
@@ -67,9 +69,19 @@ def _draw_noises(axes: Axes, facts: Mapping[str, Any]) -> None:
 def _draw_rooms(axes: Axes, facts: Mapping[str, Any]) -> None:
     cells = (facts["clean"], *facts["rooms"])
     places = np.arange(len(cells))
-    _draw_cells(axes, places, cells, color=GREY, marker="D", linewidth=2)
+    _draw_cells(axes, places, cells, **ALONE)
     axes.set_xticks(places, ["clean", *(f"{room['rt60_seconds']:g} s" for room in facts["rooms"])])
     axes.set(xlabel="reverberation time RT60")
+
+
+def _draw_levels(axes: Axes, facts: Mapping[str, Any]) -> None:
+    """From loud to quiet, so that every panel gets harder to the right."""
+    by_gain = {0: facts["clean"]} | {level["gain_db"]: level for level in facts["levels"]}
+    gains = sorted(by_gain, reverse=True)
+    _draw_cells(axes, np.array(gains), tuple(by_gain[gain] for gain in gains), **ALONE)
+    axes.invert_xaxis()
+    axes.set_xticks(gains, [f"{gain:+g}" for gain in gains])
+    axes.set(xlabel="gain (dB)")
 
 
 def _draw_cells(axes: Axes, places: np.ndarray, cells: tuple, **style: Any) -> None:

@@ -5,17 +5,27 @@ are those of Okabe and Ito (2008), which colour-blind readers tell apart. `about
 many clips, what accuracy.
 """
 
+import logging
 import textwrap
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+from matplotlib.text import Text
 
 from speech_commands_kws.evaluation.metrics import wilson_interval
 from speech_commands_kws.files.atomic import replacing, written_to
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
-COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00")
+SKY_BLUE = "#56B4E9"
+COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", SKY_BLUE, "#E69F00")
+# Paul Tol's "muted" scheme (SRON/EPS/TN/09-002), for as many lines in one picture.
+MANY_COLOURS = (
+    *("#332288", "#CC6677", "#117733", "#88CCEE", "#AA4499", "#DDCC77", "#882255", "#44AA99"),
+    "#999933",
+)
 GREY, PALE, INK = "#767676", "#E8E8E8", "#222222"
 
 STYLE = {
@@ -39,6 +49,9 @@ STYLE = {
     "ytick.color": INK,
 }
 
+LOG = logging.getLogger(__name__)
+
+NO_LETTERS = "Last Resort High-Efficiency"  # comes with matplotlib and draws a box for every letter
 WHISKERS = {"fmt": "none", "ecolor": INK, "elinewidth": 1.2}
 TITLE_LEFT_INCHES, TITLE_CHARACTERS_PER_INCH = 0.12, 10
 
@@ -50,9 +63,37 @@ def save(figure: Figure, path: Path, title: str, about: str) -> Path:
     texts = (title, *about.splitlines())
     lines = [line for text in texts for line in textwrap.wrap(text, letters)]
     figure.suptitle("\n".join(lines), x=TITLE_LEFT_INCHES / width, ha="left")
+    set_fonts(figure)
     with replacing(path) as partial, written_to(path):
         figure.savefig(partial)
     return path
+
+
+def set_fonts(figure: Figure) -> None:
+    """Let fonts of the machine draw what matplotlib's own lacks: words in Chinese, Japanese, Korean, Thai …"""
+    texts = figure.findobj(Text)
+    letters = {letter for text in texts for letter in text.get_text() if letter.isprintable()}
+    families = list(matplotlib.rcParams["font.family"])
+    missing = set(map(ord, letters)) - glyphs(findfont(FontProperties(family=families)))
+    if not missing:
+        return
+    for font in fontManager.ttflist:
+        found = missing & glyphs(font.fname)
+        if found and font.name != NO_LETTERS:
+            families.append(font.name)
+            missing -= found
+    for text in texts:
+        text.set_fontfamily(families)
+    if missing:
+        LOG.warning(
+            "no font on this machine draws %s: install one, such as Noto Sans CJK",
+            "".join(map(chr, sorted(missing))),
+        )
+
+
+def glyphs(font: str) -> set[int]:
+    """The code points that the font of a file draws."""
+    return set(get_font(font).get_charmap())
 
 
 def interval_arms(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from speech_commands_kws.evaluation.metrics import wilson_interval
 from speech_commands_kws.inference.model_info import ModelInfo
 
 # Facts of the training that a reader asks for, with their names in words.
@@ -73,10 +74,20 @@ def detection(info: ModelInfo) -> list[str]:
     point = info.detection
     if "threshold" not in point:
         return []
+    found = with_interval(point["recall"], point.get("keyword_clips"), "keywords")
+    wrong = with_interval(point["false_alarm_rate"], point.get("other_clips"), "other clips")
     return [
         f"Take a keyword for heard above a probability of {point['threshold']:.3f}: on the validation clips that finds "
-        f"{point['recall']:.1%} of the keywords and takes {point['false_alarm_rate']:.1%} of the other clips for one."
+        f"{found} and takes {wrong} for one."
     ]
+
+
+def with_interval(share: float, n_clips: int | None, of_what: str) -> str:
+    """A share of so many clips with its interval; models that were exported earlier do not know how many."""
+    if not n_clips:
+        return f"{share:.1%} of the {of_what}"
+    low, high = wilson_interval(round(share * n_clips), n_clips)
+    return f"{share:.1%} of {n_clips:,} {of_what} (95 % interval {low:.1%} to {high:.1%})"
 
 
 def accuracy(scores: Mapping[str, Any]) -> str:

@@ -99,8 +99,8 @@ def test_operating_point_allows_so_many_false_alarms() -> None:
     targets = np.array([0] * 8 + [1, 2, 1, 2])
     point = metrics.operating_point(probabilities, targets, keywords, 0.25)
     # Above the third highest lie two of eight; of the keywords the second is heard as another one.
-    assert point == pytest.approx((0.6, 0.25, 0.5))
+    assert point == pytest.approx((0.6, 0.25, 0.5, 4, 8))
     assert metrics.operating_point(probabilities, targets, keywords, 0.0) == pytest.approx(
-        (0.8, 0.0, 0.25)
+        (0.8, 0.0, 0.25, 4, 8)
     )
     assert metrics.operating_point(probabilities[8:], targets[8:], keywords, 0.1) is None

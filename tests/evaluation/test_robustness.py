@@ -21,7 +21,7 @@ FEW_ROOMS = {"rooms": 1, "places": 2, "seconds": 0.3, "max_order": 8}
 STANDARD = yaml.safe_load((REPOSITORY / "configs/robustness/standard.yaml").read_text())
 SETTINGS = {
     **{key: value for key, value in STANDARD.items() if not key.startswith("_")},
-    **{"clips": 8, "snr_db": [20, -20], "rt60_seconds": [0.3]},
+    **{"clips": 8, "snr_db": [20, -20], "rt60_seconds": [0.3], "gain_db": [20, -20]},
     "rooms": STANDARD["rooms"] | FEW_ROOMS,
 }
 
@@ -80,6 +80,25 @@ def test_what_drowns_in_noise_is_counted_wrong(clips):
     assert set(facts["noises"]) == {"low_hum", WHITE, BABBLE}
     assert [room["rt60_seconds"] for room in facts["rooms"]] == [0.3]
     assert facts["rooms"][0]["accuracy"] == 1.0
+
+
+def test_levels_are_those_of_quieter_and_of_louder_clips_within_full_scale(clips):
+    """What is taken for low where it is quiet: a model that is deaf to quiet clips loses the high ones."""
+    heard = []
+
+    def deaf_to_quiet(waveforms):
+        heard.append(np.abs(waveforms).max())
+        return np.where(np.abs(waveforms).max(1)[:, None] < 0.1, [0, 1, 0], predict(waveforms))
+
+    trials = Robustness(**SETTINGS)
+    facts = trials.measure(
+        deaf_to_quiet, clips, scores_of(clips), RATE, 100, True, lambda found, _: found
+    )
+    targets = clips.targets[trials.choose("level", np.flatnonzero(clips.targets))]
+    loud, quiet = facts["levels"]
+    assert (loud["gain_db"], loud["accuracy"]) == (20, 1.0)
+    assert (quiet["gain_db"], quiet["accuracy"]) == (-20, np.mean(targets == 1))
+    assert heard[-2:] == pytest.approx([1.0, 0.02], rel=0.01)
 
 
 def test_means_are_those_of_the_noises_and_rest_on_all_their_clips(clips):

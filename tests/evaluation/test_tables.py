@@ -46,6 +46,7 @@ def test_robustness_shows_figures_intervals_and_what_training_heard(heard):
         },
         "mean_by_snr": [mean(column, 14) for column in zip(*rows.values())],
         "rooms": [{"rt60_seconds": 0.3} | cell(8, 8)],
+        "levels": [{"gain_db": 10} | cell(7, 8), {"gain_db": -20} | cell(1, 8)],
     }
     stream = io.StringIO()
     tables.write_robustness(facts, stream)
@@ -56,6 +57,9 @@ def test_robustness_shows_figures_intervals_and_what_training_heard(heard):
     assert low_hum.split()[1:] == ["100.0%", "37.5%"]
     low, high = facts["clean"]["interval_95"]
     interval = next(line for line in shown.splitlines() if "95% interval" in line)
-    assert interval.split()[2] == f"±{50 * (high - low):.1f}%"
-    assert "8 clips of words in each noise and room" in shown
+    assert interval.split()[2] == f"{100 * low:.0f}–{100 * high:.0f}%"
+    heads, row = (line for line in shown.splitlines() if "by level" in line or "louder" in line)
+    assert heads.split()[-5:] == ["clean", "+10", "dB", "-20", "dB"]
+    assert row.split()[-3:] == ["95.0%", "87.5%", "12.5%"]
+    assert "8 clips of words in each noise, room and level" in shown
     assert ("training heard this recording" in shown) == heard

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, fontManager
 
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.figures.style import interval_arms, save
+from speech_commands_kws.figures.style import glyphs, interval_arms, save, set_fonts
 
 
 def test_arms_reach_from_the_share_to_the_wilson_interval() -> None:
@@ -29,3 +30,24 @@ def test_a_place_that_takes_no_file_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(KwsError, match="cannot write"):
         save(Figure(), tmp_path / "file" / "picture.png", "title", "")
+
+
+def test_letters_that_the_usual_font_lacks_are_drawn_by_another(tmp_path: Path) -> None:
+    """A letter of STIX, which matplotlib brings along, that its usual font cannot draw."""
+    letter = chr(min(glyphs(findfont("STIXGeneral")) - glyphs(findfont(FontProperties()))))
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set_yticks([0, 1], [letter, "yes"])
+    path = save(figure, tmp_path / "picture.png", "title", letter)  # a missing glyph would warn
+    assert path.stat().st_size
+    assert "STIX" in axes.get_yticklabels()[0].get_fontfamily()[-1]
+
+
+def test_letters_of_no_font_are_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fontManager, "ttflist", [])
+    figure = Figure()
+    figure.suptitle("\U0001f9ff")
+    set_fonts(figure)
+    assert "no font on this machine draws \U0001f9ff: install one" in caplog.text

@@ -63,5 +63,14 @@ def test_what_is_not_known_is_left_out(tiny_onnx: Path) -> None:
         assert text not in card
 
 
+def test_the_rates_of_the_threshold_come_with_the_clips_they_rest_on(tiny_onnx: Path) -> None:
+    point = {"threshold": 0.9, "recall": 0.85, "false_alarm_rate": 0.0}
+    counts = {"keyword_clips": 200, "other_clips": 108}
+    info = ModelInfo(("yes",), 16_000, 16_000, {}, {}, point | counts)
+    card = model_card(tiny_onnx, info, SCORES, {}, [], [])
+    assert "85.0% of 200 keywords (95 % interval 79.4% to 89.3%)" in card
+    assert "0.0% of 108 other clips (95 % interval 0.0% to 3.4%)" in card
+
+
 def test_a_bar_does_not_end_a_cell() -> None:
     assert table(["a"], [["b|c"]]) == "| a |\n| --- |\n| b\\|c |"

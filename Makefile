@@ -47,8 +47,8 @@ quickstart: setup
 lint: setup
 	$(ACTIVATE) pre-commit run --all-files --show-diff-on-failure
 
-# A process for each core, of one thread each: more threads than cores wait for each other.
-PYTEST := $(ACTIVATE) OMP_NUM_THREADS=1 python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
+# How many processes, tests/conftest.py says, of one thread each: more threads than cores wait for each other.
+PYTEST := $(ACTIVATE) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --dist worksteal
 test: lint
 	$(PYTEST) -m "not integration"
 

@@ -32,7 +32,11 @@ FRONTEND = {
 }
 TINY_LABELS = ["_silence_", "_unknown_", "yes", "no"]
 TINY_SCALE = 20.0
-LONGEST = ["test_readme", "test_pipeline", "test_training"]
+MOST_PROCESSES = 8
+LONGEST = [
+    *("test_readme", "test_pipeline", "test_training", "test_export", "test_record"),
+    "test_sweeper_processes",
+]
 TINY_METADATA = {
     "labels": json.dumps(TINY_LABELS),
     "sample_rate": json.dumps(SAMPLE_RATE),
@@ -40,6 +44,11 @@ TINY_METADATA = {
     "frontend": json.dumps({"n_mels": 40}),
     "training": json.dumps({"run": "tiny", "accuracy": 0.5}),
 }
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores, because many tests wait: for a server, a killed process, a disk."""
+    return min(1 + (os.cpu_count() or 1), MOST_PROCESSES)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.commands import COMMANDS, module_of, to_overrides
@@ -31,6 +31,7 @@ SEPARATORS = "|&;<>"
 MADE_HERE = {"synthetic", "folder", "mixed"}
 # They need a microphone, and end when they are told to.
 NOT_TYPED = {"record", "serve"}
+MULTIRUN = "-m"
 SHORT = "trainer.max_epochs=2"
 LITTLE_SPEECH = (
     "data.source.speakers=20 data.source.takes_per_word=1 data.source.unknown_per_speaker=2"
@@ -104,10 +105,20 @@ def is_for_any_machine(line: str) -> bool:
     return bool(data) and data <= MADE_HERE and set(others) <= {"cat"}
 
 
+def sweeps(line: str) -> bool:
+    found = [command_of(words) for words in programs(line)]
+    return any(command and MULTIRUN in command[1] for command in found)
+
+
 def lines_for_any_machine(lines: list[str]) -> Iterator[str]:
-    """In order; what follows a training on recordings that are not here is about that training."""
+    """In order; what follows a training on recordings that are not here is about that training.
+
+    Without sweeps, which the tests of sweeps run.
+    """
     latest_run_is_here = False
     for line in lines:
+        if sweeps(line):
+            continue
         if any(command == "train" for command, _ in commands_of(line)):
             latest_run_is_here = is_for_any_machine(line)
         if latest_run_is_here and is_for_any_machine(line):
@@ -121,8 +132,7 @@ def shortened(line: str) -> str:
             little = LITTLE_SPEECH if config.data.name == "synthetic" else ""
             if config.data.name == "mixed":
                 little = LITTLE_SPEECH.replace("data.source", "data.spoken.source")
-            search = "sweep.trials=2" if OmegaConf.to_container(config.sweep).get("storage") else ""
-            return f"{line} {SHORT} {search} {little}"
+            return f"{line} {SHORT} {little}"
         if command == "evaluate":
             return f"{line} robustness.clips=2"
     return line

@@ -41,7 +41,9 @@ def plot_report(report: Report, silent_db: float, title: str, path: Path) -> Pat
     if len(fewest) < len(counts):
         bars.set_title(f"the {len(fewest)} of {len(counts)} words with the fewest clips")
     _draw_levels(levels, np.maximum(report.levels_db, LOWEST_DB), splits, silent_db)
-    figure.legend(*levels.get_legend_handles_labels(), loc="outside lower center", ncols=len(SPLITS) + 1)
+    figure.legend(
+        *levels.get_legend_handles_labels(), loc="outside lower center", ncols=len(SPLITS) + 1
+    )
     return save(figure, path, title, about)
 
 

@@ -1,4 +1,4 @@
-"""A model's accuracy in noise, in rooms and at other levels. All is drawn from a seed; an exported model needs no torch.
+"""A model's accuracy in noise, in rooms and at other levels. All is drawn from a seed; ONNX models need no torch.
 
 Legend: N clips, B batch, T samples, S signal-to-noise ratios.
 """

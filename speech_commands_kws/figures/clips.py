@@ -42,13 +42,13 @@ def plot_worst_clips(
     for axes, clip in zip(panels, clips, strict=False):
         draw_mel(axes, mel_decibels(clip.waveform, **frontend), frontend)
         truth, prediction = percent(clip.truth_probability), percent(clip.prediction_probability)
-        verdict = f"{clip.truth} {truth}, heard {clip.prediction} {prediction}"
+        verdict = f"{clip.truth} {truth} → {clip.prediction} {prediction}"
         axes.set_title(f"{verdict}\n{shorten(clip.name)}", fontsize=PANEL_TITLE_POINTS, loc="left")
     for axes in panels[1:]:
         axes.set(xlabel=None, ylabel=None)
     for axes in panels[len(clips) :]:
         axes.set_axis_off()
-    title = "Worst clips: the true word and its probability, the word heard and its probability"
+    title = "Worst clips: true class → prediction, each with its probability"
     return save(figure, path, title, about)
 
 

@@ -80,7 +80,7 @@ def _draw_levels(axes: Axes, facts: Mapping[str, Any]) -> None:
     gains = sorted(by_gain, reverse=True)
     _draw_cells(axes, np.array(gains), tuple(by_gain[gain] for gain in gains), **ALONE)
     axes.invert_xaxis()
-    axes.set_xticks(gains, [f"{gain:+g}" for gain in gains])
+    axes.set_xticks(gains, [f"{gain:+g}" if gain else "0" for gain in gains])
     axes.set(xlabel="gain (dB)")
 
 

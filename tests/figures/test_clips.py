@@ -51,7 +51,7 @@ def test_every_worst_clip_has_a_panel_that_says_what_it_is(monkeypatch, tmp_path
     clips = [clip(f"yes/{i}.wav", tone(500.0)) for i in range(4)] + [clip("no/$x$.wav", tone(0.0))]
     figure = clip_figures.plot_worst_clips(clips, FRONTEND, "about", tmp_path / "a.png")
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles[0] == "yes 1.0%, heard no 98.0%\nyes/0.wav"
+    assert titles[0] == "yes 1.0% → no 98.0%\nyes/0.wav"
     assert titles[4].endswith("no/$x$.wav")
     assert titles[5:] == ["", "", ""]
     assert not figure.axes[5].axison

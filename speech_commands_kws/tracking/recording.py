@@ -19,6 +19,7 @@ from speech_commands_kws.tracking.mlflow_run import (
     RUNNING,
     MlflowRun,
     begin_run,
+    client_of,
     read_record,
     write_record,
 )
@@ -90,10 +91,13 @@ def mlflow_logger(
     uri = earlier.tracking_uri if earlier else usable_uri(tracking_uri, local_store, probe_seconds)
     try:
         record = earlier or begin(uri)
+        if earlier and is_server(uri) and store_fault(uri, probe_seconds) is None:
+            client_of(uri).search_experiments(max_results=1)  # the login must still be good
     except (MlflowException, OSError) as error:
         raise KwsError(
             f"the MLflow store {uri} refused: {summarize_error(error)}; name another with"
-            " logger.tracking_uri= or logger.experiment_name=, or train without: logger=none"
+            " logger.tracking_uri= or logger.experiment_name=, log in with MLFLOW_TRACKING_USERNAME and"
+            " MLFLOW_TRACKING_PASSWORD, or train without: logger=none"
         ) from error
     write_record(run_folder, record)
     logger = BufferedMLFlowLogger(

@@ -2,6 +2,8 @@
 
 import inspect
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -41,6 +43,37 @@ def test_nothing_is_kept_or_sent_about_the_user(
     lines = f"from {OnnxBackend.__module__} import *; model = {str(tiny_onnx)!r}; {calls}"
     subprocess.run([sys.executable, "-c", lines], env=kept | {"HOME": str(tmp_path)}, check=True)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(
+    not shutil.which("strace"), reason="needs strace to see what the library asks of the system"
+)
+def test_a_process_that_lives_for_a_while_writes_nothing_and_asks_for_no_address(
+    tiny_onnx: Path, tmp_path: Path
+) -> None:
+    """With `KWS_TRACE_SECONDS=60` it lives as long as the first report of the telemetry needs; in the suite for two."""
+    seconds = os.environ.get("KWS_TRACE_SECONDS", "2")
+    lines = f"""if True:
+        import time
+        import numpy
+        from {OnnxBackend.__module__} import OnnxBackend
+        backend = OnnxBackend({str(tiny_onnx)!r})
+        end = time.monotonic() + {seconds}
+        while time.monotonic() < end:
+            backend(numpy.zeros((1, backend.info.clip_samples), numpy.float32))
+            time.sleep(0.5)
+    """
+    traced = "openat,open,creat,mkdir,mkdirat,rename,renameat,renameat2,socket,connect,sendto"
+    command = ["strace", "-f", "-qq", "-e", f"trace={traced}", "-o", tmp_path / "trace"]
+    command += [sys.executable, "-B", "-c", lines]
+    subprocess.run(command, env=os.environ | {"HOME": str(tmp_path)}, check=True)
+    calls = (tmp_path / "trace").read_text("utf-8", "replace").splitlines()
+    changing = re.compile(
+        r" (creat|mkdir|mkdirat|rename\w*|socket|connect|sendto)\(|O_(WRONLY|RDWR|CREAT)|/etc/(hosts|resolv)"
+    )
+    harmless = re.compile(r"/dev/|/proc/|/sys/|= -1 ENOENT")
+    assert any(str(tiny_onnx) in call for call in calls), "nothing was traced"
+    assert [call for call in calls if changing.search(call) and not harmless.search(call)] == []
 
 
 def test_the_model_says_what_it_is(tiny_onnx: Path) -> None:

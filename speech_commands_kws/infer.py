@@ -11,10 +11,20 @@ from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, buil
 from speech_commands_kws.errors import KwsError, ReportedError, check_choice
 from speech_commands_kws.inference.backends.triton import MODEL_NAME
 from speech_commands_kws.inference.batch import BatchInference
-from speech_commands_kws.inference.predictions import write_csv, write_json, write_table
+from speech_commands_kws.inference.predictions import (
+    write_csv,
+    write_json,
+    write_table,
+    write_windows,
+)
 from speech_commands_kws.inference.spotter import KeywordSpotter
 
-WRITERS = {"table": write_table, "json": write_json, "csv": write_csv}
+WRITERS = {
+    "table": write_table,
+    "windows": write_windows,
+    "json": write_json,
+    "csv": write_csv,
+}
 
 
 def run(cfg: DictConfig) -> float:
@@ -41,7 +51,11 @@ def run(cfg: DictConfig) -> float:
         batch_size=cfg.batch_size,
     )
     inference = BatchInference(spotter)
-    WRITERS[cfg.format](inference.predictions(names), sys.stdout)
+    predictions, write = inference.predictions(names), WRITERS[cfg.format]
+    if write is write_table:
+        write_table(predictions, sys.stdout, spotter.backend.info.detection.get("threshold", 0.0))
+    else:
+        write(predictions, sys.stdout)
     if inference.failures:
         raise ReportedError(f"{inference.failures} names or recordings could not be used")
     return float(inference.scored)

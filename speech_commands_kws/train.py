@@ -8,8 +8,13 @@ from omegaconf import DictConfig
 
 from speech_commands_kws.assembly.resume import open_run
 from speech_commands_kws.assembly.training import check_settings, train
-from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, run_command
-from speech_commands_kws.errors import check_flag
+from speech_commands_kws.cli.launch import (
+    CONFIG_DIR,
+    EXECUTION_WHITELIST,
+    is_multirun,
+    run_command,
+)
+from speech_commands_kws.errors import KwsError, check_flag
 from speech_commands_kws.tracking import runs
 from speech_commands_kws.training.data_parallel import is_first_process
 from speech_commands_kws.training.objectives import check_objectives
@@ -23,8 +28,13 @@ def run(cfg: DictConfig) -> float | list[float]:
     folder, cfg = open_run(cfg)
     if not is_first_process():
         logging.getLogger().setLevel(logging.WARNING)
-    with runs.log_file(folder / runs.LOG_FILE) if is_first_process() else nullcontext():
-        measured = train(cfg, folder, waveform_augment)
+    try:
+        with runs.log_file(folder / runs.LOG_FILE) if is_first_process() else nullcontext():
+            measured = train(cfg, folder, waveform_augment)
+    except KwsError:
+        if is_first_process() and not is_multirun():
+            runs.remove_unused(folder)
+        raise
     values = [float(measured[name]) for name in cfg.sweep.objectives]
     return values[0] if len(values) == 1 else values
 

@@ -193,7 +193,7 @@ def test_data_of_other_classes_is_one_clear_error(evaluate, model, tree, removed
     "overrides, expected",
     [
         (["bins=0"], "bins must be a whole number of 1 or more, got 0"),
-        (["batch_size=many"], "batch_size must be a whole number of 1 or more, got 'many'"),
+        (["batch_size=1.5"], "batch_size must be a whole number of 1 or more, got 1.5"),
         (["format=xml"], "expected format to be one of table, json, got xml"),
         (["model=nowhere.onnx"], "nowhere.onnx does not exist"),
         (["run=nowhere"], "expected the folder of a run at run=nowhere"),

@@ -5,15 +5,20 @@ import logging
 import os
 import select
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from rich.box import SIMPLE
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import track
+from rich.table import Table
 
 from speech_commands_kws.errors import KwsError, display_name, masked
 
+WIDEST = 10_000  # of a terminal, in characters
+USUAL_WIDTH = 80
 # Reasons of the machine, not of the program.
 REFUSALS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
@@ -86,7 +91,49 @@ class LogHandler(logging.StreamHandler):
 
 def text_console(stream: TextIO) -> Console:
     """For tables of names that are text, whatever they hold, and never the markup of rich."""
-    return Console(file=stream, markup=False, emoji=False, highlight=False)
+    console = Console(file=stream, markup=False, emoji=False, highlight=False)
+    if console.width < 1:  # as COLUMNS=0 says, which would print nothing
+        console.width = USUAL_WIDTH
+    return console
+
+
+def write_rows(
+    stream: TextIO,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    numbers: Collection[str] = (),
+    wraps: Collection[str] = (),
+    width: int | None = None,
+) -> None:
+    """Write a table that breaks no name and no number, though a terminal may be too narrow for it.
+
+    Args:
+        numbers: heads of the columns that are aligned at the right.
+        wraps: heads of the columns that are broken between words where the width demands it.
+        width: in characters; that of the terminal if left out.
+    """
+    table = Table(box=SIMPLE, pad_edge=False, show_header=any(heads))
+    for head, *cells in zip(heads, *rows):
+        parts = [
+            part
+            for cell in (head, *cells)
+            for part in (cell.split() if head in wraps else cell.splitlines())
+        ]
+        table.add_column(
+            head,
+            justify="right" if head in numbers else "left",
+            no_wrap=head not in wraps,
+            min_width=max(map(cell_len, parts), default=0),
+        )
+    for row in rows:
+        table.add_row(*row)
+    console = text_console(stream)
+    least = console.measure(table, options=console.options.update(max_width=WIDEST)).minimum
+    console.width = max(console.width if width is None else width, least)
+    with console.capture() as capture:
+        console.print(table)
+    # A terminal that is too narrow shows no lines of spaces between the rows.
+    stream.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def short_names(keys: Sequence[str]) -> list[str]:

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
-from rich.box import SIMPLE
-from rich.table import Table
 
-from speech_commands_kws.cli.terminal import text_console
+from speech_commands_kws.cli.terminal import text_console, write_rows
 from speech_commands_kws.data.quality import Finding, Report
 from speech_commands_kws.data.speech_tree import SPLITS
 from speech_commands_kws.errors import display_name
@@ -29,23 +27,22 @@ def write_table(title: str, root: Path, report: Report, examples: int, stream: T
         f"level {middle:.0f} dBFS, {low:.0f} to {high:.0f} for four of five",
         soft_wrap=True,
     )
-    balance = Table("word", box=SIMPLE, pad_edge=False)
-    for name in (*SPLITS, "speakers"):
-        balance.add_column(name, justify="right")
-    for word, row in counts.items():
-        balance.add_row(display_name(word), *(f"{number:,}" for number in row.values()))
-    console.print(balance)
+    heads = (*SPLITS, "speakers")
+    balance = [
+        (display_name(word), *(f"{number:,}" for number in row.values()))
+        for word, row in counts.items()
+    ]
+    write_rows(stream, ("word", *heads), balance, numbers=heads)
     if not report.findings:
         console.print("nothing to look at")
         return
-    table = Table("to look at", box=SIMPLE, pad_edge=False)
-    table.add_column("clips", justify="right")
-    table.add_column("for example", overflow="fold")
+    kinds = []
     for kind, count in report.kinds.items():
         some = [finding for finding in report.findings if finding.kind == kind][:examples]
         texts = [f"{finding.file} {finding.detail}".strip() for finding in some]
-        table.add_row(kind, f"{count:,}", display_name("; ".join(texts)))
-    console.print(table)
+        kinds.append((kind, f"{count:,}", display_name("; ".join(texts))))
+    heads = ("to look at", "clips", "for example")
+    write_rows(stream, heads, kinds, numbers=("clips",), wraps=("for example",))
     console.print("format=csv names every clip", soft_wrap=True)
 
 

@@ -5,10 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.box import SIMPLE
-from rich.table import Table
-
-from speech_commands_kws.cli.terminal import text_console
+from speech_commands_kws.cli.terminal import write_rows
 from speech_commands_kws.errors import display_name
 from speech_commands_kws.inference.model_info import ModelInfo
 
@@ -35,11 +32,8 @@ def describe(model: Path, info: ModelInfo) -> dict[str, Any]:
 
 
 def write_table(facts: dict[str, Any], stream: TextIO) -> None:
-    table = Table("fact", "value", box=SIMPLE, show_header=False)
-    table.columns[1].overflow = "fold"
-    for name, text in _rows(facts):
-        table.add_row(display_name(name), display_name(text))
-    text_console(stream).print(table)
+    rows = [(display_name(name), display_name(text)) for name, text in _rows(facts)]
+    write_rows(stream, ("", ""), rows, wraps=("",))
 
 
 def _rows(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -2,43 +2,82 @@
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain, groupby, islice
 from typing import TextIO
 
-from rich.box import SIMPLE
-from rich.table import Table
-
-from speech_commands_kws.cli.terminal import text_console
+from speech_commands_kws.cli.terminal import write_rows
 from speech_commands_kws.errors import display_name
 from speech_commands_kws.inference.spotter import Prediction, batched
+from speech_commands_kws.labels import SILENCE, UNKNOWN
 
 CSV_COLUMNS = ("file", "start_seconds", "end_seconds", "rank", "label", "probability")
 DECIMALS = 6
-# A long recording is shown table after table, so that the first predictions need not wait for the last.
+# Many recordings are shown table after table, so that the first predictions need not wait for the last.
 TABLE_ROWS = 40
 
 
-def write_table(predictions: Iterable[tuple[str, Prediction]], stream: TextIO) -> None:
-    console = text_console(stream)
-    for rows in batched(predictions, TABLE_ROWS):
-        table = Table("file", box=SIMPLE)
-        table.columns[0].overflow = "fold"
-        table.add_column("at", justify="right", no_wrap=True)
-        table.add_column("keyword", overflow="fold")
-        table.add_column("probability", justify="right", no_wrap=True)
-        table.add_column("next", overflow="fold")
-        for name, prediction in rows:
-            table.add_row(
-                display_name(name),
-                f"{prediction.start_seconds:.2f} s",
-                display_name(prediction.label),
-                f"{prediction.probability:.1%}",
-                ", ".join(
-                    f"{display_name(keyword.label)} {keyword.probability:.1%}"
-                    for keyword in prediction.keywords[1:]
-                ),
-            )
-        console.print(table)
+def write_table(
+    predictions: Iterable[tuple[str, Prediction]], stream: TextIO, threshold: float = 0.0
+) -> None:
+    """The prediction for each short recording, and of a long one what was heard in it.
+
+    Args:
+        threshold: the probability above which a keyword in a long recording counts.
+    """
+    write_windows(heard(predictions, threshold), stream)
+
+
+def heard(
+    predictions: Iterable[tuple[str, Prediction]], threshold: float
+) -> Iterator[tuple[str, Prediction | None]]:
+    """Of consecutive windows with the same keyword the most probable; None for a long recording without any."""
+    number = 0
+
+    def recording(item: tuple[str, Prediction]) -> tuple[int, str]:
+        nonlocal number
+        number += item[1].start_seconds == 0
+        return number, item[0]
+
+    def keyword(item: tuple[str, Prediction]) -> str | None:
+        label, probability = item[1].label, item[1].probability
+        return label if label not in (UNKNOWN, SILENCE) and probability > threshold else None
+
+    for (_, name), windows in groupby(predictions, recording):
+        begin = list(islice(windows, 2))
+        if len(begin) == 1:
+            yield from begin
+            continue
+        is_empty = True
+        for label, same in groupby(chain(begin, windows), keyword):
+            if label is not None:
+                is_empty = False
+                yield max(same, key=lambda item: item[1].probability)
+        if is_empty:
+            yield name, None
+
+
+def write_windows(predictions: Iterable[tuple[str, Prediction | None]], stream: TextIO) -> None:
+    """One row a window."""
+    heads = ("file", "at", "keyword", "probability", "next")
+    for some in batched(predictions, TABLE_ROWS):
+        rows = [(display_name(name), *_cells(prediction)) for name, prediction in some]
+        write_rows(stream, heads, rows, numbers=("at", "probability"))
+
+
+def _cells(prediction: Prediction | None) -> tuple[str, str, str, str]:
+    if prediction is None:
+        return "", "no keyword", "", ""
+    following = (
+        f"{display_name(keyword.label)} {keyword.probability:.1%}"
+        for keyword in prediction.keywords[1:]
+    )
+    return (
+        f"{prediction.start_seconds:.2f} s",
+        display_name(prediction.label),
+        f"{prediction.probability:.1%}",
+        ", ".join(following),
+    )
 
 
 def write_json(predictions: Iterable[tuple[str, Prediction]], stream: TextIO) -> None:

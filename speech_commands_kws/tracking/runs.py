@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -65,6 +66,12 @@ def claim_folder(folder: Path) -> Path:
                 f"or go on with resume=true run={folder}"
             ) from None
     return folder
+
+
+def remove_unused(folder: Path) -> None:
+    """Remove the folder of a run that was refused before anything was trained or recorded."""
+    if {path.name for path in folder.iterdir()} <= {CONFIG_FILE, LOG_FILE}:
+        shutil.rmtree(folder)
 
 
 def find_run(run: str | Path, runs: str | Path) -> Path:

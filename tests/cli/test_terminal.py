@@ -13,6 +13,7 @@ from speech_commands_kws.cli.terminal import (
     require_output,
     short_names,
     text_console,
+    write_rows,
 )
 from speech_commands_kws.errors import KwsError
 
@@ -50,3 +51,18 @@ def test_names_are_no_markup_and_items_pass_through() -> None:
 def test_names_are_short_where_they_differ_then() -> None:
     keys = ["optimizer.lr", "backbone.name", "data.name", "seed"]
     assert short_names(keys) == ["lr", "backbone.name", "data.name", "seed"]
+
+
+@pytest.mark.parametrize("width", ["0", "20", "200"])
+def test_a_table_breaks_only_what_may_be_broken(
+    width: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    stream = io.StringIO()
+    rows = [("a name of [b]one[/b]", "1", "text of several words"), ("b", "1,000", "")]
+    write_rows(stream, ("name", "count", "text"), rows, numbers=("count",), wraps=("text",))
+    lines = stream.getvalue().splitlines()
+    assert all(line == line.rstrip() for line in lines)
+    row = next(line for line in lines if "[b]" in line)
+    assert "a name of [b]one[/b]       1   text" in row
+    assert ("text of several words" in row) == (width != "20")

@@ -198,3 +198,14 @@ def test_the_log_has_no_passwords(tmp_path):
     with runs.log_file(tmp_path / "log.txt"):
         logging.getLogger("a").error("at http://anna:secret@host")
     assert "http://anna:***@host" in (tmp_path / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("more", [None, "mlflow.json"])
+def test_the_folder_of_a_refused_run_goes_unless_something_was_recorded(
+    more: str | None, tmp_path: Path
+) -> None:
+    folder = runs.make_run_folder(tmp_path, "refused")
+    for name in filter(None, (runs.CONFIG_FILE, runs.LOG_FILE, more)):
+        (folder / name).touch()
+    runs.remove_unused(folder)
+    assert folder.exists() == (more is not None)

@@ -9,17 +9,12 @@ from omegaconf import DictConfig
 from speech_commands_kws.audio.takes import Session
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
 from speech_commands_kws.data.words import check_words
-from speech_commands_kws.errors import SettingError, display_name
+from speech_commands_kws.errors import display_name
 
 
 def run(cfg: DictConfig) -> float:
     """Record until there are `count` clips of the word by the speaker; return how many are new."""
     check_words(word=[cfg.word])
-    if isinstance(cfg.speaker, float | bool):
-        raise SettingError(
-            f"speaker must be a name, got {cfg.speaker!r}: put one that looks like a number or a truth value in "
-            "quotes, such as 'speaker=\"590750e8\"'"
-        )
     session = Session(
         device=build(cfg.microphone),
         folder=Path(str(cfg.root)).expanduser() / cfg.word,

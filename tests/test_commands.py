@@ -310,6 +310,7 @@ def test_an_interruption_while_modules_load_is_one_line(
         ("data.root=~/recs", "data.root", str(Path.home() / "recs")),
         ("data.root=/my recs (1)/a", "data.root", "/my recs (1)/a"),
         ("name=590750e8", "name", "590750e8"),
+        ("data.test_speakers=[590750e8]", "data.test_speakers", ["590750e8"]),
         ("name=müde", "name", "müde"),
         ("optimizer.lr=0.2", "optimizer.lr", 0.2),
     ],

@@ -95,11 +95,8 @@ def test_clips_of_a_word_are_recorded_trimmed_and_resampled(kws_record, tmp_path
     assert "lights (1 of 2) in 1 …" in done.lines and "lights (2 of 2): now" in done.lines
 
 
-def test_a_speaker_that_hydra_reads_as_a_number_is_refused(kws_record, tmp_path):
-    done = kws_record("word=lights", "speaker=590750e8")
-    assert done.status == 1 and not (tmp_path / "recordings").exists()
-    assert done.lines[-1].startswith("error: speaker must be a name, got 59075000000000.0: put one")
-    assert kws_record("word=lights", 'speaker="590750e8"', "count=1", takes=[said()]).status == 0
+def test_a_speaker_may_look_like_a_number(kws_record, tmp_path):
+    assert kws_record("word=lights", "speaker=590750e8", "count=1", takes=[said()]).status == 0
     assert clips(tmp_path / "recordings" / "lights") == ["590750e8_nohash_0.wav"]
 
 
@@ -169,7 +166,6 @@ def test_playback_lets_the_speaker_choose(kws_record, tmp_path):
         (["word=lights", "speaker=a/b"], "speaker: expected a name"),
         (["word=lights", "count=0"], "count must be a whole number of 1 or more, got 0"),
         (["word=lights", "take_seconds=1"], "take_seconds must be more than"),
-        (["word=lights", "playback=no"], "playback must be true or false, got 'no'"),
     ],
 )
 def test_mistakes_are_one_line(kws_record, arguments, complaint, tmp_path):

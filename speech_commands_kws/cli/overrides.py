@@ -37,7 +37,10 @@ INTERPOLATION = re.compile(r"(\\*)\$\{")
 MISSING_MARK = re.compile(r"\\*\?\?\?")
 BACKSLASHES_BEFORE_QUOTE = re.compile(r'(\\+)(?="|\Z)')
 # Names of people and things: texts also where one looks like a number or a truth value, such as 590750e8 or on.
-TEXT_KEYS = ("data.words", "data.unknown_words", "name", "speaker", "word")
+TEXT_KEYS = (
+    *("data.words", "data.unknown_words", "data.validation_speakers", "data.test_speakers"),
+    *("name", "speaker", "word"),
+)
 # Numbers and truth values to us, for which Lightning takes texts such as auto too.
 TEXTS_TOO = ("trainer.devices", "trainer.deterministic")
 HAS_STRUCTURE = re.compile(r"""["'\[\]{}]|\$\{""")

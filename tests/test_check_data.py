@@ -67,6 +67,16 @@ def test_the_report_counts_and_names(check, tiny_onnx):
     assert mislabelled["detail"].startswith("heard as yes")
 
 
+def test_a_word_in_two_spellings_is_a_finding(check, burst_wav):
+    burst_wav("recordings/Yes/cleo_nohash_0.wav", "no", 16_000)
+    (found,) = (
+        row
+        for row in csv.DictReader(io.StringIO(check("format=csv").out))
+        if row["kind"] == "word in two spellings"
+    )
+    assert (found["word"], found["detail"].split(":")[0]) == ("yes", "'Yes' and 'yes'")
+
+
 def test_csv_names_every_finding(check):
     rows = list(csv.DictReader(io.StringIO(check("format=csv").out)))
     assert [row["kind"] for row in rows] == ["unusable", "duplicate in another split"]

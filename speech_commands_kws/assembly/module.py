@@ -110,4 +110,7 @@ def training_noise(augment: DictConfig, datamodule: KeywordDataModule) -> Tensor
         noises += added.values()
     held_out = augment.get("noise_held_out", 0.0)
     heard = training_portions(noises, held_out, datamodule.clip_samples)
-    return torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *heard]))
+    noise = np.concatenate([np.zeros(0, np.float32), *heard])
+    if 0 < len(noise) < datamodule.clip_samples:
+        noise = np.resize(noise, datamodule.clip_samples)
+    return torch.from_numpy(noise)

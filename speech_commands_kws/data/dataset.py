@@ -25,6 +25,7 @@ from speech_commands_kws.data.speech_tree import (
     words_and_speakers,
 )
 from speech_commands_kws.data.task import Task
+from speech_commands_kws.data.words import check_spelling
 from speech_commands_kws.errors import KwsError, check_choice
 from speech_commands_kws.labels import SILENCE, UNKNOWN
 
@@ -281,12 +282,14 @@ def labelled_folder(
         cache: folder of packed trees.
 
     Raises:
-        KwsError: the folder is missing or empty, has no word of the labels, or has others while `_unknown_` is none.
+        KwsError: the folder is missing or empty, has no word of the labels, others while `_unknown_` is none, or one
+            under another spelling.
     """
     if not folder.is_dir():
         raise KwsError(f"expected a folder of <word>/<clip> at input={folder}, found none")
     packed = pack_folder(folder, SPEECH_COMMANDS_PATTERN, Path(cache), sample_rate, clip_samples)
     words, _ = words_and_speakers(packed.paths, SPEECH_COMMANDS_PATTERN)
+    check_spelling(words, labels)
     others = sorted(set(words) - set(labels))
     if not set(words) & set(labels) or (others and UNKNOWN not in labels):
         raise KwsError(

@@ -20,6 +20,7 @@ from speech_commands_kws.data.speech_tree import (
     assign_splits,
     words_and_speakers,
 )
+from speech_commands_kws.data.words import twice_spelled
 from speech_commands_kws.errors import check_number, check_positive
 from speech_commands_kws.inference.spotter import KeywordSpotter
 from speech_commands_kws.labels import SILENCE, UNKNOWN
@@ -29,9 +30,10 @@ DIGEST_BYTES = 16
 UNUSABLE, SILENT, SHORT, CLIPPED = "unusable", "silent", "too short", "clipped"
 OFFSET, MISLABELLED = "DC offset", "mislabelled?"
 SAME, SAME_SPLITS, SAME_WORDS = "duplicate", "duplicate in another split", "duplicate, other word"
+TWICE_SPELLED = "word in two spellings"
 # The worst first.
 KINDS = (
-    *(UNUSABLE, SAME_WORDS, SAME_SPLITS, SAME, MISLABELLED),
+    *(UNUSABLE, TWICE_SPELLED, SAME_WORDS, SAME_SPLITS, SAME, MISLABELLED),
     *(SILENT, SHORT, CLIPPED, OFFSET),
 )
 
@@ -218,6 +220,9 @@ def inspect(
         for *facts, samples in progress(rows, len(words), doing="measuring")
     ]
     findings = [Finding(UNUSABLE, "", "", "", reason) for reason in packed.left_out]
+    for word, other in twice_spelled(words):
+        detail = f"{word!a} and {other!a}: only one of them can be a keyword"
+        findings.append(Finding(TWICE_SPELLED, "", other, "", detail))
     findings += duplicates(clips)
     findings += (finding for clip in clips for finding in judge(clip, limits))
     if spotter is not None:

@@ -1,6 +1,7 @@
 import shutil
 
 import pytest
+import soundfile
 from hydra import compose, initialize_config_dir
 from tone_trainings import overrides
 from tones import make_tree
@@ -27,6 +28,14 @@ def test_training_without_noise_recordings_is_told(tmp_path, caplog, augment, wa
         more.append("augment.waveform.steps.reverberation.rooms.rooms=2")
     built(tree, tmp_path, *more)
     assert ("no background noise to train with" in caplog.text) is warned
+
+
+def test_noise_shorter_than_a_clip_is_trained_with(tmp_path):
+    tree = make_tree(tmp_path / "tree", takes=2)
+    hiss, rate = soundfile.read(tree / "_background_noise_" / "hiss.wav")
+    soundfile.write(tree / "_background_noise_" / "hiss.wav", hiss[:4_000], rate)
+    noise = dict(built(tree, tmp_path, "augment=recipe").named_buffers())["waveform_augment.noise"]
+    assert len(noise) == 16_000 and noise[:4_000].equal(noise[4_000:8_000])
 
 
 def test_clips_too_short_for_the_network_are_one_clear_error(tree, tmp_path):

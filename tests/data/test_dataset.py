@@ -99,5 +99,7 @@ def test_words_that_no_label_stands_for_and_a_missing_folder_are_errors(folder, 
         labelled_folder(folder, ["yes", "no"], *signal)
     with pytest.raises(KwsError, match="got _silence_, bird, no, yes: give"):
         labelled_folder(folder, ["_unknown_", "cat"], *signal)
+    with pytest.raises(KwsError, match="'Bird' and 'bird' are one word in two spellings"):
+        labelled_folder(folder, ["_unknown_", "Bird"], *signal)
     with pytest.raises(KwsError, match="expected a folder of <word>/<clip> at input=.*nowhere"):
         labelled_folder(tmp_path / "nowhere", LABELS, *signal)

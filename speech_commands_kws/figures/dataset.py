@@ -15,7 +15,7 @@ from speech_commands_kws.figures.style import BLUE, GREEN, GREY, ORANGE, STYLE, 
 
 COLOURS = dict(zip(SPLITS, (ORANGE, BLUE, GREEN), strict=True))
 WIDTH_INCHES, LEAST_INCHES, MARGIN_INCHES, BAR_INCHES = 11.0, 4.5, 2.0, 0.2
-BAR_MARGIN = 0.01  # of the height, above and below the bars
+BAR_MARGINS = 0.05, 0.01  # of the axes, behind the longest bar, and above and below all
 # The words with the fewest clips are those to know about.
 MOST_WORDS = 60
 LEVEL_BINS = 60
@@ -59,7 +59,7 @@ def _draw_counts(axes: Axes, counts: Mapping[str, Mapping[str, int]]) -> None:
         axes.barh(words, clips, left=before, color=colour)
         before += clips
     axes.invert_yaxis()
-    axes.margins(y=BAR_MARGIN)
+    axes.margins(*BAR_MARGINS)
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))

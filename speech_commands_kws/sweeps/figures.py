@@ -28,6 +28,7 @@ GRAPHS = {
 IMPORTANCES = "parameter_importances"
 # Settings, and what begins with them, that change how a network is trained and not the network.
 OF_TRAINING = ("augment", "label_smoothing", "loader", "optimizer", "scheduler", "seed", "trainer")
+COMPLETE = (TrialState.COMPLETE,)
 PAPER = "white"
 OWN_STYLE = {
     "axes.grid": False,  # of the axes that lie on others, one for each parameter
@@ -73,7 +74,7 @@ def plot_study(study: Study, objectives: Sequence[str], folder: Path) -> list[Pa
 
     What needs more trials, or trials that differ, is left out.
     """
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    complete = study.get_trials(deepcopy=False, states=COMPLETE)
     if not complete:
         return []
     about = f"{len(complete)} finished trainings"
@@ -107,7 +108,8 @@ def graphs(study: Study, objectives: Sequence[str]) -> dict[str, Callable[[], An
         for name, draw in GRAPHS.items():
             found[name + ending] = partial(draw, study, **about)
         influences = influencing(study, objective)
-        if len(influences) > 1:  # one alone has all of the importance
+        found_values = {trial.values[i] for trial in study.get_trials(states=COMPLETE)}
+        if len(found_values) > 1 and len(influences) > 1:  # one alone has all of the importance
             draw = drawings.plot_param_importances
             found[IMPORTANCES + ending] = partial(draw, study, params=influences, **about)
     return found
@@ -133,4 +135,7 @@ def styled(axes: Any) -> Figure:
     first.set_title("", loc="left")
     first.set_facecolor(PAPER)
     first.grid(color=PALE)
+    legend = first.get_legend()
+    if legend and len(legend.get_texts()) == 1:
+        legend.remove()  # it would say again what the axis says, over the bars
     return first.figure

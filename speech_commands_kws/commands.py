@@ -7,6 +7,7 @@ grammar refuses: they become one quoted override.
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 
 from speech_commands_kws.cli.launch import INTERRUPTED
 from speech_commands_kws.cli.overrides import (
@@ -17,9 +18,9 @@ from speech_commands_kws.cli.overrides import (
     quoted,
     split_arguments,
 )
-from speech_commands_kws.cli.terminal import report_io_errors
+from speech_commands_kws.cli.terminal import report_io_errors, shown
 from speech_commands_kws.cli.usage import command_help
-from speech_commands_kws.errors import DISTRIBUTION, KwsError, masked, missing_package
+from speech_commands_kws.errors import DISTRIBUTION, KwsError, missing_package
 
 COMMANDS = {
     "train": "train a keyword spotter on a tree of recordings",
@@ -67,11 +68,20 @@ def main() -> int:
     """Run one command. An invalid command line gives one line and status 2."""
     try:
         with report_io_errors():
+            require_folder()
             return dispatch(*(sys.argv[1:] or HELP_FLAGS[:1]))
     except KwsError as error:
         return complain(error, 1)
     except KeyboardInterrupt:  # while modules are still loading
         return complain("interrupted", INTERRUPTED)
+
+
+def require_folder() -> None:
+    """Raises KwsError where the working folder is no longer there, of which Hydra asks."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise KwsError("the working folder has been removed: change to another one") from None
 
 
 def dispatch(command: str, *arguments: str) -> int:
@@ -119,7 +129,7 @@ def names_of(command: str) -> str:
 
 
 def complain(error: KwsError | str, status: int) -> int:
-    print(f"error: {masked(str(error))}", file=sys.stderr)
+    print(f"error: {shown(error)}", file=sys.stderr)
     return status
 
 

@@ -96,6 +96,13 @@ def check_texts(**values: Any) -> None:
             )
 
 
+def check_mapping(**values: Any) -> None:
+    """Raises SettingError for a value that is no mapping."""
+    for name, value in values.items():
+        if not isinstance(value, dict):
+            raise SettingError(f"{name} must be a mapping, got {value!r}")
+
+
 def is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 

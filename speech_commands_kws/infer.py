@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.assembly.engine import engine_of, find_model
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
-from speech_commands_kws.errors import KwsError, ReportedError, check_choice
+from speech_commands_kws.errors import KwsError, ReportedError, check_choice, display_name
 from speech_commands_kws.inference.backends.triton import MODEL_NAME
 from speech_commands_kws.inference.batch import BatchInference
 from speech_commands_kws.inference.predictions import (
@@ -42,7 +42,7 @@ def run(cfg: DictConfig) -> float:
         )
     model = model_of(cfg)
     if cfg.model is None and not isinstance(model, Path):
-        print(f"model: {model}", file=sys.stderr)
+        print(f"model: {display_name(model)}", file=sys.stderr)
     spotter = KeywordSpotter(
         model,
         backend=build(cfg.backend),

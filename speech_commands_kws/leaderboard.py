@@ -8,6 +8,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, run_answering
+from speech_commands_kws.cli.terminal import csv_cell
 from speech_commands_kws.errors import (
     check_choice,
     check_picture,
@@ -50,7 +51,7 @@ def run(cfg: DictConfig) -> float:
     elif cfg.format == "json":
         sys.stdout.write(json.dumps(shown.to_dict("records"), indent=2) + "\n")
     else:
-        shown.to_csv(sys.stdout, index=False)
+        shown.map(csv_cell).to_csv(sys.stdout, index=False)
     if cfg.picture is not None:
         # Here and not above: a table needs no matplotlib.
         from speech_commands_kws.figures.experiments import plot_runs

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.assembly.engine import find_model
 from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
-from speech_commands_kws.errors import KwsError, check_choice
+from speech_commands_kws.errors import KwsError, check_choice, display_name
 from speech_commands_kws.packaging.triton_repository import MODEL_FILES, models_in
 
 EMBEDDED, CONTAINER = "embedded", "container"
@@ -63,7 +63,7 @@ def served_models(cfg: DictConfig) -> tuple[Path, list[str]]:
 
 
 def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(display_name(line), file=sys.stderr, flush=True)
 
 
 @hydra.main(config_path=CONFIG_DIR, config_name="serve", execution_whitelist=EXECUTION_WHITELIST)

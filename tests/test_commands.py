@@ -288,6 +288,17 @@ def test_choices_that_a_group_has_and_sweeps_over_them_pass() -> None:
     assert to_overrides("train", given) == given
 
 
+def test_a_working_folder_that_is_gone_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setattr(sys, "argv", ["kws", "infer", "x.wav"])
+    assert commands.main() == 1
+    assert capsys.readouterr().err.startswith("error: the working folder has been removed")
+
+
 def test_an_interruption_while_modules_load_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,12 +16,11 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 
 from speech_commands_kws.cli.passwords import hide_passwords
 from speech_commands_kws.cli.targets import TARGETS, adding_targets, allowed_targets
-from speech_commands_kws.cli.terminal import report_io_errors, require_output
+from speech_commands_kws.cli.terminal import report_io_errors, require_output, shown
 from speech_commands_kws.errors import (
     KwsError,
     ReportedError,
     SettingError,
-    masked,
     missing_package,
     summarize_error,
 )
@@ -104,7 +103,7 @@ def exit_on_user_error() -> Iterator[None]:
         yield
     except KwsError as error:
         if not isinstance(error, ReportedError):
-            print(f"error: {masked(str(error))}", file=sys.stderr)
+            print(f"error: {shown(error)}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)

@@ -24,13 +24,20 @@ REFUSALS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
     *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
 )
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what they begin with
 
 
 class MaskedFormatter(logging.Formatter):
-    """Log lines without passwords, whoever writes them."""
+    """Log lines without passwords and escapes, whoever writes them."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return masked(super().format(record))
+        return shown(super().format(record))
+
+
+def shown(text: object) -> str:
+    """A message without passwords, and with its lines as `display_name` has them: no escape of a file's name, a label
+    or a server's answer reaches the terminal."""
+    return "\n".join(map(display_name, masked(str(text)).split("\n")))
 
 
 @contextmanager
@@ -134,6 +141,12 @@ def write_rows(
         console.print(table)
     # A terminal that is too narrow shows no lines of spaces between the rows.
     stream.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def csv_cell(value: Any) -> Any:
+    """A value of a CSV file; a text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    is_formula = isinstance(value, str) and len(value) > 1 and value.startswith(FORMULAS)
+    return f"'{value}" if is_formula else value
 
 
 def short_names(keys: Sequence[str]) -> list[str]:

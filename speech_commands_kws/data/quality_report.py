@@ -7,7 +7,7 @@ from typing import TextIO
 
 import numpy as np
 
-from speech_commands_kws.cli.terminal import text_console, write_rows
+from speech_commands_kws.cli.terminal import csv_cell, text_console, write_rows
 from speech_commands_kws.data.quality import Finding, Report
 from speech_commands_kws.data.speech_tree import SPLITS
 from speech_commands_kws.errors import display_name
@@ -50,7 +50,7 @@ def write_csv(report: Report, stream: TextIO) -> None:
     """A row for every finding."""
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(Finding._fields)
-    writer.writerows(report.findings)
+    writer.writerows(map(csv_cell, finding) for finding in report.findings)
 
 
 def write_json(title: str, root: Path, fingerprint: str, report: Report, stream: TextIO) -> None:

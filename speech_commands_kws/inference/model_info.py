@@ -10,7 +10,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from speech_commands_kws.errors import KwsError, check_texts, check_whole
+from speech_commands_kws.errors import KwsError, check_mapping, check_texts, check_whole
 
 INPUT = "waveform"
 PROBABILITIES = "probabilities"
@@ -66,6 +66,8 @@ class ModelInfo:
             values = {name: json.loads(metadata[name]) for name in present}
             check_texts(labels=values["labels"])
             check_whole(sample_rate=values["sample_rate"], clip_samples=values["clip_samples"])
+            for name in ("frontend", "training", "detection"):
+                check_mapping(**{name: values.get(name, {})})
         except (ValueError, RecursionError) as error:  # a number may be too long for Python too
             raise KwsError(f"{source} has malformed metadata ({error}): export it again") from None
         return cls(**values | {"labels": tuple(values["labels"])})

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, groupby, islice
 from typing import TextIO
 
-from speech_commands_kws.cli.terminal import write_rows
+from speech_commands_kws.cli.terminal import csv_cell, write_rows
 from speech_commands_kws.errors import display_name
 from speech_commands_kws.inference.spotter import Prediction, batched
 from speech_commands_kws.labels import SILENCE, UNKNOWN
@@ -96,7 +96,8 @@ def write_csv(predictions: Iterable[tuple[str, Prediction]], stream: TextIO) -> 
     for name, prediction in predictions:
         span = _rounded(prediction.start_seconds), _rounded(prediction.end_seconds)
         for rank, keyword in enumerate(prediction.keywords, start=1):
-            writer.writerow((name, *span, rank, keyword.label, _rounded(keyword.probability)))
+            cells = name, *span, rank, keyword.label, _rounded(keyword.probability)
+            writer.writerow(map(csv_cell, cells))
 
 
 def _as_mapping(name: str, prediction: Prediction) -> dict:

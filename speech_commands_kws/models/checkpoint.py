@@ -8,7 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from speech_commands_kws.errors import KwsError, summarize_error
+from speech_commands_kws.errors import (
+    KwsError,
+    check_mapping,
+    check_texts,
+    check_whole,
+    summarize_error,
+)
 from speech_commands_kws.models.bc_resnet import BCResNet
 from speech_commands_kws.models.ds_cnn import DSCNN
 from speech_commands_kws.models.frontend import LogMel
@@ -68,6 +74,9 @@ def load_spotter(path: Path) -> tuple[SpotterModule, dict[str, Any]]:
         name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)
     }
     try:
+        check_texts(labels=facts["labels"])
+        check_whole(sample_rate=facts["sample_rate"], clip_samples=facts["clip_samples"])
+        check_mapping(frontend=facts["frontend"], backbone=facts["backbone"])
         spotter = SpotterModule(_build(facts["frontend"]), _build(facts["backbone"]))
         spotter.load_state_dict(weights)
     except (TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError) as error:

@@ -5,9 +5,11 @@ After Mitchell et al. 2019, "Model Cards for Model Reporting".
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
+from html import escape
 from pathlib import Path
 from typing import Any
 
+from speech_commands_kws.errors import display_name
 from speech_commands_kws.evaluation.metrics import wilson_interval
 from speech_commands_kws.inference.model_info import ModelInfo
 
@@ -46,9 +48,9 @@ def model_card(
     """
     clip_seconds = info.clip_samples / info.sample_rate
     sections = [
-        f"# {info.training.get('run', path.stem)}",
+        f"# {display_name(info.training.get('run', path.stem))}",
         f"Names the keyword in {clip_seconds:g} s of sound, one of {len(info.labels)} classes: "
-        f"{', '.join(info.labels)}.",
+        f"{', '.join(map(display_name, info.labels))}.",
         "## Use",
         f"`{path.name}` takes `waveform`, float32 (batch, {info.clip_samples}) within ±1 at {info.sample_rate} Hz, and "
         "gives `probabilities` and `logits`, (batch, classes) in the order above. The log-mel front-end is part of it.",
@@ -67,7 +69,8 @@ def model_card(
         "it is to work before relying on it.",
         *picture_section(path, pictures),
     ]
-    return "\n\n".join(sections) + "\n"
+    # The card has no HTML of its own; that of a label must not become the page's.
+    return escape("\n\n".join(sections), quote=False) + "\n"
 
 
 def detection(info: ModelInfo) -> list[str]:
@@ -164,5 +167,5 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def escaped(cell: str) -> str:
-    """A bar would end the cell."""
-    return cell.replace("|", "\\|")
+    """A bar would end the cell, as a new line would."""
+    return display_name(cell).replace("|", "\\|")

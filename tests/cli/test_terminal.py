@@ -2,12 +2,15 @@
 
 import errno
 import io
+import logging
 import sys
 from pathlib import Path
 
 import pytest
 
 from speech_commands_kws.cli.terminal import (
+    MaskedFormatter,
+    csv_cell,
     progress,
     report_io_errors,
     require_output,
@@ -46,6 +49,23 @@ def test_names_are_no_markup_and_items_pass_through() -> None:
     text_console(stream).print("[red]:smile:[/red]")
     assert stream.getvalue() == "[red]:smile:[/red]\n"
     assert list(progress([1, 2], doing="counting")) == [1, 2]
+
+
+def test_no_escape_reaches_the_terminal_by_a_message() -> None:
+    said = "\x1b[2J\x1b]0;owned\x07.wav: r\u0435fused\nsecond line, {}"
+    record = logging.LogRecord("kws", logging.INFO, "", 0, said, None, None)
+    line = MaskedFormatter("%(message)s").format(record)
+    assert line == "\\x1b[2J\\x1b]0;owned\\x07.wav: r\u0435fused\nsecond line, {}"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_name_is_no_formula_of_a_spreadsheet(text: str) -> None:
+    assert csv_cell(text) == f"'{text}"
+
+
+def test_other_cells_stay() -> None:
+    for value in ("yes", "-", "a=b", "", -0.5, 3, None):
+        assert csv_cell(value) is value
 
 
 def test_names_are_short_where_they_differ_then() -> None:

@@ -36,6 +36,9 @@ def test_unknown_keys_are_left_alone() -> None:
         ({"sample_rate": "1" * 5_000}, "malformed metadata"),
         ({"sample_rate": "-1"}, "sample_rate must be .* got -1"),
         ({"sample_rate": "16000.5"}, "sample_rate must be .* got 16000.5"),
+        ({"training": "[1]"}, r"training must be a mapping, got \[1\]"),
+        ({"frontend": "5"}, "frontend must be a mapping, got 5"),
+        ({"detection": "null"}, "detection must be a mapping, got None"),
         ({"clip_samples": "0"}, "clip_samples must be .* got 0"),
     ],
 )

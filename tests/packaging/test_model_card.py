@@ -56,6 +56,15 @@ def test_the_card_tells_what_was_measured(tiny_onnx: Path) -> None:
         assert text in card, text
 
 
+def test_labels_and_names_are_no_html(tiny_onnx: Path) -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    info = ModelInfo((hostile, "a\n# b"), 16_000, 16_000, {}, {"run": hostile, "data": hostile})
+    scores = SCORES | {"classes": {hostile: SCORES["classes"]["yes"]}}
+    card = model_card(tiny_onnx, info, scores, {}, [], [])
+    assert "<" not in card and "&lt;img src=x" in card
+    assert "one of 2 classes: &lt;img src=x onerror=alert(1)&gt;, a\\n# b." in card
+
+
 def test_what_is_not_known_is_left_out(tiny_onnx: Path) -> None:
     info = ModelInfo(("yes",), 16_000, 16_000, {}, {})
     card = model_card(tiny_onnx, info, SCORES, {}, [], [])

@@ -1,5 +1,6 @@
 """Published data sets: downloaded, checked and unpacked, completely or not at all."""
 
+import gzip
 import logging
 import shutil
 import tarfile
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from speech_commands_kws.data.fetch.http_file import (
+    BLOCK,
     RemoteFile,
     download_file,
     file_fault,
@@ -103,11 +105,14 @@ def unpack(archive: Path, folder: Path) -> None:
 
 def _extract(archive: Path, folder: Path) -> None:
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        with gzip.open(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             # Python 3.11.4 brought it; before that an archive is as safe as its checksum.
             tar.extraction_filter = getattr(tarfile, "data_filter", None)
             tar.extractall(folder)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+            # The checksum stands at the end, behind what tarfile reads.
+            while stream.read(BLOCK):
+                pass
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise KwsError(
             f"{archive} cannot be unpacked ({error}): remove it and fetch it again"
         ) from None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from speech_commands_kws.errors import KwsError, check_whole
+from speech_commands_kws.errors import KwsError, check_whole, summarize_error
 from speech_commands_kws.inference.locate import MODEL_FILE
 from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ModelInfo
 
@@ -28,6 +28,7 @@ class OnnxBackend:
         providers: onnxruntime's execution providers, the preferred one first.
 
     Attributes:
+        model: the file.
         info: what the model says about itself.
         session: the `onnxruntime.InferenceSession`.
 
@@ -46,6 +47,7 @@ class OnnxBackend:
     ) -> None:
         if isinstance(providers, str):
             raise KwsError(f"providers must be a list such as [{PROVIDERS[0]}], got {providers!r}")
+        self.model = model
         self.session = _open_session(Path(model), intra_threads, list(providers))
         self.info = ModelInfo.from_metadata(self.session.get_modelmeta().custom_metadata_map, model)
 
@@ -55,8 +57,17 @@ class OnnxBackend:
         Shape:
             - waveforms: float32 `(B, T)` with `T = info.clip_samples`
             - probabilities, logits: float32 `(B, K)`
+
+        Raises:
+            KwsError: the model does not take what its metadata tells.
         """
-        return tuple(self.session.run([PROBABILITIES, LOGITS], {INPUT: waveforms}))
+        try:
+            return tuple(self.session.run([PROBABILITIES, LOGITS], {INPUT: waveforms}))
+        except refusals() as error:
+            raise KwsError(
+                f"the model {self.model} fails for clips {waveforms.shape} ({summarize_error(error)}): "
+                f"give a {MODEL_FILE} made by `kws export`"
+            ) from None
 
 
 def import_onnxruntime() -> Any:
@@ -71,10 +82,23 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def _open_session(model: Path, intra_threads: int, providers: list[str]) -> Any:
-    onnxruntime = import_onnxruntime()
+def refusals() -> tuple[type[Exception], ...]:
+    """By what onnxruntime refuses a model or its input; nothing else that it raises has one class."""
     from onnxruntime.capi import onnxruntime_pybind11_state as engine
 
+    return (
+        engine.EPFail,
+        engine.Fail,
+        engine.InvalidArgument,
+        engine.InvalidGraph,
+        engine.InvalidProtobuf,
+        engine.NotImplemented,
+        engine.RuntimeException,
+    )
+
+
+def _open_session(model: Path, intra_threads: int, providers: list[str]) -> Any:
+    onnxruntime = import_onnxruntime()
     check_whole(0, MOST_THREADS, intra_threads=intra_threads)
     available = onnxruntime.get_available_providers()
     if not set(providers) <= set(available):
@@ -84,21 +108,12 @@ def _open_session(model: Path, intra_threads: int, providers: list[str]) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = intra_threads
     options.log_severity_level = ERRORS_ONLY
-    refusals = (
-        engine.EPFail,
-        engine.Fail,
-        engine.InvalidArgument,
-        engine.InvalidGraph,
-        engine.InvalidProtobuf,
-        engine.NotImplemented,
-        engine.RuntimeException,
-    )
     try:
         # The bytes rather than the name: Python's own errors are clearer, and any file name works.
         return onnxruntime.InferenceSession(model.read_bytes(), options, providers=providers)
     except OSError as error:
         raise KwsError(f"{model} cannot be opened: {error.strerror}") from None
-    except refusals as error:
+    except refusals() as error:
         reason = " ".join(str(error).split())
         raise KwsError(
             f"{model} is not an ONNX model that onnxruntime can run ({reason}): "

@@ -116,6 +116,16 @@ def test_what_has_no_checksum_is_named(
     assert "is not checked: nobody has published its SHA-256" in caplog.text
 
 
+def test_a_flipped_bit_is_noticed_where_no_checksum_is_known(tmp_path: Path) -> None:
+    """By gzip's own, which stands at the end: the recordings are stored as they are, so that no other sees it."""
+    content = bytearray(CONTENT)
+    content[len(content) // 2] ^= 1
+    (tmp_path / ARCHIVE).write_bytes(content)
+    with pytest.raises(KwsError, match="cannot be unpacked .*CRC check failed.*fetch it again"):
+        unpack(tmp_path / ARCHIVE, tmp_path / NAME)
+    assert visible(tmp_path) == [ARCHIVE]
+
+
 def test_an_unknown_name(serve: Callable[..., Site], tmp_path: Path) -> None:
     with pytest.raises(KwsError, match=f"no data set of that name is known \\({NAME}\\)"):
         download_data(tmp_path / "my_clips", **settings(serve()))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import SAMPLE_RATE, TINY_LABELS, burst
+from conftest import SAMPLE_RATE, TINY_LABELS, TINY_METADATA, burst
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from onnx import TensorProto, helper
@@ -141,6 +141,17 @@ def test_settings_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(KwsError, match=complaint):
         OnnxBackend(tiny_onnx, **setting)
+
+
+def test_a_model_that_fails_for_its_own_clips_is_one_line(
+    tmp_path: Path, make_tiny_onnx: Callable
+) -> None:
+    path = make_tiny_onnx(tmp_path / "odd.onnx", TINY_METADATA | {"clip_samples": "8000"})
+    with pytest.raises(
+        KwsError, match=r"odd.onnx fails for clips \(1, 8000\) \(.*waveform"
+    ) as found:
+        OnnxBackend(path)(np.zeros((1, 8000), np.float32))
+    assert "\n" not in str(found.value)
 
 
 def test_somebody_elses_model_is_refused(tmp_path: Path) -> None:

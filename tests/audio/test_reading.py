@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from speech_commands_kws.audio.reading import (
     AudioError,
@@ -337,6 +340,57 @@ def test_arrays_of_any_kind_become_the_same_waveform(convert: Callable, toleranc
     waveform = mono_waveform(convert(tone(RATE)), RATE)
     assert waveform.dtype == np.float32
     assert np.abs(waveform - tone(RATE)).max() <= tolerance
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        (np.array([0, 64, 128, 255], np.uint8), [-1, -0.5, 0, 127 / 128]),
+        (np.array([-(2**15), -1, 0, 2**15 - 1], np.int16), [-1, -(2**-15), 0, 1 - 2**-15]),
+        (np.array([-(2**31), 0, 2**30], np.int32), [-1, 0, 0.5]),
+    ],
+)
+def test_integers_are_scaled_exactly(samples: np.ndarray, expected: list[float]) -> None:
+    assert mono_waveform(samples, RATE).tolist() == expected
+
+
+@given(
+    waveform=arrays(np.int16, st.integers(1, 2_000)),
+    sound_format=st.sampled_from(["WAV", "FLAC", "AIFF", "AU"]),
+)
+@settings(deadline=None, max_examples=25, derandomize=True)
+def test_whatever_is_written_without_loss_is_read_back(
+    waveform: np.ndarray, sound_format: str
+) -> None:
+    content = wav_bytes(waveform, format=sound_format)
+    assert read_audio(io.BytesIO(content), RATE).tolist() == (waveform / 2**15).tolist()
+
+
+@given(
+    waveform=arrays(np.float32, st.integers(1, 3_000), elements=st.floats(-1, 1, width=16)),
+    rates=st.tuples(*[st.sampled_from([8_000, 16_000, 22_050, 44_100])] * 2),
+    cuts=st.lists(st.integers(0, 3_000), max_size=4),
+)
+@settings(deadline=None, max_examples=25, derandomize=True)
+def test_resampling_keeps_the_duration_and_does_not_see_the_blocks(
+    waveform: np.ndarray, rates: tuple[int, int], cuts: list[int]
+) -> None:
+    whole = resample(waveform, *rates)
+    blocks = resample_blocks(np.split(waveform, sorted(cuts)), *rates)
+    np.testing.assert_array_equal(np.concatenate(list(blocks)), whole)
+    assert abs(len(whole) / rates[1] - len(waveform) / rates[0]) <= 1 / rates[1]
+
+
+@given(content=st.binary(max_size=200), place=st.integers(0, 60))
+@settings(deadline=None, max_examples=50, derandomize=True)
+def test_any_bytes_are_sound_or_one_clear_error(content: bytes, place: int) -> None:
+    whole = wav_bytes(tone(RATE, 0.01))
+    try:
+        waveform = read_audio(io.BytesIO(whole[:place] + content + whole[place:]), RATE)
+    except AudioError as error:
+        assert "\n" not in str(error)
+    else:
+        assert np.isfinite(waveform).all() and waveform.dtype == np.float32
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from speech_commands_kws.data.speech_tree import (
     SPEECH_COMMANDS_PATTERN,
@@ -12,6 +14,7 @@ from speech_commands_kws.data.speech_tree import (
     audio_paths,
     deal_out,
     describe_splits,
+    name_hash,
     published_split,
     words_and_speakers,
 )
@@ -69,6 +72,36 @@ def test_noise_hidden_and_list_files_are_no_clips(tmp_path):
 )
 def test_published_rule_on_published_speakers(speaker, split):
     assert published_split(speaker, 10, 10) == split
+
+
+def test_a_speaker_at_the_border_of_a_share_is_behind_it():
+    percent = int(name_hash("anna"), 16) % 2**27 * 100 / (2**27 - 1)
+    assert published_split("anna", percent, 100) == "test"
+    assert published_split("anna", percent / 2, percent / 2) == "train"
+
+
+@given(
+    said=st.lists(
+        st.tuples(st.sampled_from(["lights", "music", "door"]), st.sampled_from("abcdefgh")),
+        min_size=1,
+        max_size=60,
+    ),
+    percent=st.integers(1, 40),
+    held_out=st.sets(st.sampled_from("abcdefgh"), max_size=2),
+)
+@settings(deadline=None, max_examples=100, derandomize=True)
+def test_dealing_out_starves_no_word_and_divides_no_speaker(said, percent, held_out):
+    words, speakers = zip(*said)
+    named = dict.fromkeys(held_out, "test")
+    split_of = deal_out(words, speakers, {"validation": percent, "test": percent}, named)
+    assert set(split_of) == set(speakers) | held_out
+    assert all(split_of[name] == "test" for name in held_out)
+    others = [(word, name) for word, name in said if name not in held_out]
+    trained = {word for word, name in others if split_of[name] == "train"}
+    assert trained == {word for word, _ in others}
+    assert split_of == deal_out(
+        words[::-1], speakers[::-1], {"validation": percent, "test": percent}, named
+    )
 
 
 def test_published_rule_gives_the_shares_asked_for():

@@ -39,10 +39,15 @@ quickstart: setup
 	$(ACTIVATE) python -m speech_commands_kws.train
 	$(ACTIVATE) python -m speech_commands_kws.evaluate split=test
 	$(ACTIVATE) python -m speech_commands_kws.export
-	$(ACTIVATE) kws infer top_k=1 $$($(few_clips))
-	@model=$$(ls -t plots/runs/*/model.onnx | head -n 1); echo "The model: $$model"; \
-		echo "Its plots: $$(dirname "$$model")"; \
-		echo "Ask it about recordings of your own: . $(VENV)/bin/activate && kws infer recording.wav"
+	@echo "kws infer top_k=1, on five clips by voices that training has not heard:"
+	@$(ACTIVATE) kws infer top_k=1 $$($(few_clips))
+	@echo "What the model knows, and how accurate it is on synthetic speech:"
+	@$(ACTIVATE) kws describe | grep -E "file|labels|training.accuracy"
+	@echo "How good it is on recordings of people is not measured: it has heard synthetic speech alone."
+	@echo "Next, after . $(VENV)/bin/activate"
+	@echo "  kws infer recording.wav"
+	@echo "  kws train 'data.words=[computer,lights,music]'"
+	@echo "  kws record word=lights speaker=anna count=20"
 
 lint: setup
 	$(ACTIVATE) pre-commit run --all-files --show-diff-on-failure

@@ -52,6 +52,12 @@ def run(cfg: DictConfig) -> float:
         sys.stdout.write(json.dumps(shown.to_dict("records"), indent=2) + "\n")
     else:
         shown.map(csv_cell).to_csv(sys.stdout, index=False)
+    if (n_sets := experiments.keyword_sets(ranked)) > 1:
+        print(
+            f"these runs have learnt {n_sets} different lists of keywords, so their figures do not compare: choose "
+            "with a condition, such as 'choices.data = synthetic'",
+            file=sys.stderr,
+        )
     if cfg.picture is not None:
         # Here and not above: a table needs no matplotlib.
         from speech_commands_kws.figures.experiments import plot_runs

@@ -64,7 +64,8 @@ def train(
     if cfg.logger and trainer.is_global_zero:
         trainer.logger = logger = build(cfg.logger, run_folder=folder)
     with recording.recorded(logger):
-        recording.log_start(logger, OmegaConf.to_container(cfg, resolve=True), module.facts)
+        settings = OmegaConf.to_container(cfg, resolve=True) | recorded_choices(cfg)
+        recording.log_start(logger, settings, module.facts)
         checkpoint = last_checkpoint(folder, datamodule.fingerprint) if cfg.resume else None
         LOG.info("run: %s; after an interruption: %s", folder, resume_command(folder))
         if trainer.is_global_zero and not (cfg.resume or is_multirun()):
@@ -117,6 +118,14 @@ def check_settings(cfg: DictConfig) -> nn.Module:
         build(cfg.scheduler)(optimizer, 1)
     make_datamodule(cfg, Shard())
     return built["augment.waveform"]
+
+
+def recorded_choices(cfg: DictConfig) -> dict[str, dict[str, str]]:
+    """The choice for each group, such as augment=robust; a run that is resumed has recorded its own before."""
+    if cfg.resume or not HydraConfig.initialized():
+        return {}
+    choices = HydraConfig.get().runtime.choices
+    return {"choices": {group: choice for group, choice in choices.items() if group in cfg}}
 
 
 def measure_size(cfg: DictConfig, module: KeywordModule) -> dict[str, float]:

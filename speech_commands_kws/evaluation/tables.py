@@ -64,7 +64,6 @@ def write_robustness(facts: Mapping[str, Any], stream: TextIO) -> None:
     console.print(note, soft_wrap=True)
 
 
-
 def shown(figure: Mapping[str, Any]) -> str:
     return percent(figure["accuracy"])
 

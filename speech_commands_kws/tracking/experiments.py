@@ -23,6 +23,8 @@ METRICS, SETTINGS, TAGS = "metrics.", "params.", "tags."
 OWN = ["run", "commit", "sweep", "status", "started", "run_id"]
 PARENT, COPY_OF = f"{TAGS}mlflow.parentRunId", f"{TAGS}{SERVER_RUN_TAG}"
 NAME, COMMIT, DIRTY = f"{TAGS}mlflow.runName", f"{TAGS}mlflow.source.git.commit", f"{TAGS}git.dirty"
+LABELS = f"{TAGS}labels"
+CHOICES = "choices."  # settings: the choice for each group, such as choices.augment=robust
 NULL = "None"  # the text of a setting without a value
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 LATENCY = "onnx_latency_ms"
@@ -179,16 +181,27 @@ def rank(runs: "DataFrame", metric: str, descending: bool) -> "DataFrame":
 def varied_settings(runs: "DataFrame", ignored: Sequence[str]) -> list[str]:
     """Settings in which the runs differ; of those that follow each other the one with the shortest name.
 
-    A run that ended before it recorded any does not count.
+    A run that ended before it recorded any does not count. What follows from the choice for its group, such as
+    augment=robust, is told by that choice, where it is recorded.
     """
     settings = runs.filter(regex=f"^{SETTINGS}").dropna(how="all")
     settings.columns = settings.columns.str.removeprefix(SETTINGS)
     settings = settings.drop(columns=list(COUNTS), errors="ignore")  # they have their own columns
     varied = settings.loc[:, settings.nunique(dropna=False) > 1]
+    for choice in [name for name in varied if name.startswith(CHOICES)]:
+        group = f"{choice.removeprefix(CHOICES)}."
+        within = varied.groupby(choice, dropna=False).nunique(dropna=False).max()
+        follows = [name for name in within.index if name.startswith(group) and within[name] == 1]
+        varied = varied.drop(columns=follows)
     below = tuple(f"{key}." for key in ignored)
     names = [name for name in varied if not f"{name}.".startswith(below)]
-    names.sort(key=lambda name: (len(name), name))
+    names.sort(key=lambda name: (not name.startswith(CHOICES), len(name), name))
     return sorted(varied[names].T.drop_duplicates().index)
+
+
+def keyword_sets(runs: "DataFrame") -> int:
+    """How many different lists of labels the runs have learnt."""
+    return runs[LABELS].nunique() if LABELS in runs else 1
 
 
 def summarize(ranked: "DataFrame", metric: str, columns: Sequence[str]) -> "DataFrame":

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SHORT = 8  # characters of a fingerprint or a commit
 SHORT_CELL = 12
+MOST_OMITTED = 8  # settings named below the table
 FINISHED = "FINISHED"
 DIRTY_MARK = "*"
 # What stands in another column, or is for programs.
@@ -46,7 +47,9 @@ def write_runs(
     console.print(display_name(title), soft_wrap=True)
     console.print(table)
     if omitted:
-        names = ", ".join(omitted)
+        names = ", ".join(omitted[:MOST_OMITTED])
+        if len(omitted) > MOST_OMITTED:
+            names += f" and {len(omitted) - MOST_OMITTED} more"
         console.print(f"The runs also differ in {names}: columns=[...] shows them", soft_wrap=True)
 
 

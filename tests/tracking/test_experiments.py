@@ -10,6 +10,7 @@ from mlflow.entities import Metric, Param
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.tracking.experiments import (
+    keyword_sets,
     rank,
     read_runs,
     require,
@@ -230,3 +231,17 @@ def test_runs_are_read_with_their_numbers_and_without_parents_and_originals(
     assert list(runs["params.momentum"].fillna(-1)) == [0.9, -1]
     assert list(runs["metrics.loss"].fillna(-1)) == [-1, 0.5]
     assert not {"params.sweep.name", "params.only_here"} & set(runs.columns)
+
+
+def test_a_choice_stands_for_the_settings_that_only_it_has() -> None:
+    runs = pd.DataFrame(
+        {
+            "params.choices.augment": ["recipe", "robust", "robust"],
+            "params.augment.mixup.least": [None, 0.1, 0.1],
+            "params.augment.share": [0.1, 0.2, 0.3],
+            "params.sweep_key": [None, 1.0, 2.0],
+            "tags.labels": ["a", "b", "a"],
+        }
+    )
+    assert varied_settings(runs, []) == ["augment.share", "choices.augment", "sweep_key"]
+    assert keyword_sets(runs) == 2

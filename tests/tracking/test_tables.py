@@ -64,6 +64,13 @@ def test_omitted_settings_are_named_below() -> None:
     assert "1e-05" not in lines[-3]
 
 
+def test_of_many_omitted_settings_some_are_named() -> None:
+    omitted = tuple(f"augment.setting_{i}" for i in range(60))
+    assert shown({}, omitted=omitted)[-1].endswith(
+        "setting_7 and 52 more: columns=[...] shows them"
+    )
+
+
 def test_rather_than_cut_words_off_the_table_is_wider_than_a_terminal(monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
     stream = io.StringIO()

@@ -7,7 +7,7 @@ import os
 import re
 from urllib.parse import quote, unquote
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 MLFLOW_USER, MLFLOW_PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 STORAGE_PASSWORD = "KWS_STORAGE_PASSWORD"
@@ -17,28 +17,40 @@ VARIABLES = {
     "registry.tracking_uri": MLFLOW_PASSWORD,
     "sweep.storage": STORAGE_PASSWORD,
 }
+HTTP = re.compile("https?://")
 # A password may have an unquoted slash too; http://host:8080/a@b is a port and a path.
 LOGIN = re.compile(r"(?<=://)(?P<user>[^\s/:@]+)(:(?P<password>[^\s/]*|(?!\d+/)\S*?))?@")
 
 
 def hide_passwords(cfg: DictConfig) -> None:
-    """Move the passwords of the addresses in these settings into the environment.
+    """Move the passwords of the addresses in these settings into the environment."""
+    for key, variable in VARIABLES.items():
+        address = OmegaConf.select(cfg, key)
+        if LOGIN.search(str(address)):
+            OmegaConf.update(cfg, key, without_password(str(address), variable))
+    given = OmegaConf.select(cfg, "hydra.overrides.task") or OmegaConf.create([])
+    with read_write(given):
+        for i, override in enumerate(given):  # which a multirun hands to its jobs, and keeps
+            key, sign, value = override.partition("=")
+            if key.lstrip("+") in VARIABLES:
+                given[i] = key + sign + without_password(value, VARIABLES[key.lstrip("+")])
+
+
+def without_password(address: str, variable: str) -> str:
+    """The address without the password, which the environment has then.
 
     MLflow's client takes the user of a server from there too, and would prefer what the address says.
     """
-    for key, variable in VARIABLES.items():
-        address = OmegaConf.select(cfg, key)
-        login = LOGIN.search(str(address))
-        if login is None:
-            continue
-        user, password = login["user"], login["password"]
-        if password is not None:
-            os.environ[variable] = unquote(password)
-        if str(address).startswith("http"):
-            os.environ[MLFLOW_USER] = unquote(user)
-            user = ""
-        shown = LOGIN.sub(user and f"{user}@", str(address))
-        OmegaConf.update(cfg, key, shown)
+    login = LOGIN.search(address)
+    if login is None:
+        return address
+    user, password = login["user"], login["password"]
+    if password is not None:
+        os.environ[variable] = unquote(password)
+    if variable == MLFLOW_PASSWORD and HTTP.search(address):
+        os.environ[MLFLOW_USER] = unquote(user)
+        user = ""
+    return LOGIN.sub(lambda _: user and f"{user}@", address)
 
 
 def with_password(address: str, variable: str) -> str:

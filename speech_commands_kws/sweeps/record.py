@@ -8,7 +8,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.cli.launch import build
-from speech_commands_kws.errors import KwsError, masked
+from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.lock import locked
 from speech_commands_kws.sweeps.results import OK, best_of, varied_keys
 from speech_commands_kws.tracking.mlflow_run import (
@@ -34,7 +34,7 @@ def begin_record(config: DictConfig, folder: Path) -> None:
     plain = OmegaConf.to_container(config, resolve=False)
     del plain["hydra"]
     settings = {
-        "overrides": [masked(each) for each in config.hydra.overrides.task],
+        "overrides": list(config.hydra.overrides.task),
         "searched": OmegaConf.to_container(config.hydra.sweeper).get("params"),
         "configuration": plain,
     }

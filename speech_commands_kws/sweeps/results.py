@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from speech_commands_kws.errors import masked, summarize_error
+from speech_commands_kws.errors import summarize_error
 from speech_commands_kws.files.atomic import write_whole
 from speech_commands_kws.training.objectives import MAXIMIZE, pareto_front
 
@@ -45,7 +45,7 @@ def write_result(
     given = {"values": values, "seconds": seconds}
     result |= {key: value for key, value in given.items() if value is not None}
     result |= {
-        "overrides": dict(masked(each).partition("=")[::2] for each in overrides),
+        "overrides": dict(each.partition("=")[::2] for each in overrides),
         "status": status,
     }
     write_whole(folder / RESULT_NAME, json.dumps(result))

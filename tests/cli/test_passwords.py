@@ -54,3 +54,14 @@ def test_settings_without_addresses_stay():
     cfg = OmegaConf.create({"logger": None, "sweep": {"storage": None}, "tracking_uri": None})
     hide_passwords(cfg)
     assert cfg == {"logger": None, "sweep": {"storage": None}, "tracking_uri": None}
+
+
+def test_what_a_multirun_hands_to_its_jobs_has_none():
+    given = ["optimizer.lr=0.1,0.2", "+logger.tracking_uri='http://anna:secret@host'"]
+    given += ["sweep.storage=postgresql://anna:other@host/db"]
+    cfg = OmegaConf.create({"hydra": {"overrides": {"task": given}}})
+    OmegaConf.set_readonly(cfg.hydra, True)
+    hide_passwords(cfg)
+    assert cfg.hydra.overrides.task[1] == "+logger.tracking_uri='http://host'"
+    assert cfg.hydra.overrides.task[2] == "sweep.storage=postgresql://anna@host/db"
+    assert (os.environ[MLFLOW_PASSWORD], os.environ[STORAGE_PASSWORD]) == ("secret", "other")

@@ -10,6 +10,7 @@ from threading import Event
 import pytest
 from mlflow.tracking import MlflowClient
 
+from speech_commands_kws.tracking import buffered_logger
 from speech_commands_kws.tracking.buffered_logger import BufferedMLFlowLogger
 from speech_commands_kws.tracking.experiments import read_runs
 from speech_commands_kws.tracking.mlflow_run import client_of, read_record
@@ -79,7 +80,7 @@ def test_the_local_store_gets_the_whole_history_and_not_only_the_gap(store, tmp_
     run = client.get_run(record.run_id)
     assert losses(client, record.run_id) == [(0, 3.0), (1, 2.0)]
     assert (run.info.status, run.info.run_name) == ("FINISHED", "run")
-    assert run.data.params == {"optimizer.lr": "0.1"} and run.data.metrics["parameters"] == 9232
+    assert run.data.params == {"optimizer.lr": "0.1", "parameters": "9232"}
     assert "system/cpu_utilization_percentage" in run.data.metrics
     names = {file.path for file in client.list_artifacts(record.run_id)}
     assert names == {"config.yaml", "plots"}
@@ -245,3 +246,17 @@ def test_a_store_that_answers_and_takes_nothing_is_given_up(
     local = sqlite_uri(tmp_path / "local" / "mlflow.db")
     assert logger.record.tracking_uri == local
     assert losses(client_of(local), logger.run_id) == [(0, 1.0)]
+
+
+def test_an_entry_is_in_the_log_before_it_can_be_sent(store, tmp_path, monkeypatch) -> None:
+    logger = open_logger(store, tmp_path)
+    with monkeypatch.context() as patch:
+
+        def full(*_: object) -> None:
+            assert not logger.entries, "a process killed here would have sent what its log lacks"
+            raise OSError("no space left")
+
+        patch.setattr(buffered_logger, "append_entry", full)
+        with pytest.raises(OSError, match="no space"):
+            logger.log_metrics({"loss": 1.0}, 0)
+    logger.close("FINISHED")

@@ -1,6 +1,7 @@
 """One run in an MLflow store: how it begins, and how a run folder remembers it."""
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -8,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from speech_commands_kws.cli.passwords import MLFLOW_PASSWORD, with_password
+from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.atomic import write_whole
 from speech_commands_kws.files.lock import locked
 from speech_commands_kws.tracking.mlflow_store import (
     absolute_uri,
     artifact_folder,
+    is_server,
     prepare_client,
     prepare_store,
     uri_from,
@@ -25,8 +28,12 @@ RECORD_NAME = "mlflow.json"
 LOCK_NAME = "mlflow.db.lock"
 RUNNING = "RUNNING"
 MS_PER_SECOND = 1000
+# The page of a run otherwise opens among the views for language models.
+FOR_TRAINING = "?workflowType=machine_learning"
 # Tags of a run in the local store that began on a server.
 SERVER_TAG, SERVER_RUN_TAG = "server.tracking_uri", "server.run_id"
+
+LOG = logging.getLogger(__name__)
 
 
 class MlflowRun(NamedTuple):
@@ -44,7 +51,12 @@ def read_record(run_folder: str | Path) -> MlflowRun | None:
     path = Path(run_folder) / RECORD_NAME
     if not path.is_file():
         return None
-    record = MlflowRun(**json.loads(path.read_text("utf-8")))
+    try:
+        record = MlflowRun(**json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError):
+        raise KwsError(
+            f"{path} is damaged: remove it, and the run is recorded as a new one"
+        ) from None
     return record._replace(tracking_uri=absolute_uri(record.tracking_uri, path.parent))
 
 
@@ -85,6 +97,9 @@ def begin_run(
         start_time = int((began or time.time()) * MS_PER_SECOND)
         # With the names of the user and of the program.
         run = client.create_run(experiment_id, start_time, resolve_tags(dict(tags)), name)
+    if is_server(uri):
+        page = f"{uri.rstrip('/')}/#/experiments/{experiment_id}/runs/{run.info.run_id}"
+        LOG.info("MLflow: %s%s", page, FOR_TRAINING)
     return MlflowRun(uri, run.info.run_id, start_time / MS_PER_SECOND)
 
 

@@ -50,6 +50,7 @@ RETRY_SECONDS = 3.0
 CLOSE_SECONDS = 5.0
 SYSTEM_METRICS_SECONDS = 10.0
 PARENT_TAG = "mlflow.parentRunId"
+DESCRIPTION_TAG = "mlflow.note.content"
 
 
 def mlflow_logger(
@@ -158,7 +159,10 @@ def log_start(
     facts = _code_version() | dict(facts)
     sizes = {key: facts.pop(key) for key in COUNTS if key in facts}
     logger.log_hyperparams(flatten(config) | sizes)
-    logger.log_tags({key: value for key, value in facts.items() if not isinstance(value, Mapping)})
+    tags = {key: value for key, value in facts.items() if not isinstance(value, Mapping)}
+    if "data" in facts:
+        tags[DESCRIPTION_TAG] = f"{', '.join(facts.get('labels', ()))}; data: {facts['data']}"
+    logger.log_tags(tags)
     logger.log_text(
         yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), "config.yaml"
     )

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from speech_commands_kws.errors import KwsError
 from speech_commands_kws.tracking.mlflow_run import (
     MlflowRun,
     begin_run,
@@ -26,6 +27,14 @@ def test_a_run_begins_with_its_name_and_tags(uri) -> None:
     assert run.info.start_time == round(record.began * 1000)
     other = begin_run(uri, "kws-test", "another run", {})
     assert client.get_run(other.run_id).info.experiment_id == run.info.experiment_id
+
+
+def test_a_record_that_was_cut_is_one_clear_error(tmp_path) -> None:
+    write_record(tmp_path, MlflowRun("sqlite:///a.db", "abc"))
+    path = tmp_path / "mlflow.json"
+    path.write_text(path.read_text()[:20])
+    with pytest.raises(KwsError, match="mlflow.json is damaged: remove it"):
+        read_record(tmp_path)
 
 
 def test_a_folder_remembers_its_run(tmp_path) -> None:

@@ -41,6 +41,8 @@ FACTS = {
     "data.fingerprint": "ab12",
     "synthetic": True,
     "frontend": {},
+    "labels": ["yes", "no"],
+    "data": "tones",
 }
 
 
@@ -102,6 +104,7 @@ def test_facts_are_metrics_or_tags(client, run_folder) -> None:
     assert not data.metrics.keys() & FACTS.keys(), "a constant is no metric"
     assert (data.tags["data.fingerprint"], data.tags["synthetic"]) == ("ab12", "True")
     assert "frontend" not in data.tags
+    assert data.tags["mlflow.note.content"] == "yes, no; data: tones"
 
 
 def test_metrics_are_recorded_by_epoch(client, run_folder) -> None:
@@ -295,13 +298,19 @@ def test_the_printed_command_shows_what_was_recorded_without_a_server(
 def test_a_training_records_on_the_server(
     server_address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    logger = mlflow_logger(server_address, "on the server", tmp_path / "run", tmp_path / "unused")
+    with caplog.at_level("INFO"):
+        logger = mlflow_logger(server_address, "on the server", tmp_path / "run", tmp_path)
+    run_id = read_record(tmp_path / "run").run_id
+    (line,) = [record.message for record in caplog.records if record.message.startswith("MLflow:")]
+    assert line.startswith(f"MLflow: {server_address}/#/experiments/")
+    assert line.endswith(f"/runs/{run_id}?workflowType=machine_learning")
+    caplog.clear()
     log_start(logger, CONFIG, FACTS)
     logger.log_metrics({"train_loss": 0.25}, 0)
     logger.log_files([Path(__file__)], "plots")
     logger.close("FINISHED")
     log_to_run(tmp_path / "run", [Path(__file__)], "model")
-    assert not caplog.records and not (tmp_path / "unused").exists()
+    assert not caplog.records and not (tmp_path / "mlflow.db").exists()
     client = MlflowClient(server_address)
     run = client.get_run(read_record(tmp_path / "run").run_id)
     assert (run.info.status, run.data.params["optimizer.lr"]) == ("FINISHED", "0.1")

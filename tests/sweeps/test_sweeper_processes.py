@@ -234,7 +234,9 @@ def test_two_processes_share_the_trials(tmp_path: Path, start) -> None:
     patient = "sweep.lost_after_seconds=60"
     processes = [start(INTERVAL, "sweep.trials=8", "seconds=0.2", patient) for _ in range(2)]
     outcomes = [process.communicate(timeout=PATIENCE) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outcomes
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(
+        text for outcome in outcomes for text in outcome
+    )
     assert [trial.state for trial in trials(tmp_path)[:8]] == [TrialState.COMPLETE] * 8
     assert begun(tmp_path) == dict.fromkeys(range(8), 1)
     workers = {path.read_text("utf-8").split()[1] for path in (tmp_path / "begun").iterdir()}

@@ -16,12 +16,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import optuna
 import psutil
+from filelock import FileLock
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import OptunaError
 from optuna.pruners import BasePruner
@@ -124,6 +125,12 @@ class SharedStudy:
         # The last time stamp seen of each trial of others, and when: their clocks may differ from this one's.
         self.observed: dict[int, tuple[float | None, float]] = {}
         self.storage = open_storage(address)
+        # SQLite has no SELECT … FOR UPDATE, by which Optuna gives a waiting trial to one process only.
+        self.claiming = (
+            FileLock(f"{address.removeprefix(SQLITE_PREFIX)}.lock")
+            if address.startswith(SQLITE_PREFIX)
+            else nullcontext()
+        )
         self.study = optuna.create_study(
             study_name=str(name),
             storage=self.storage,
@@ -188,10 +195,11 @@ class SharedStudy:
                         return trial._trial_id
                     continue
                 self.fail(trial, f"its process was killed, {self.attempts} times")
-        for trial in self.trials(count, TrialState.WAITING):
-            # The storage lets one process only take a trial out of the waiting state.
-            if self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
-                return self._begin(trial)
+        with self.claiming:
+            for trial in self.trials(count, TrialState.WAITING):
+                # The storage lets one process only take a trial out of the waiting state.
+                if self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+                    return self._begin(trial)
         return None
 
     def _begin(self, trial: FrozenTrial) -> int:

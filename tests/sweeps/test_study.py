@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -38,6 +39,20 @@ def test_processes_that_begin_at_once_share_a_new_storage(tmp_path):
     with ThreadPoolExecutor(WORKERS) as pool:
         for number in range(5):
             assert list(pool.map(open_new, [number] * WORKERS)) == [[]] * WORKERS
+
+
+def test_a_trial_in_a_database_of_one_file_is_claimed_by_one_process(tmp_path):
+    begin = threading.Barrier(WORKERS)
+
+    def work(_):
+        study = study_in(tmp_path, address=f"sqlite:///{tmp_path}/study.db")
+        begin.wait()
+        study.prepare(8)
+        return list(iter(partial(study.claim, 8), None))
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        claimed = sum(pool.map(work, range(WORKERS)), [])
+    assert len(claimed) == len(set(claimed)) == 8
 
 
 def test_processes_that_begin_at_once_lose_no_point_of_a_grid(tmp_path):

@@ -39,9 +39,9 @@ quickstart: setup
 	$(ACTIVATE) python -m speech_commands_kws.train
 	$(ACTIVATE) python -m speech_commands_kws.evaluate split=test
 	$(ACTIVATE) python -m speech_commands_kws.export
-	@echo "kws infer top_k=1, on five clips by voices that training has not heard:"
+	@echo "kws infer top_k=1, on clips by voices that training has not heard:"
 	@$(ACTIVATE) kws infer top_k=1 $$($(few_clips))
-	@echo "What the model knows, and how accurate it is on synthetic speech:"
+	@echo "What the model knows, and how accurate it is on synthetic validation clips:"
 	@$(ACTIVATE) kws describe | grep -E "file|labels|training.accuracy"
 	@echo "How good it is on recordings of people is not measured: it has heard synthetic speech alone."
 	@echo "Next, after . $(VENV)/bin/activate"
@@ -92,9 +92,9 @@ if [ -z "$$python" ]; then \
 fi
 endef
 
-# A few clips of the newest synthetic tree, by voices that training has not heard; the last is no keyword.
+# A few clips of the newest synthetic tree of these words, by voices that training has not heard; the last is no keyword.
 define few_clips
-tree=$$(ls -td data/synthetic-*/ | head -n 1); \
+tree=$$(dirname "$$(grep -l "^yes/" data/synthetic-*/testing_list.txt | xargs ls -t | head -n 1)")/; \
 { for word in yes no left stop; do grep -m 1 "^$$word/" "$$tree/testing_list.txt"; done; \
 	grep -m 1 -vE "^(yes|no|up|down|left|right|on|off|stop|go)/" "$$tree/testing_list.txt"; } | sed "s|^|$$tree|"
 endef

@@ -22,6 +22,8 @@ from speech_commands_kws.models.checkpoint import load_spotter, read_checkpoint
 from speech_commands_kws.train import run
 from speech_commands_kws.training.module import KeywordModule
 
+FINISHED = "the run was finished already"
+
 
 @pytest.fixture(scope="module")
 def whole(tree, tmp_path_factory):
@@ -93,6 +95,7 @@ def test_resumed_equals_uninterrupted(tree, whole, tmp_path, monkeypatch, stop_a
     assert resumed.name == cut.name and cut.exists() != moved
     assert_equal(weights(whole), weights(resumed))
     assert_equal(weights(whole, "best.ckpt"), weights(resumed, "best.ckpt"))
+    assert FINISHED not in (resumed / "log.txt").read_text()
 
 
 @pytest.mark.integration
@@ -194,6 +197,7 @@ def test_a_short_run_that_has_ended_can_be_asked_to_go_on(tree, tmp_path):
         arguments = overrides(tree, tmp_path, "trainer.max_epochs=1")
         accuracy = run(compose("train", arguments))
         assert run(compose("train", [*arguments, "resume=true"])) == accuracy
+    assert FINISHED in (newest_run(tmp_path) / "log.txt").read_text()
 
 
 def test_a_training_returns_the_objectives_of_its_sweep(tree, tmp_path):

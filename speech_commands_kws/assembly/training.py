@@ -72,8 +72,10 @@ def train(
             picture = draw_augmentations(cfg, module, datamodule, folder)
             if logger:
                 logger.log_files([picture], "plots")
+        # Before the training, which writes that file again.
+        begin = read_checkpoint(checkpoint)["global_step"] if checkpoint else None
         fit(trainer, module, datamodule, checkpoint, resume_command(folder))
-        if checkpoint and read_checkpoint(checkpoint)["global_step"] == trainer.global_step:
+        if begin == trainer.global_step:
             LOG.info("the run was finished already: nothing was left to train")
         rows = callbacks["history"].rows
         if trainer.is_global_zero:

@@ -25,7 +25,20 @@ def write_table(
     Args:
         threshold: the probability above which a keyword in a long recording counts.
     """
-    write_windows(heard(predictions, threshold), stream)
+    is_long = False
+
+    def noticed() -> Iterator[tuple[str, Prediction]]:
+        nonlocal is_long
+        for item in predictions:
+            is_long = is_long or item[1].start_seconds > 0
+            yield item
+
+    write_windows(heard(noticed(), threshold), stream)
+    if is_long and threshold:
+        stream.write(
+            f"In long recordings keywords above {threshold:.1%} are listed, the model's threshold; format=windows "
+            "lists every window.\n"
+        )
 
 
 def heard(

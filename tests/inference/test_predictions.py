@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from functools import partial
 
 import pytest
 
@@ -102,6 +103,8 @@ def test_of_a_long_recording_the_table_has_what_was_heard() -> None:
         "short.wav 0.00 s _unknown_ 30.0%",
         "short.wav 0.00 s _unknown_ 30.0%",
     ]
+    assert "keywords above 50.0% are listed" in stream.getvalue()
+    assert "are listed" not in written(partial(write_table, threshold=0.5), answers[-2:])
 
 
 def test_a_long_recording_is_shown_as_it_is_heard() -> None:

@@ -11,7 +11,7 @@ DISTRIBUTION = "speech-commands-kws"
 SUMMARY_CHARACTERS = 500
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 # Of an address, as in cli.passwords.
-PASSWORD = re.compile(r"(://[^\s/:@]+:)([^\s/]*|(?!\d+/)\S*?)(?=@)")
+PASSWORD = re.compile(r"(://[^\s/:]+:)([^\s/]*|(?!\d+/)\S*?)(?=@)")
 EXTRA = re.compile(r"""([\w.-]+).*; extra == ["']([\w-]+)["']""")
 
 

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from speech_commands_kws import commands
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.cli.overrides import (
+    as_meant,
     check_overrides,
     dotted_names,
     module_of,
@@ -359,3 +360,14 @@ def test_the_help_of_a_command_fits_a_page_and_says_what_its_settings_are(
 def test_the_examples_of_the_help_are_valid(command: str) -> None:
     for example in commands.EXAMPLES[command]:
         to_overrides(command, shlex.split(example))
+
+
+@pytest.mark.parametrize("flags", [["--cfg", "job"], ["-c", "job"], ["--info", "defaults"]])
+def test_what_belongs_to_a_flag_is_no_setting(flags: list[str]) -> None:
+    check_overrides("train", flags)
+    with pytest.raises(KwsError, match="no setting 'job'"):
+        check_overrides("train", ["~job"])
+
+
+def test_a_sweep_over_choices_of_a_name_stays_one() -> None:
+    assert as_meant("name=choice(a,b)", is_multirun=True) == "name=choice(a,b)"

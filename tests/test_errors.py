@@ -111,6 +111,7 @@ def test_a_choice_is_one_of_those_there_are_and_a_mistake_of_the_user() -> None:
             "http://anna:p@ss:1@host/a and mysql://b:x/y@h",
             "http://anna:***@host/a and mysql://b:***@h",
         ),
+        ("http://anna@b.org:p@host/a", "http://anna@b.org:***@host/a"),
         ("no http://host:8080/a@b, no sqlite:////a:b@c", None),
     ],
 )

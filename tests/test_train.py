@@ -75,7 +75,10 @@ def test_same_seed_same_weights_and_another_seed_others(tree, whole, tmp_path):
     [(2, False), (6, False), (8, False), (8, True)],
     ids=["mid-epoch", "end of epoch", "mid second epoch", "in a folder that moved"],
 )
-def test_resumed_equals_uninterrupted(tree, whole, tmp_path, monkeypatch, stop_after, moved):
+def test_resumed_equals_uninterrupted(
+    tree, whole, tmp_path, monkeypatch, caplog, stop_after, moved
+):
+    caplog.set_level("INFO")
     training_step = KeywordModule.training_step
 
     def stopping(self, batch, batch_idx):
@@ -95,7 +98,7 @@ def test_resumed_equals_uninterrupted(tree, whole, tmp_path, monkeypatch, stop_a
     assert resumed.name == cut.name and cut.exists() != moved
     assert_equal(weights(whole), weights(resumed))
     assert_equal(weights(whole, "best.ckpt"), weights(resumed, "best.ckpt"))
-    assert FINISHED not in (resumed / "log.txt").read_text()
+    assert FINISHED not in caplog.text
 
 
 @pytest.mark.integration
@@ -192,12 +195,12 @@ def test_averaged_weights_are_what_is_kept(tree, tmp_path):
     )
 
 
-def test_a_short_run_that_has_ended_can_be_asked_to_go_on(tree, tmp_path):
-    with initialize_config_dir(CONFIG_DIR):
+def test_a_short_run_that_has_ended_can_be_asked_to_go_on(tree, tmp_path, caplog):
+    with initialize_config_dir(CONFIG_DIR), caplog.at_level("INFO"):
         arguments = overrides(tree, tmp_path, "trainer.max_epochs=1")
         accuracy = run(compose("train", arguments))
         assert run(compose("train", [*arguments, "resume=true"])) == accuracy
-    assert FINISHED in (newest_run(tmp_path) / "log.txt").read_text()
+    assert FINISHED in caplog.text
 
 
 def test_a_training_returns_the_objectives_of_its_sweep(tree, tmp_path):

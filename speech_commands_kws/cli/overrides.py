@@ -100,6 +100,8 @@ def as_meant(override: str, is_multirun: bool = False) -> str:
         return override
     is_list = value.startswith("[") and value.endswith("]")
     content = value[1:-1] if is_list else value
+    if readable and "(" in content:
+        return override  # choice(a,b) of a sweep
     if HAS_STRUCTURE.search(content):
         if readable:
             return override
@@ -137,7 +139,12 @@ def check_overrides(command: str, overrides: Sequence[str]) -> None:
     Raises:
         KwsError: a key is unknown, a group has no such choice, or a text is given for a number or a truth value.
     """
-    given = [override for override in overrides if not override.startswith("-")]
+    before = ["", *overrides]
+    given = [
+        override
+        for override, flag in zip(overrides, before)
+        if not override.startswith("-") and flag not in FLAGS_WITH_VALUE
+    ]
     if not given or any(override.startswith(CONFIG_FLAGS) for override in overrides):
         return  # nothing to check, or settings of the user's own
     chosen = []

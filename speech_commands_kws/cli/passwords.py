@@ -19,7 +19,7 @@ VARIABLES = {
 }
 HTTP = re.compile("https?://")
 # A password may have an unquoted slash too; http://host:8080/a@b is a port and a path.
-LOGIN = re.compile(r"(?<=://)(?P<user>[^\s/:@]+)(:(?P<password>[^\s/]*|(?!\d+/)\S*?))?@")
+LOGIN = re.compile(r"(?<=://)(?P<user>[^\s/:]+)(:(?P<password>[^\s/]*|(?!\d+/)\S*?))?@")
 
 
 def hide_passwords(cfg: DictConfig) -> None:

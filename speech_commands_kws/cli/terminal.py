@@ -22,7 +22,7 @@ USUAL_WIDTH = 80
 # Reasons of the machine, not of the program.
 REFUSALS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
-    *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EFBIG),
 )
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what they begin with
 

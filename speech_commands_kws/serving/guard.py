@@ -6,6 +6,7 @@ both end the process. Triton itself listens on a socket in a folder that only th
 
 import asyncio
 import json
+import logging
 import re
 from http import HTTPStatus
 from math import prod
@@ -54,6 +55,8 @@ class Guard:
         # Here and not above: the container needs none of it.
         from aiohttp import ClientSession, ClientTimeout, UnixConnector, web
 
+        # What clients send is answered, not printed.
+        logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
         self.session = ClientSession(
             connector=UnixConnector(str(socket), limit=0),
             timeout=ClientTimeout(),
@@ -78,8 +81,16 @@ class Guard:
             return web.json_response(
                 {"error": f"{path} is not for clients"}, status=HTTPStatus.FORBIDDEN
             )
-        body = await request.read()
-        fault = fault_of(body, request.headers.get(HEADER_LENGTH)) if body else None
+        try:
+            body = await request.read()
+        except (ClientError, OSError, web.RequestPayloadError):
+            return web.json_response({"error": "unreadable"}, status=HTTPStatus.BAD_REQUEST)
+        # In a thread: the JSON of a large request takes seconds, in which others are answered.
+        fault = (
+            await asyncio.to_thread(fault_of, body, request.headers.get(HEADER_LENGTH))
+            if body
+            else None
+        )
         if fault:
             return web.json_response({"error": fault}, status=HTTPStatus.BAD_REQUEST)
         passed = {name: request.headers[name] for name in PASSED_ON if name in request.headers}

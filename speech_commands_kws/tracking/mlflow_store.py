@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
+from urllib.request import url2pathname
 
 from speech_commands_kws.errors import KwsError, summarize_error
 from speech_commands_kws.files.atomic import replacing
@@ -202,8 +203,16 @@ def prepare_store(uri: str) -> None:
     path = _sqlite_path(uri)
     if not path.is_file() or not path.stat().st_size:
         # A process that is killed while it makes the tables would leave what MLflow cannot open.
-        with replacing(path) as partial:
-            _make_tables(partial)
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            with replacing(path) as partial:
+                _make_tables(partial)
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise KwsError(
+                f"the MLflow store {uri} cannot be made ({summarize_error(error)}): free the disk, or train without: "
+                "logger=none"
+            ) from error
     elif os.access(path, os.W_OK):
         _move_artifacts(path)
 
@@ -216,17 +225,25 @@ def _make_tables(path: Path) -> None:
 
 
 def _move_artifacts(path: Path) -> None:
-    """MLflow keeps the places of artifacts as absolute addresses."""
-    now = (path.parent / ARTIFACTS_NAME).as_uri()
+    """MLflow keeps the places of artifacts as absolute addresses: those of a store that was moved or copied are mended.
+
+    A user's store may have its artifacts elsewhere on purpose: these stay.
+    """
+    folder = path.parent / ARTIFACTS_NAME
+    now = folder.as_uri()
     with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as database, database:
         places = database.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
         found = [ARTIFACT_PLACE.match(place) for (place,) in places if place]
         for before in {match[0] for match in found if match and match[0] != now}:
+            old = Path(url2pathname(urlsplit(before).path))
+            is_copy = (old.parent / path.name).is_file()
+            if not is_copy and (old.is_dir() or not folder.is_dir()):
+                continue
             for table, column in ARTIFACT_COLUMNS:
                 database.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
-                    f" WHERE {column} = ? OR {column} LIKE ? || '/%'",
-                    (now, len(before) + 1, before, before),
+                    f" WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                    (now, len(before) + 1, before, len(before) + 1, f"{before}/"),
                 )
 
 

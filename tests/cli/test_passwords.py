@@ -27,6 +27,7 @@ def own_environment(monkeypatch):
         ("https://anna:p%40ss:1@host:80/a", "anna", "p@ss:1", "https://host:80/a"),
         ("http://anna:p/w@host", "anna", "p/w", "http://host"),
         ("https://anna@host", "anna", None, "https://host"),
+        ("https://anna@b.org:p@host/a", "anna@b.org", "p", "https://host/a"),
         ("https://host:8080/a", None, None, "https://host:8080/a"),
         ("postgresql://anna:secret@host/db", None, "secret", "postgresql://anna@host/db"),
     ],

@@ -199,6 +199,17 @@ def test_a_store_whose_making_is_interrupted_is_made_anew(tmp_path: Path, monkey
     assert MlflowClient(uri).search_experiments()
 
 
+def test_artifacts_that_are_elsewhere_on_purpose_stay(tmp_path: Path, empty_store: Path) -> None:
+    big = tmp_path / "big" / "mlartifacts"
+    big.mkdir(parents=True)
+    uri = sqlite_uri(Path(shutil.copy(empty_store, tmp_path / "own.db")))
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("kws", big.as_uri())
+    client.log_text(client.create_run(experiment).info.run_id, "text", "file.txt")
+    prepare_store(uri)
+    assert client.get_experiment(experiment).artifact_location == big.as_uri()
+
+
 def test_a_store_that_moved_has_its_artifacts_beside_it(tmp_path: Path, empty_store: Path) -> None:
     old, new = tmp_path / "old 100%", tmp_path / "new"
     old.mkdir()

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Coroutine
 from concurrent.futures import wait
 from functools import cache
-from threading import Thread, current_thread
+from threading import Lock, Thread, current_thread
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from speech_commands_kws.inference.backends.batches import in_batches
 from speech_commands_kws.inference.backends.triton_async import MODEL_NAME, AsyncTritonClient
 
 LOOP_THREAD = "Triton"
+LOOP_LOCK = Lock()
 CLOSE_SECONDS = 1.0
 REQUEST_BYTES = 1_000_000  # of a larger one aiohttp warns that it holds the others up
 
@@ -85,9 +86,14 @@ class TritonBackend:
         )
 
 
-@cache
 def background_loop() -> asyncio.AbstractEventLoop:
     """The event loop of all clients of this process, in a thread: gRPC takes no second one."""
+    with LOOP_LOCK:  # threads may make their first clients at once
+        return _new_loop()
+
+
+@cache
+def _new_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     Thread(target=loop.run_forever, name=LOOP_THREAD, daemon=True).start()
     return loop

@@ -35,8 +35,10 @@ UNKNOWN_BYTES = 0x7FFF0000
 UNKNOWN_FRAMES = 2**62
 # How libsndfile notes a chunk of audio that is shorter than its header promises.
 SHORT_CHUNK = re.compile(
-    r"^\s*(?:data|SSND|Data Size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE
+    r"^\s*(?:data|SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE
 )
+# The same of an RF64, the other way round and in samples.
+SHORT_RF64 = re.compile(r"frame count (\d+) does not match value from 'ds64' chunk of (\d+)")
 LARGEST_CHUNK = 2**32 - 1
 CHUNK_HEADER, RIFF_HEADER = struct.Struct("<4sI"), struct.Struct("<4s4x4s")
 # A page of Ogg: what begins it, the bytes before its table of lengths, and the most bytes that it has.
@@ -351,6 +353,12 @@ def _check_header(sound: _Sound, name: str) -> None:
             raise AudioError(
                 f"{name} is cut off: its header promises {promised} bytes of audio, {present} are "
                 "there; copy it again"
+            )
+    for present, promised in SHORT_RF64.findall(sound.extra_info):
+        if int(present) < int(promised):
+            raise AudioError(
+                f"{name} is cut off: its header promises {promised} samples, {present} are there; "
+                "copy it again"
             )
 
 

@@ -251,7 +251,8 @@ def _split_by_lists(lists: dict[str, Path], paths: Sequence[str]) -> np.ndarray:
     entries = {
         split: [
             list_key(line)
-            for line in path.read_text("utf-8-sig", errors="surrogateescape").splitlines()
+            # Not splitlines(), which ends a line at marks that a name may hold.
+            for line in path.read_text("utf-8-sig", errors="surrogateescape").split("\n")
             if line.strip()
         ]
         for split, path in lists.items()
@@ -270,6 +271,11 @@ def _split_by_lists(lists: dict[str, Path], paths: Sequence[str]) -> np.ndarray:
         LOG.warning(
             "%d of %d entries of %s name no clip, such as %s",
             *(len(unknown), len(names), lists[split], display_name(unknown[0])),
+        )
+    both = sorted(set(entries[VALIDATION]) & set(entries[TEST]) & there)
+    if both:
+        raise KwsError(
+            f"both split lists name {display_name(both[0])}: take it out of one, a clip is in one split"
         )
     split_of = {name: split for split, names in entries.items() for name in names}
     return np.array([split_of.get(key, TRAIN) for key in keys])

@@ -229,6 +229,8 @@ BAD_FILES = {
     ),
     "last byte": (wav_bytes(tone(RATE))[:-1], "is cut off"),
     "half AIFF": (wav_bytes(tone(RATE), format="AIFF")[:16_000], "is cut off"),
+    "half W64": (wav_bytes(tone(RATE), format="W64")[:16_000], "is cut off"),
+    "half RF64": (wav_bytes(tone(RATE), format="RF64")[:16_000], "is cut off"),
     "half AU": (wav_bytes(tone(RATE), format="AU")[:16_000], "is cut off"),
     "half FLAC": (wav_bytes(tone(RATE, 3), format="FLAC")[:30_000], "is damaged after"),
     "half MP3": (halved("MP3"), "is cut off: its header promises 48000 samples, 2"),

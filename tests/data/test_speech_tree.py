@@ -17,6 +17,7 @@ from speech_commands_kws.data.speech_tree import (
     name_hash,
     published_split,
     words_and_speakers,
+    write_split_lists,
 )
 from speech_commands_kws.errors import KwsError
 
@@ -222,6 +223,21 @@ def test_a_list_of_no_clip_is_refused_and_one_of_some_is_said(tmp_path, caplog):
     write_lists(tmp_path, b"yes/a.wav\nyes/gone.wav\n", b"")
     assert assign_splits(*arguments).tolist() == ["validation"]
     assert "1 of 2 entries" in caplog.text and "name no clip, such as yes/gone" in caplog.text
+
+
+def test_a_clip_in_both_lists_is_refused(tmp_path):
+    write_lists(tmp_path, b"yes/a.wav\n", b"yes/b.wav\nyes/a.wav\n")
+    arguments = (SpeechTree(tmp_path), ["yes/a.wav", "yes/b.wav"], ["yes"] * 2, ["a", "b"])
+    with pytest.raises(KwsError, match="both split lists name yes/a"):
+        assign_splits(*arguments)
+
+
+def test_lists_are_read_as_they_are_written_whatever_a_name_holds(tmp_path):
+    paths = ["yes/a\x85b.wav", "yes/c\u2028d.wav", "yes/e.wav"]
+    splits = ["validation", "test", "train"]
+    write_split_lists(tmp_path, paths, splits)
+    found = assign_splits(SpeechTree(tmp_path), paths, ["yes"] * 3, ["a", "c", "e"])
+    assert found.tolist() == splits
 
 
 def test_dealing_out_leaves_every_word_in_training():

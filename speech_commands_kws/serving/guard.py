@@ -22,7 +22,8 @@ PASSED_ON = (HEADER_LENGTH, "Content-Type")
 PATHS = re.compile(
     r"/v2(/health/\w+|/models/[\w.-]+(/versions/\d+)?(/(config|ready|stats|infer))?)?", re.ASCII
 )
-MOST_NODES = 10_000  # arrays and objects of a request's JSON: no deeper nesting is possible
+# Arrays, objects and names in a request's JSON: no deeper nesting is possible, and samples are none of them.
+MOST_NODES = 10_000
 MOST_DIMENSIONS = 100
 QUEUE = 1000  # connections that wait to be taken
 
@@ -57,6 +58,7 @@ class Guard:
 
         # What clients send is answered, not printed.
         logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+        self.checking = asyncio.Semaphore()
         self.session = ClientSession(
             connector=UnixConnector(str(socket), limit=0),
             timeout=ClientTimeout(),
@@ -85,12 +87,7 @@ class Guard:
             body = await request.read()
         except (ClientError, OSError, web.RequestPayloadError):
             return web.json_response({"error": "unreadable"}, status=HTTPStatus.BAD_REQUEST)
-        # In a thread: the JSON of a large request takes seconds, in which others are answered.
-        fault = (
-            await asyncio.to_thread(fault_of, body, request.headers.get(HEADER_LENGTH))
-            if body
-            else None
-        )
+        fault = await self._fault_of(body, request.headers.get(HEADER_LENGTH)) if body else None
         if fault:
             return web.json_response({"error": fault}, status=HTTPStatus.BAD_REQUEST)
         passed = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
@@ -106,6 +103,11 @@ class Guard:
         passed = {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
         return web.Response(body=content, status=answer.status, headers=passed)
 
+    async def _fault_of(self, body: bytes, header_length: str | None) -> str | None:
+        """In a thread, and one at a time: the JSON of a large request takes seconds and much memory."""
+        async with self.checking:
+            return await asyncio.to_thread(fault_of, body, header_length)
+
 
 def fault_of(body: bytes, header_length: str | None) -> str | None:
     """Why a request must not reach Triton; None where it may.
@@ -116,8 +118,8 @@ def fault_of(body: bytes, header_length: str | None) -> str | None:
     if header_length is not None and not re.fullmatch("[0-9]{1,10}", header_length):
         return f"{HEADER_LENGTH} must be a number, got {header_length}"
     text = body if header_length is None else body[: int(header_length)]
-    if text.count(b"[") + text.count(b"{") > MOST_NODES:
-        return f"expected at most {MOST_NODES} arrays and objects of JSON"
+    if sum(map(text.count, (b"[", b"{", b":"))) > MOST_NODES:
+        return f"expected at most {MOST_NODES} arrays, objects and names of JSON"
     try:
         request = json.loads(text.decode(), object_pairs_hook=_without_repeats)
         shapes = [tensor["shape"] for tensor in request["inputs"]]

@@ -40,6 +40,12 @@ def test_a_tensor_larger_than_its_request_is_refused(shape: list) -> None:
     assert "more elements than were sent" in fault_of(request(shape=shape), None)
 
 
+def test_what_has_many_names_is_refused() -> None:
+    """Millions of names would hold the server up for seconds."""
+    body = json.dumps({"inputs": [], "a": {str(i): 1 for i in range(20_000)}}).encode()
+    assert "at most 10000 arrays, objects and names" in fault_of(body, None)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -49,8 +55,8 @@ def test_a_tensor_larger_than_its_request_is_refused(shape: list) -> None:
     ],
 )
 def test_what_is_nested_deeply_is_refused(body: bytes) -> None:
-    assert "at most 10000 arrays and objects" in fault_of(body, None)
-    assert "at most 10000 arrays and objects" in fault_of(body, str(len(body)))
+    assert "at most 10000 arrays, objects and names" in fault_of(body, None)
+    assert "at most 10000 arrays, objects and names" in fault_of(body, str(len(body)))
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ PATHS = re.compile(
 # Arrays, objects and names in a request's JSON: no deeper nesting is possible, and samples are none of them.
 MOST_NODES = 10_000
 MOST_DIMENSIONS = 100
+LARGE_BYTES = 1_000_000
 QUEUE = 1000  # connections that wait to be taken
 
 
@@ -104,7 +105,9 @@ class Guard:
         return web.Response(body=content, status=answer.status, headers=passed)
 
     async def _fault_of(self, body: bytes, header_length: str | None) -> str | None:
-        """In a thread, and one at a time: the JSON of a large request takes seconds and much memory."""
+        """Of large requests in a thread, and one at a time: their JSON takes seconds and much memory."""
+        if len(body) < LARGE_BYTES:
+            return fault_of(body, header_length)
         async with self.checking:
             return await asyncio.to_thread(fault_of, body, header_length)
 

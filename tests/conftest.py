@@ -33,6 +33,8 @@ FRONTEND = {
 TINY_LABELS = ["_silence_", "_unknown_", "yes", "no"]
 TINY_SCALE = 20.0
 MOST_PROCESSES = 8
+# For commands that a test types: no MLflow server of whoever runs the tests is asked.
+NO_SERVER = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 LONGEST = [
     *("test_readme", "test_sweeper_processes", "test_pipeline"),
     *("test_record", "test_export", "test_training"),

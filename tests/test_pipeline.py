@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import NO_SERVER
 from dvc_repositories import dvc, git, make_repository
 
 from speech_commands_kws.cli.launch import CONFIG_DIR
@@ -34,9 +35,7 @@ def run(folder: Path, *command: str, check: bool = True) -> str:
     """What a command writes, with this code and the `kws` of this environment."""
     code = folder if (folder / "speech_commands_kws").is_dir() else ROOT
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    # No server of whoever runs the tests is asked.
-    no_server = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
-    environment = {**os.environ, **no_server, "PATH": path, "PYTHONPATH": str(code)}
+    environment = {**os.environ, **NO_SERVER, "PATH": path, "PYTHONPATH": str(code)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 or not check, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr

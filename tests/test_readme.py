@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import NO_SERVER
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
@@ -32,7 +33,6 @@ MADE_HERE = {"synthetic", "folder", "mixed"}
 # They need a microphone, and end when they are told to.
 NOT_TYPED = {"record", "serve"}
 MULTIRUN = "-m"
-NO_SERVER = "http://127.0.0.1:9"
 SHORT = "trainer.max_epochs=2"
 LITTLE_SPEECH = (
     "data.source.speakers=20 data.source.takes_per_word=1 data.source.unknown_per_speaker=2"
@@ -206,8 +206,7 @@ def readers_folder(tmp_path: Path, tiny_onnx: Path, burst_wav: Callable[..., Pat
 
 def type_in(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    # No server of whoever runs the tests is asked.
-    environment = {**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": NO_SERVER}
+    environment = {**os.environ, **NO_SERVER, "PATH": path}
     shell = ["bash", "-o", "pipefail", "-c", line]
     return subprocess.run(shell, cwd=folder, env=environment, capture_output=True, text=True)
 

@@ -350,16 +350,16 @@ def _check_header(sound: _Sound, name: str) -> None:
     _check_rate(sound.samplerate, name)
     for promised, present in SHORT_CHUNK.findall(sound.extra_info):
         if int(present) < int(promised) < UNKNOWN_BYTES:
-            raise AudioError(
-                f"{name} is cut off: its header promises {promised} bytes of audio, {present} are "
-                "there; copy it again"
-            )
+            raise _cut_off(name, f"{promised} bytes of audio", present)
     for present, promised in SHORT_RF64.findall(sound.extra_info):
         if int(present) < int(promised):
-            raise AudioError(
-                f"{name} is cut off: its header promises {promised} samples, {present} are there; "
-                "copy it again"
-            )
+            raise _cut_off(name, f"{promised} samples", present)
+
+
+def _cut_off(name: str, promised: str, present: int | str) -> AudioError:
+    return AudioError(
+        f"{name} is cut off: its header promises {promised}, {present} are there; copy it again"
+    )
 
 
 def _check_rate(sample_rate: int, name: str) -> None:
@@ -385,10 +385,7 @@ def _mono_blocks(sound: _Sound, name: str) -> Iterator[np.ndarray]:
         frames_read += len(block)
         yield _mixed(block, name)
     if frames_read + sound.slack < sound.frames < UNKNOWN_FRAMES:
-        raise AudioError(
-            f"{name} is cut off: its header promises {sound.frames} samples, {frames_read} are "
-            "there; copy it again"
-        )
+        raise _cut_off(name, f"{sound.frames} samples", frames_read)
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:

@@ -44,10 +44,7 @@ def write_result(
     result = read_result(folder) or {"values": None, "seconds": None}
     given = {"values": values, "seconds": seconds}
     result |= {key: value for key, value in given.items() if value is not None}
-    result |= {
-        "overrides": dict(each.partition("=")[::2] for each in overrides),
-        "status": status,
-    }
+    result |= {"overrides": dict(each.partition("=")[::2] for each in overrides), "status": status}
     write_whole(folder / RESULT_NAME, json.dumps(result))
 
 

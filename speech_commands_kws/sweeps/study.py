@@ -219,9 +219,8 @@ class SharedStudy:
     def _is_lost(self, trial: FrozenTrial) -> bool:
         """Its process was silent for long while this one watched, gave it back, or was of this machine and is gone."""
         owner, process = trial.user_attrs.get(OWNER, (None, None))
-        seen = trial.user_attrs.get(
-            SEEN
-        )  # None where it has just been claimed, and is not signed yet
+        # None where it has just been claimed, and is not signed yet.
+        seen = trial.user_attrs.get(SEEN)
         if seen == RELEASED or owner == machine() and not psutil.pid_exists(process):
             return True
         now = time.monotonic()

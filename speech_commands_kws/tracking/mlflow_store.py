@@ -151,10 +151,9 @@ def _server_fault(ask: Callable[[], "Response"]) -> str | None:
     try:
         answer = ask()
     except MlflowException as error:
+        # Such as that of the socket, within that of the connection pool.
         innermost: BaseException = error
-        while (
-            innermost.__context__
-        ):  # such as that of the socket, within that of the connection pool
+        while innermost.__context__:
             innermost = innermost.__context__
         return summarize_error(innermost)
     if answer.status_code in ASKS_FOR_LOGIN:

@@ -30,8 +30,8 @@ def required_record(folder: Path) -> MlflowRun:
     record = read_record(folder)
     if record is None:
         raise KwsError(
-            f"expected a run that MLflow knows, {folder} has no {RECORD_NAME}: "
-            "train with logger=mlflow, or export without register=true"
+            f"expected a run that MLflow knows, {folder} has no {RECORD_NAME} of its own: "
+            "train with logger=mlflow, export the original of a copy, or export without register=true"
         )
     fault = store_fault(record.tracking_uri, PROBE_SECONDS)
     if fault:

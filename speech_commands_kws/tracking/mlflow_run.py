@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -48,21 +48,36 @@ class MlflowRun(NamedTuple):
 
 
 def read_record(run_folder: str | Path) -> MlflowRun | None:
-    path = Path(run_folder) / RECORD_NAME
+    """What a run folder remembers; a copy of one that is still there remembers none: it is the original's."""
+    folder = Path(run_folder)
+    record, original = _read_file(folder)
+    with suppress(OSError):  # the original is gone: it was moved
+        if not original.samefile(folder) and _read_file(original)[0] == record:
+            LOG.warning("%s is a copy of %s, whose MLflow run is left as it is", folder, original)
+            return None
+    return record
+
+
+def _read_file(folder: Path) -> tuple[MlflowRun | None, Path]:
+    """The record in a folder, and the folder that it was written for."""
+    path = folder / RECORD_NAME
     if not path.is_file():
-        return None
+        return None, folder
     try:
-        record = MlflowRun(**json.loads(path.read_text("utf-8")))
-    except (ValueError, TypeError):
+        content = json.loads(path.read_text("utf-8"))
+        original = Path(content.pop("folder", folder))
+        record = MlflowRun(**content)
+    except (ValueError, TypeError, AttributeError):
         raise KwsError(
             f"{path} is damaged: remove it, and the run is recorded as a new one"
         ) from None
-    return record._replace(tracking_uri=absolute_uri(record.tracking_uri, path.parent))
+    return record._replace(tracking_uri=absolute_uri(record.tracking_uri, folder)), original
 
 
 def write_record(run_folder: Path, record: MlflowRun) -> None:
     uri = uri_from(run_folder, record.tracking_uri)
-    write_whole(run_folder / RECORD_NAME, json.dumps(record._replace(tracking_uri=uri)._asdict()))
+    content = record._replace(tracking_uri=uri)._asdict() | {"folder": str(run_folder.resolve())}
+    write_whole(run_folder / RECORD_NAME, json.dumps(content))
 
 
 def client_of(uri: str) -> "MlflowClient":

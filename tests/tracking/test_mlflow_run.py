@@ -42,3 +42,28 @@ def test_a_folder_remembers_its_run(tmp_path) -> None:
     for record in (MlflowRun("http://there", "ab12", 17.5), MlflowRun("http://there", "ab12")):
         write_record(tmp_path / "run", record)
         assert read_record(tmp_path / "run") == record
+
+
+def test_a_copied_folder_does_not_add_to_the_run_of_the_original(tmp_path, caplog) -> None:
+    folder, record = tmp_path / "run", MlflowRun("http://there", "ab12")
+    write_record(folder, record)
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    assert read_record(copy) is None and read_record(folder) == record
+    assert f"{copy} is a copy of {folder}, whose MLflow run is left as it is" in caplog.text
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    assert read_record(link) == record
+    own = MlflowRun("http://there", "cd34")
+    write_record(copy, own)  # as a training that goes on in it does
+    assert read_record(copy) == own and read_record(folder) == record
+
+
+def test_a_moved_folder_and_a_store_that_was_copied_with_it_keep_their_run(tmp_path) -> None:
+    store = sqlite_uri(tmp_path / "plots/mlflow.db")
+    write_record(tmp_path / "plots/run", MlflowRun(store, "ab12"))
+    shutil.copytree(tmp_path / "plots", tmp_path / "other")
+    assert read_record(tmp_path / "other/run").tracking_uri == sqlite_uri(
+        tmp_path / "other/mlflow.db"
+    )
+    (tmp_path / "plots/run").rename(tmp_path / "plots/moved")
+    assert read_record(tmp_path / "plots/moved") == MlflowRun(store, "ab12")

@@ -4,12 +4,10 @@ stream of blocks.
 Shapes: `T` samples, `C` channels.
 """
 
-import re
-import struct
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from io import SEEK_CUR, SEEK_END
+from contextlib import ExitStack
+from io import SEEK_END, FileIO
 from pathlib import Path
 from shutil import copyfileobj
 from typing import IO, BinaryIO
@@ -18,6 +16,15 @@ import numpy as np
 import soundfile
 import soxr
 
+from speech_commands_kws.audio.containers import (
+    FarEnd,
+    cut_off,
+    header_fault,
+    is_mp3_without_index,
+    ogg_fault,
+    unknown_length,
+    with_length,
+)
 from speech_commands_kws.errors import KwsError, display_name
 
 # Anything outside is a damaged header rather than a recording; 768 kHz is the fastest converter on
@@ -30,22 +37,9 @@ HIGHEST_PEAK = 100.0
 LONGEST_CLIP_SECONDS = 600.0
 # Values read at a time over all channels: memory stays the same for an hour and for 1,024 channels.
 BLOCK_VALUES = 2**16
-# A program that writes WAV into a pipe cannot know the length and promises "all there is".
-UNKNOWN_BYTES = 0x7FFF0000
-UNKNOWN_FRAMES = 2**62
-# How libsndfile notes a chunk of audio that is shorter than its header promises.
-SHORT_CHUNK = re.compile(
-    r"^\s*(?:data|SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE
-)
-# The same of an RF64, the other way round and in samples.
-SHORT_RF64 = re.compile(r"frame count (\d+) does not match value from 'ds64' chunk of (\d+)")
-LARGEST_CHUNK = 2**32 - 1
-CHUNK_HEADER, RIFF_HEADER = struct.Struct("<4sI"), struct.Struct("<4s4x4s")
-# A page of Ogg: what begins it, the bytes before its table of lengths, and the most bytes that it has.
-OGG_PAGE, OGG_HEADER, LONGEST_OGG_PAGE = b"OggS", 27, 65307
-# An MP3 with an index names its length near its beginning; what decoders make of it differs by up to two frames.
-ID3_HEADER, ID3_BITS, MP3_INDEXES, MP3_INDEX_WITHIN = 10, 7, (b"Xing", b"Info"), 64
-MP3_FRAME = b"\xff"
+# What promises as many samples, or more, promises nothing.
+UNKNOWN_FRAMES = 2**45
+# What decoders make of the length of an MP3 differs by up to two frames.
 MP3_SLACK = 2 * 1152
 # Channels cancel out where their mean has less than this share of the energy that unrelated channels would leave.
 CANCELLED = 0.1
@@ -92,14 +86,22 @@ def stream_audio(source: str | Path | BinaryIO, sample_rate: int) -> Iterator[np
     """Yield the sound as consecutive blocks `(T,)` of float32 mono at `sample_rate`, in flat
     memory.
 
+    A file of several channels is read twice, first to know how to mix them.
+
     Raises:
-        AudioError: as `read_audio`; damage in the middle is met after the blocks before it.
+        AudioError: as `read_audio`; damage in the middle of one channel is met after the blocks before it.
     """
-    with _opened(source) as sound:
-        name = display_name(source)
-        _check_header(sound, name)
+    name = display_name(source)
+    with ExitStack() as stack:
+        handle = _opened(source, name, stack)
+        sound = stack.enter_context(_sound(handle, name))
+        weights = np.ones(1, np.float32)
+        if sound.channels > 1:
+            weights = _mixing_weights(_blocks(sound, name))
+            sound = stack.enter_context(_sound(handle, name))
+        waveforms = (block @ weights for block in _blocks(sound, name))
         held_samples = 0
-        for block in resample_blocks(_mono_blocks(sound, name), sound.samplerate, sample_rate):
+        for block in resample_blocks(waveforms, sound.samplerate, sample_rate):
             held_samples += len(block)
             yield block
     if held_samples == 0:
@@ -187,8 +189,10 @@ def mono_waveform(samples: np.ndarray, sample_rate: int, name: str = "the array"
             f"{name} has more channels than samples, shape {samples.shape}: transpose it to "
             "(samples, channels)"
         )
-    columns = samples.reshape(len(samples), -1)
-    return _mixed(_to_float(columns, name), name)
+    columns = _to_float(samples.reshape(len(samples), -1), name)
+    _check_values(columns, name)
+    columns = columns.astype(np.float32)
+    return columns @ _mixing_weights([columns])
 
 
 def _to_float(samples: np.ndarray, name: str) -> np.ndarray:
@@ -203,11 +207,7 @@ def _to_float(samples: np.ndarray, name: str) -> np.ndarray:
     )
 
 
-def _mixed(samples: np.ndarray, name: str) -> np.ndarray:
-    """Mean over the channels of `(T, C)` as float32 `(T,)`, checked.
-
-    Of channels that cancel out, such as those of a stereo recording with one wire swapped, it is the loudest one.
-    """
+def _check_values(samples: np.ndarray, name: str) -> None:
     peak = np.maximum(samples.max(), -samples.min())
     if not np.isfinite(peak):
         raise AudioError(
@@ -218,13 +218,23 @@ def _mixed(samples: np.ndarray, name: str) -> np.ndarray:
             f"{name} reaches {peak:.4g} where full scale is 1.0: if these are integers kept as "
             "floats, scale them"
         )
-    # A product is many times faster than a mean along a short axis.
-    channels = samples.shape[1]
-    mean = (samples @ np.full(channels, 1 / channels, samples.dtype)).astype(np.float32)
-    if channels > 1:
-        energies = np.einsum("ij,ij->j", samples, samples)
-        if np.dot(mean, mean) < CANCELLED * energies.sum() / channels**2:
-            return samples[:, energies.argmax()].astype(np.float32)
+
+
+def _mixing_weights(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """Factors `(C,)` of the channels of a whole recording, float32 blocks `(T, C)`, for their mean.
+
+    Of channels that cancel out, such as those of a stereo recording with one wire swapped, the loudest one is taken.
+    """
+    mean, energies, energy_of_mean = np.ones(1, np.float32), np.zeros(1), 0.0
+    for block in blocks:
+        channels = block.shape[1]
+        # A product is many times faster than a mean along a short axis.
+        mean = np.full(channels, 1 / channels, np.float32)
+        mixed = block @ mean
+        energies = energies + np.einsum("ij,ij->j", block, block)
+        energy_of_mean += np.dot(mixed, mixed)
+    if energy_of_mean < CANCELLED * energies.sum() / len(mean) ** 2:
+        return np.eye(len(mean), dtype=np.float32)[energies.argmax()]
     return mean
 
 
@@ -241,125 +251,48 @@ class _Sound(soundfile.SoundFile):
         return False
 
 
-@contextmanager
-def _opened(source: str | Path | BinaryIO) -> Iterator[_Sound]:
-    """Open a path, or a binary stream from its start, whether it can seek or not."""
-    with ExitStack() as stack:
-        try:
-            sound = _open(source, stack)
-        except FileNotFoundError:
-            raise AudioError(f"{display_name(source)} does not exist: check the name") from None
-        except soundfile.LibsndfileError as error:
-            raise AudioError(
-                f"{display_name(source)} is not a sound file that can be read: {_reason(error)}"
-            ) from None
-        except OSError as error:
-            raise AudioError(f"{display_name(source)} cannot be opened: {error.strerror}") from None
-        yield stack.enter_context(sound)
+def _opened(source: str | Path | BinaryIO, name: str, stack: ExitStack) -> IO[bytes]:
+    """A path, or a binary stream from its start, as a file that can seek and is whole."""
+    try:
+        if isinstance(source, (str, Path)):
+            handle: IO[bytes] = stack.enter_context(Path(source).open("rb", buffering=0))
+        else:
+            handle = source
+        if not handle.seekable():
+            # libsndfile seeks while it reads the header; a pipe of any length goes through the disk.
+            spool = stack.enter_context(tempfile.TemporaryFile())
+            copyfileobj(handle, spool)
+            handle = spool
+        if handle.seek(0, SEEK_END) == 0:
+            raise AudioError(f"{name} is empty (0 bytes): expected a sound file")
+        if fault := ogg_fault(handle):
+            raise AudioError(f"{name} {fault}")
+        if (place := unknown_length(handle)) is not None:
+            handle = stack.enter_context(with_length(handle, place))
+        return handle
+    except FileNotFoundError:
+        raise AudioError(f"{name} does not exist: check the name") from None
+    except OSError as error:
+        raise AudioError(f"{name} cannot be opened: {error.strerror}") from None
 
 
-def _open(source: str | Path | BinaryIO, stack: ExitStack) -> _Sound:
-    is_path = isinstance(source, (str, Path))
-    if isinstance(source, (str, Path)):
-        handle: IO[bytes] = stack.enter_context(Path(source).open("rb", buffering=0))
-    else:
-        handle = source
-    if not handle.seekable():
-        # libsndfile seeks while it reads the header; a pipe of any length goes through the disk.
-        spool = stack.enter_context(tempfile.TemporaryFile())
-        copyfileobj(handle, spool)
-        handle = spool
-    if handle.seek(0, SEEK_END) == 0:
-        raise AudioError(f"{display_name(source)} is empty (0 bytes): expected a sound file")
-    handle.seek(0)
-    begins = handle.read(len(OGG_PAGE))
-    if begins == b"RIFF" and (place := _unknown_length(handle)) is not None:
-        handle = stack.enter_context(_with_length(handle, place))
-        is_path = False
-    if begins == OGG_PAGE and _ends_within_ogg_page(handle):
-        raise AudioError(f"{display_name(source)} is cut off within its last page; copy it again")
-    has_index = begins[:3] == b"ID3" or begins[:1] == MP3_FRAME
-    has_index = has_index and _has_mp3_index(handle)
+def _sound(handle: IO[bytes], name: str) -> _Sound:
+    without_index = is_mp3_without_index(handle)
     handle.seek(0)
     # By descriptor: libsndfile then reads by itself, and a name that is not valid UTF-8 does not
     # matter.
-    sound = _Sound(handle.fileno() if is_path else handle, closefd=not is_path)
+    file = handle.fileno() if isinstance(handle, FileIO) else handle
+    try:
+        sound = _Sound(FarEnd(handle) if without_index else file, closefd=False)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{name} is not a sound file that can be read: {_reason(error)}") from None
     if sound.subtype.startswith("MPEG"):
-        # Without an index the length is an estimate.
-        sound.slack = MP3_SLACK if has_index else UNKNOWN_FRAMES
-    return sound
-
-
-def _unknown_length(handle: IO[bytes]) -> int | None:
-    """Where a WAV says that its audio has 0 bytes while bytes follow that are no further chunk; None in any other file.
-
-    A program that writes into a pipe cannot go back to fill the length in.
-    """
-    end = handle.seek(0, SEEK_END)
-    handle.seek(0)
-    place = None
-    header = handle.read(RIFF_HEADER.size)
-    if len(header) < RIFF_HEADER.size or RIFF_HEADER.unpack(header) != (b"RIFF", b"WAVE"):
-        return None
-    while len(header := handle.read(CHUNK_HEADER.size)) == CHUNK_HEADER.size:
-        name, size = CHUNK_HEADER.unpack(header)
-        if name == b"data":
-            if size:
-                return None
-            place = handle.tell() - CHUNK_HEADER.size
-        if handle.seek(size + size % 2, SEEK_CUR) > end:
-            break
-    return place if handle.tell() > end or header else None
-
-
-def _with_length(handle: IO[bytes], place: int) -> IO[bytes]:
-    """A copy of a WAV whose audio reaches from the header at `place` to the end."""
-    copy = tempfile.TemporaryFile()
-    handle.seek(0)
-    copyfileobj(handle, copy)
-    size = min(copy.tell() - place - CHUNK_HEADER.size, LARGEST_CHUNK)
-    copy.seek(place)
-    copy.write(CHUNK_HEADER.pack(b"data", size))
-    return copy
-
-
-def _ends_within_ogg_page(handle: IO[bytes]) -> bool:
-    handle.seek(max(handle.seek(0, SEEK_END) - LONGEST_OGG_PAGE, 0))
-    tail = handle.read()
-    page = tail[tail.rfind(OGG_PAGE) :]
-    # The last byte of the header is the number of parts, whose lengths follow.
-    lengths = (
-        page[OGG_HEADER : OGG_HEADER + page[OGG_HEADER - 1]] if len(page) >= OGG_HEADER else b""
-    )
-    return not lengths or len(page) < OGG_HEADER + len(lengths) + sum(lengths)
-
-
-def _has_mp3_index(handle: IO[bytes]) -> bool:
-    handle.seek(0)
-    start = handle.read(ID3_HEADER)
-    if start.startswith(b"ID3"):
-        # The last four bytes are the length of the texts before the sound.
-        size = sum(byte << ID3_BITS * i for i, byte in enumerate(reversed(start[-4:])))
-        handle.seek(size, SEEK_CUR)
-        start = b""
-    start += handle.read(MP3_INDEX_WITHIN)
-    return any(name in start for name in MP3_INDEXES)
-
-
-def _check_header(sound: _Sound, name: str) -> None:
+        # In a WAV there need not be an index.
+        sound.slack = MP3_SLACK if sound.format == "MP3" else UNKNOWN_FRAMES
     _check_rate(sound.samplerate, name)
-    for promised, present in SHORT_CHUNK.findall(sound.extra_info):
-        if int(present) < int(promised) < UNKNOWN_BYTES:
-            raise _cut_off(name, f"{promised} bytes of audio", present)
-    for present, promised in SHORT_RF64.findall(sound.extra_info):
-        if int(present) < int(promised):
-            raise _cut_off(name, f"{promised} samples", present)
-
-
-def _cut_off(name: str, promised: str, present: int | str) -> AudioError:
-    return AudioError(
-        f"{name} is cut off: its header promises {promised}, {present} are there; copy it again"
-    )
+    if fault := header_fault(sound):
+        raise AudioError(f"{name} {fault}")
+    return sound
 
 
 def _check_rate(sample_rate: int, name: str) -> None:
@@ -370,7 +303,8 @@ def _check_rate(sample_rate: int, name: str) -> None:
         )
 
 
-def _mono_blocks(sound: _Sound, name: str) -> Iterator[np.ndarray]:
+def _blocks(sound: _Sound, name: str) -> Iterator[np.ndarray]:
+    """Blocks `(T, C)`, checked."""
     block_frames = max(1, BLOCK_VALUES // sound.channels)
     frames_read = 0
     while True:
@@ -378,14 +312,16 @@ def _mono_blocks(sound: _Sound, name: str) -> Iterator[np.ndarray]:
             block = sound.read(block_frames, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise AudioError(
-                f"{name} is damaged after {frames_read / sound.samplerate:.2f} s: {_reason(error)}"
+                f"{name} is damaged or cut off after {frames_read / sound.samplerate:.2f} s "
+                f"({_reason(error)}): copy it again"
             ) from None
         if len(block) == 0:
             break
         frames_read += len(block)
-        yield _mixed(block, name)
+        _check_values(block, name)
+        yield block
     if frames_read + sound.slack < sound.frames < UNKNOWN_FRAMES:
-        raise _cut_off(name, f"{sound.frames} samples", frames_read)
+        raise AudioError(f"{name} {cut_off(f'{sound.frames} samples', frames_read)}")
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:

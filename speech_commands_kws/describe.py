@@ -20,11 +20,12 @@ def run(cfg: DictConfig) -> float:
     if engine_of(cfg.backend).is_server:
         raise KwsError("describe reads a model file: leave backend= out, and give model=FILE")
     model = find_model(cfg)
-    facts = describe(model, build(cfg.backend)(model).info)
+    info = build(cfg.backend)(model).info
+    facts = describe(model, info)
     if cfg.format == "json":
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
     else:
-        write_table(facts, sys.stdout)
+        write_table(facts, sys.stdout, info.threshold_note)
     return float(facts["bytes"])
 
 

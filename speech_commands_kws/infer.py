@@ -53,7 +53,9 @@ def run(cfg: DictConfig) -> float:
     inference = BatchInference(spotter)
     predictions, write = inference.predictions(names), WRITERS[cfg.format]
     if write is write_table:
-        write_table(predictions, sys.stdout, spotter.backend.info.detection.get("threshold", 0.0))
+        info = spotter.backend.info
+        threshold = info.detection.get("threshold", 0.0)
+        write_table(predictions, sys.stdout, threshold, info.threshold_note)
     else:
         write(predictions, sys.stdout)
     if inference.failures:

@@ -37,8 +37,7 @@ def run(cfg: DictConfig) -> float:
     ranked = experiments.rank(known, cfg.metric, cfg.descending)
     if cfg.where is not None:
         ranked = experiments.select(ranked, str(cfg.where))
-    differing = experiments.varied_settings(ranked, ignored) if columns is None else []
-    columns = differing if columns is None else columns
+    columns = experiments.varied_settings(ranked, ignored) if columns is None else columns
     experiments.require(known, columns, "columns")
     ranked = experiments.summarize(ranked, cfg.metric, columns)
     shown = ranked[: cfg.top]
@@ -46,8 +45,7 @@ def run(cfg: DictConfig) -> float:
         title = (
             f"{len(shown)} of {len(known)} runs of {cfg.experiment_name} by {cfg.metric}, in {uri}"
         )
-        omitted = [name for name in differing[cfg.widest :] if name != cfg.metric]
-        tables.write_runs(title, shown, omitted, cfg.file_width, sys.stdout)
+        tables.write_runs(title, shown, sys.stdout)
     elif cfg.format == "json":
         sys.stdout.write(json.dumps(shown.to_dict("records"), indent=2) + "\n")
     else:

@@ -44,7 +44,7 @@ def served_models(cfg: DictConfig) -> tuple[Path, list[str]]:
             raise KwsError("names= chooses among the models of repository=: give repository= too")
         model = find_model(cfg)
         triton = build(cfg.triton)
-        say(f"model: {triton.fill(model, build(cfg.backend)(model).info)}")
+        say(f"served file: {triton.fill(model, build(cfg.backend)(model).info)}")
         return Path(triton.repository).expanduser(), [triton.name]
     if cfg.model is not None:
         raise KwsError("repository= is served as it is: leave model= out, or repository=")

@@ -33,7 +33,7 @@ def record_runs(uri: str) -> None:
         tags = {"mlflow.parentRunId": sweep.info.run_id, "mlflow.source.git.commit": COMMIT}
         tags |= {"git.dirty": "true" if number else "false"}
         tags |= {"data": "tones", "data_fingerprint": FINGERPRINT}
-        run = client.create_run(experiment, tags=tags, run_name=f"12_sweep/{number}")
+        run = client.create_run(experiment, tags=tags, run_name=f"{number}_12_sweep")
         figures, sizes = {ACCURACY: 0.9 + number / 100}, {
             "multiply_adds": cost,
             "parameters": 9232 * width,
@@ -102,12 +102,12 @@ def test_json_has_all_that_is_known_the_best_first(ask: Ask) -> None:
     status, output, complaints = ask("format=json")
     rows = json.loads(output)
     assert (status, complaints) == (0, [])
-    assert [row["run"] for row in rows] == ["12_sweep/2", "12_sweep/1", "12_sweep/0", "[red]failed"]
+    assert [row["run"] for row in rows] == ["2_12_sweep", "1_12_sweep", "0_12_sweep", "[red]failed"]
     second = rows[1]
     assert second.pop("run_id") and second.pop("started").endswith("Z")
     assert second == {
         "place": 2,
-        "run": "12_sweep/1",
+        "run": "1_12_sweep",
         ACCURACY: 0.91,
         "backbone.width": 2,
         "optimizer.lr": 0.05,
@@ -124,7 +124,8 @@ def test_json_has_all_that_is_known_the_best_first(ask: Ask) -> None:
     assert (rows[3][ACCURACY], rows[3]["status"], rows[3]["sweep"]) == (None, "FAILED", None)
 
 
-def test_the_table_is_short_and_marks_changed_code(ask: Ask) -> None:
+def test_the_table_is_short_and_marks_changed_code(ask: Ask, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     _, output, _ = ask()
     head, below = output.split(" ──", 1)
     assert head.startswith("4 of 4 runs of speech-commands-kws by best_validation_accuracy, in ")
@@ -132,28 +133,30 @@ def test_the_table_is_short_and_marks_changed_code(ask: Ask) -> None:
     assert set(words.split()) <= set(head.split()) and "sweep" not in head.split()
     lines = [line.split() for line in below.splitlines()[1:] if line.strip()]
     assert lines[0] == [
-        *("1", "12_sweep/2", "0.92", "8", "0.03333", "86,600,000", "73,856"),
-        *("tones", "fedcba98", "01234567*"),
+        *("1", "2_12_sweep", "0.92", "8", "0.03333", "86,600,000", "73,856"),
+        *("tones", "01234567*"),
     ]
-    assert lines[2][-1] == "01234567"
-    assert lines[3] == ["4", "[red]failed", "FAILED"]
+    assert lines[1] == ["fedcba98"] and lines[4][-1] == "01234567"
+    assert lines[6] == ["4", "[red]failed", "FAILED"]
+    assert lines[7] == "* with changes that were not committed".split()
 
 
 def test_csv_filter_columns_and_top(ask: Ask) -> None:
     arguments = ["format=csv", "top=1", "columns=[seed,git.dirty]", "backbone.width <= 2"]
     _, output, _ = ask(*arguments)
     (row,) = csv.DictReader(io.StringIO(output))
-    assert (row["run"], row["seed"], row["git.dirty"]) == ("12_sweep/1", "0", "true")
+    assert (row["run"], row["seed"], row["git.dirty"]) == ("1_12_sweep", "0", "true")
     assert "optimizer.lr" not in row
     _, output, _ = ask("format=csv", "metric=multiply_adds", "descending=false", "top=1")
-    assert output.splitlines()[1].startswith("1,12_sweep/0,2480000,1,0.1,9232,")
+    assert output.splitlines()[1].startswith("1,0_12_sweep,2480000,1,0.1,9232,")
 
 
-def test_many_differing_settings_are_named_below_the_table(ask: Ask) -> None:
-    _, output, _ = ask("widest=1")
-    assert "also differ in optimizer.lr: columns=[...] shows them" in output
+def test_what_has_no_room_in_a_terminal_is_named_below_the_table(ask: Ask, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    _, output, _ = ask()
+    assert "No room for multiply_adds, parameters, onnx_latency_ms, data, commit: format" in output
     head = output.partition(" ──")[0].split()
-    assert "width" in head and "lr" not in head
+    assert {"width", "lr", "status"} <= set(head) and "latency" not in head
 
 
 def test_the_picture_shows_all_that_the_filter_keeps(ask: Ask, tmp_path: Path) -> None:

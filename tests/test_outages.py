@@ -270,4 +270,4 @@ def test_a_trial_is_a_child_on_the_server_of_its_sweep(server, tmp_path) -> None
         [experiment], f"tags.mlflow.parentRunId = '{parent.run_id}'", order_by=["start_time"]
     )
     assert child.info.run_id == read_record(tmp_path / "0").run_id
-    assert child.info.run_name == f"{tmp_path.name}/0"
+    assert child.info.run_name == f"0_{tmp_path.name}"

@@ -157,6 +157,8 @@ def build_release(
         "on one thread",
         *(output, output.stat().st_size, scores.accuracy, len(scores.targets), difference, latency),
     )
+    if info.threshold_note:
+        LOG.info(info.threshold_note)
     return Release(output, info, scores, clips, difference, latency)
 
 

@@ -81,17 +81,18 @@ def refuse_changes(cfg: DictConfig, saved: DictConfig) -> None:
             )
 
 
-def last_checkpoint(folder: Path, fingerprint: str) -> Path:
-    """What a training goes on from.
+def last_checkpoint(folder: Path, fingerprint: str) -> tuple[Path, int]:
+    """What a training goes on from, and the steps that it has behind it.
 
     Raises:
         KwsError: it cannot be read, or comes from other recordings than those with this fingerprint.
     """
     path = runs.checkpoint_of(folder, runs.LAST)
-    before = read_checkpoint(path)[FACTS_KEY].get("data_fingerprint")
+    checkpoint = read_checkpoint(path)
+    before = checkpoint[FACTS_KEY].get("data_fingerprint")
     if before != fingerprint:
         raise KwsError(
             f"expected the recordings that the run began with (fingerprint {before}), got others ({fingerprint}): "
             "restore them, or train anew without resume"
         )
-    return path
+    return path, checkpoint["global_step"]

@@ -31,7 +31,6 @@ from speech_commands_kws.errors import (
 from speech_commands_kws.figures.curves import plot_curves
 from speech_commands_kws.files.atomic import write_whole
 from speech_commands_kws.inference.model_info import ModelInfo
-from speech_commands_kws.models.checkpoint import read_checkpoint
 from speech_commands_kws.packaging.latency import onnx_latency_ms
 from speech_commands_kws.tracking import recording, runs
 from speech_commands_kws.training.data_parallel import LocalDDP
@@ -66,14 +65,14 @@ def train(
     with recording.recorded(logger):
         settings = OmegaConf.to_container(cfg, resolve=True) | recorded_choices(cfg)
         recording.log_start(logger, settings, module.facts)
-        checkpoint = last_checkpoint(folder, datamodule.fingerprint) if cfg.resume else None
+        checkpoint, begin = None, None
+        if cfg.resume:
+            checkpoint, begin = last_checkpoint(folder, datamodule.fingerprint)
         LOG.info("run: %s; after an interruption: %s", folder, resume_command(folder))
         if trainer.is_global_zero and not (cfg.resume or is_multirun()):
             picture = draw_augmentations(cfg, module, datamodule, folder)
             if logger:
                 logger.log_files([picture], "plots")
-        # Before the training, which writes that file again.
-        begin = read_checkpoint(checkpoint)["global_step"] if checkpoint else None
         fit(trainer, module, datamodule, checkpoint, resume_command(folder))
         if begin == trainer.global_step:
             LOG.info("the run was finished already: nothing was left to train")

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import select
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -18,6 +19,8 @@ from rich.table import Table
 from speech_commands_kws.errors import KwsError, display_name, masked
 
 WIDEST = 10_000  # of a terminal, in characters
+GAP = 2  # between the columns of a table, and one before the first
+PARTS = re.compile(r"[^\s/]*[\s/]+|[^\s/]+")
 USUAL_WIDTH = 80
 # Reasons of the machine, not of the program.
 REFUSALS = (
@@ -109,38 +112,62 @@ def write_rows(
     heads: Sequence[str],
     rows: Sequence[Sequence[str]],
     numbers: Collection[str] = (),
-    wraps: Collection[str] = (),
+    wrapped: str | None = None,
+    optional: Sequence[str] = (),
     width: int | None = None,
-) -> None:
-    """Write a table that breaks no name and no number, though a terminal may be too narrow for it.
+) -> list[str]:
+    """Write a table without its empty columns; no word and no number is broken, however narrow the terminal.
 
     Args:
         numbers: heads of the columns that are aligned at the right.
-        wraps: heads of the columns that are broken between words where the width demands it.
+        wrapped: head of the column that is broken between words, and behind slashes, where the width demands it.
+        optional: heads of the columns that are left out where it demands more, in this order.
         width: in characters; that of the terminal if left out.
+
+    Returns:
+        The heads of those that were left out.
     """
-    table = Table(box=SIMPLE, pad_edge=False, show_header=any(heads))
-    for head, *cells in zip(heads, *rows):
-        parts = [
-            part
-            for cell in (head, *cells)
-            for part in (cell.split() if head in wraps else cell.splitlines())
-        ]
-        table.add_column(
-            head,
-            justify="right" if head in numbers else "left",
-            no_wrap=head not in wraps,
-            min_width=max(map(cell_len, parts), default=0),
-        )
-    for row in rows:
+    width = text_console(stream).width if width is None else width
+    columns = [column for column in zip(heads, *rows) if any(column[1:]) or not rows]
+    left_out = []
+    for head in optional:
+        if total_width(columns) > width and any(column[0] == head for column in columns):
+            columns = [column for column in columns if column[0] != head]
+            left_out.append(head)
+    for i, column in enumerate(columns):
+        if column[0] == wrapped and (excess := total_width(columns) - width) > 0:
+            room = widest(column) - excess
+            columns[i] = (wrapped, *(folded(cell, room) for cell in column[1:]))
+    table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True, show_header=any(heads))
+    for head, *_ in columns:
+        table.add_column(head, justify="right" if head in numbers else "left", no_wrap=True)
+    for row in list(zip(*columns))[1:]:
         table.add_row(*row)
     console = text_console(stream)
-    least = console.measure(table, options=console.options.update(max_width=WIDEST)).minimum
-    console.width = max(console.width if width is None else width, least)
+    console.width = WIDEST
     with console.capture() as capture:
         console.print(table)
     # A terminal that is too narrow shows no lines of spaces between the rows.
     stream.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+    return left_out
+
+
+def total_width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(map(widest, columns)) + GAP * len(columns) - 1
+
+
+def widest(column: Sequence[str]) -> int:
+    return max((cell_len(line) for cell in column for line in cell.splitlines()), default=0)
+
+
+def folded(text: str, width: int) -> str:
+    """The text on lines of this width, as far as it breaks between words and behind slashes."""
+    lines = [""]
+    for part in PARTS.findall(text):
+        if lines[-1] and cell_len(lines[-1] + part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.strip() for line in lines)
 
 
 def csv_cell(value: Any) -> Any:

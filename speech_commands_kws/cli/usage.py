@@ -24,6 +24,10 @@ SHOWN_KEYS = {
 MOST_KEYS = 10
 # A line of a YAML file with a key: its indentation, the key, and a comment behind the value.
 ENTRY = re.compile(r"( *)(\w+):(?: [^#]*)?(?:# (.*))?")
+# What a default is made of.
+CHOSEN = re.compile(r"\$\{hydra:runtime\.choices\.(\w+)\}")
+# Choices for the group backend, with which only one command has something to do.
+SERVERS, ASKS_SERVERS = ("triton", "triton_grpc"), "infer"
 LONGEST_VALUE = 40
 WIDTH = 79
 INDENT = "      "
@@ -55,7 +59,11 @@ def command_help(command: str, purpose: str, names: str, examples: Sequence[str]
         lines += ["", "groups of settings, group=choice, the default first:"]
         width = max(map(len, groups))
         for group, choice in groups.items():
-            choices = sorted(choices_of(group), key=lambda name: name != choice)
+            known = [
+                name for name in choices_of(group) if command == ASKS_SERVERS or name not in SERVERS
+            ]
+            choices = sorted(known, key=lambda name: name != choice)
+            choices = choices if choice in known else ["null", *choices]
             lines.append(f"  {group:{width}}  {', '.join(choices)}")
     lines += ["", "examples:", *(f"  kws {command} {example}".rstrip() for example in examples)]
     return "\n".join([*lines, "", f"`kws {command} --cfg job` prints every setting."])
@@ -65,10 +73,11 @@ def shown(settings: Mapping[str, Any], key: str) -> str:
     try:
         value = reduce(below, key.split("."), settings)
     except KeyError:  # of another choice than the default
-        return ""
+        return "..."
     if isinstance(value, list):
         value = f"[{','.join(map(str, value))}]"
     text = value if isinstance(value, str) else json.dumps(value)
+    text = CHOSEN.sub(lambda match: settings["hydra"]["runtime"]["choices"][match[1]], text)
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 

@@ -42,7 +42,7 @@ def write_table(title: str, root: Path, report: Report, examples: int, stream: T
         texts = [f"{finding.file} {finding.detail}".strip() for finding in some]
         kinds.append((kind, f"{count:,}", display_name("; ".join(texts))))
     heads = ("to look at", "clips", "for example")
-    write_rows(stream, heads, kinds, numbers=("clips",), wraps=("for example",))
+    write_rows(stream, heads, kinds, numbers=("clips",), wrapped="for example")
     console.print("format=csv names every clip", soft_wrap=True)
 
 

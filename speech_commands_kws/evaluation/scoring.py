@@ -56,7 +56,8 @@ class Scores:
 
     def worst(self, count: int) -> np.ndarray:
         """Indices of the clips with the greatest loss."""
-        return metrics.worst_first(self.probabilities, self.targets)[:count]
+        order = metrics.worst_first(self.probabilities, self.targets)
+        return order[self.predictions[order] != self.targets[order]][:count]
 
 
 def score(
@@ -140,7 +141,7 @@ def headline(facts: Mapping[str, Any]) -> str:
 
 
 def worst_clips(scores: Scores, clips: SplitClips, count: int) -> list[ScoredClip]:
-    """The clips with the greatest loss, with their waveforms."""
+    """The wrong clips with the greatest loss, with their waveforms."""
     worst = scores.worst(count)
     waveforms = clips.waveforms(worst)
     return [

@@ -37,7 +37,8 @@ def write_scores(title: str, facts: Mapping[str, Any], stream: TextIO) -> None:
         )
         for clip in facts["worst_clips"]
     ]
-    write_rows(stream, ("worst clips", *words), worst, numbers=words)
+    if worst:
+        write_rows(stream, ("worst clips", *words), worst, numbers=words, wrapped="worst clips")
 
 
 def write_robustness(facts: Mapping[str, Any], stream: TextIO) -> None:

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from speech_commands_kws.evaluation.metrics import percent
 from speech_commands_kws.evaluation.scoring import ScoredClip
-from speech_commands_kws.figures.style import STYLE, save
+from speech_commands_kws.figures.style import STYLE, save, shorten
 
 PANEL_WIDTH_INCHES, PANEL_HEIGHT_INCHES, MARGIN_INCHES = 3.1, 2.4, 0.9
 PANEL_COLUMNS, TIME_TICKS = 4, 4
@@ -43,7 +43,11 @@ def plot_worst_clips(
         draw_mel(axes, mel_decibels(clip.waveform, **frontend), frontend)
         truth, prediction = percent(clip.truth_probability), percent(clip.prediction_probability)
         verdict = f"{clip.truth} {truth} → {clip.prediction} {prediction}"
-        axes.set_title(f"{verdict}\n{shorten(clip.name)}", fontsize=PANEL_TITLE_POINTS, loc="left")
+        axes.set_title(
+            f"{verdict}\n{shorten(clip.name, NAME_CHARACTERS)}",
+            fontsize=PANEL_TITLE_POINTS,
+            loc="left",
+        )
     for axes in panels[1:]:
         axes.set(xlabel=None, ylabel=None)
     for axes in panels[len(clips) :]:
@@ -100,11 +104,3 @@ def draw_mel(axes: Axes, decibels: np.ndarray, frontend: Mapping[str, float]) ->
     }
     axes.set_yticks(list(ticks), list(ticks.values()))
     axes.set_yticks([], minor=True)
-
-
-def shorten(name: str) -> str:
-    """Keep both ends of a long name: its folder, and what tells it from its neighbours."""
-    if len(name) <= NAME_CHARACTERS:
-        return name
-    half = NAME_CHARACTERS // 2
-    return f"{name[:half]}…{name[1 - half:]}"

@@ -35,8 +35,10 @@ def draw(
         plot_confusion(scores.confusion, scores.labels, title, folder / "confusion.png"),
         plot_class_scores(scores.confusion, scores.labels, title, folder / "classes.png"),
         plot_reliability(curve, error, title, folder / "calibration.png"),
-        plot_worst_clips(worst_clips, frontend, title, folder / "worst_clips.png"),
     ]
+    if worst_clips:
+        path = folder / "worst_clips.png"
+        pictures.append(plot_worst_clips(worst_clips, frontend, title, path))
     if robustness:
         pictures.append(plot_robustness(robustness, title, folder / "robustness.png"))
     return pictures

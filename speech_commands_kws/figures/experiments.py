@@ -10,7 +10,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, PercentFo
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation.metrics import percent
-from speech_commands_kws.figures.style import COLOURS, GREY, INK, STYLE, save
+from speech_commands_kws.figures.style import COLOURS, GREY, INK, STYLE, save, shorten
 from speech_commands_kws.training.objectives import MAXIMIZE, MINIMIZE, pareto_front
 
 if TYPE_CHECKING:
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 COST = "multiply_adds"
 OTHERS = "other data"
-INCHES, WIDTHS = (11.0, 5.5), (2, 1)
+INCHES, WIDTHS = (13.0, 5.5), (8, 5)
 DOT_POINTS, FRONT_POINTS = 22, 48
 FAINT = 0.45
 LABEL_OFFSET = (-4, 4)  # points, towards where a front has no neighbours
 LISTED, LIST_STEP, LIST_POINTS = 16, 0.055, 8.5
-NAME_CHARACTERS = 34
+NAME_CHARACTERS = 42
 FINGERPRINT_CHARACTERS = 8
-MARGIN_OF_ONE = 1.5  # the axis around runs that all cost the same
+NEAR = (0.06, 0.05)  # of the axes
+MARGIN_OF_ONE = 1.5  # the axis around runs that all cost nearly the same
 TICKS = (1, 2, 5)
 LEGEND_BELOW = (0.0, -0.14)
 
@@ -63,6 +64,7 @@ def plot_runs(ranked: "DataFrame", metric: str, descending: bool, about: str, pa
             _draw_front(axes, group.iloc[front].sort_values(COST), metric, colour)
             places += list(group["place"].iloc[front])
     _set_axes(axes, runs[COST], metric, shares)
+    _number(axes, runs[runs["place"].isin(places)], metric)
     _list_front(listing, runs[runs["place"].isin(places)], metric, shares)
     return save(figure, path, f"{metric.replace('_', ' ').capitalize()} and size", about)
 
@@ -77,14 +79,24 @@ def data_of(runs: "DataFrame") -> "Series":
 def _draw_front(axes: Axes, front: "DataFrame", metric: str, colour: str) -> None:
     axes.step(front[COST], front[metric], where="post", color=colour, linewidth=1.0)
     axes.scatter(front[COST], front[metric], FRONT_POINTS, colour, edgecolors="white", zorder=2)
+
+
+def _number(axes: Axes, front: "DataFrame", metric: str) -> None:
+    """Write the places at the dots, those of dots that lie close together in one text."""
     label = {"textcoords": "offset points", "ha": "right", "color": INK, "weight": "bold"}
-    for place, cost, value in zip(front["place"], front[COST], front[metric]):
-        axes.annotate(str(place), (cost, value), LABEL_OFFSET, **label)
+    dots = front[[COST, metric]].to_numpy(float)
+    shares = axes.transAxes.inverted().transform(axes.transData.transform(dots))
+    groups: dict[int, list[str]] = {}
+    for i, place in enumerate(front["place"]):
+        near = (j for j in groups if (abs(shares[i] - shares[j]) < NEAR).all())
+        groups.setdefault(next(near, i), []).append(str(place))
+    for i, places in groups.items():
+        axes.annotate(", ".join(places), dots[i], LABEL_OFFSET, **label)
 
 
 def _set_axes(axes: Axes, costs: "Series", metric: str, shares: bool) -> None:
     axes.set_xscale("log")
-    if costs.nunique() == 1:
+    if costs.max() < costs.min() * MARGIN_OF_ONE:
         axes.set_xlim(costs.min() / MARGIN_OF_ONE, costs.max() * MARGIN_OF_ONE)
     axes.xaxis.set_major_locator(LogLocator(subs=TICKS))
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
@@ -103,13 +115,9 @@ def _list_front(axes: Axes, front: "DataFrame", metric: str, shares: bool) -> No
     lines = ["place in the table, run, value, multiply-adds"]
     for run in front[:LISTED].to_dict("records"):
         value = percent(run[metric]) if shares else f"{run[metric]:.4g}"
-        lines.append(f"{run['place']}  {_shortened(run['run'])}  {value}  {cost(run[COST])}")
+        name = shorten(run["run"], NAME_CHARACTERS)
+        lines.append(f"{run['place']}  {name}  {value}  {cost(run[COST])}")
     if len(front) > LISTED:
         lines.append(f"and {len(front) - LISTED} more")
     for i, line in enumerate(lines):
         axes.text(0.0, 1 - i * LIST_STEP, line, va="top", size=LIST_POINTS)
-
-
-def _shortened(name: str) -> str:
-    """The end of a long name, where a trial's number stands."""
-    return name if len(name) <= NAME_CHARACTERS else f"…{name[-NAME_CHARACTERS:]}"

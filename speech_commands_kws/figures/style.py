@@ -7,6 +7,7 @@ many clips, what accuracy.
 
 import logging
 import textwrap
+from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -91,9 +92,16 @@ def set_fonts(figure: Figure) -> None:
         )
 
 
-def glyphs(font: str) -> set[int]:
+@cache
+def glyphs(font: str) -> frozenset[int]:
     """The code points that the font of a file draws."""
-    return set(get_font(font).get_charmap())
+    return frozenset(get_font(font).get_charmap())
+
+
+def shorten(name: str, characters: int) -> str:
+    """Keep both ends of a long name: its folder, and what tells it from its neighbours."""
+    half = characters // 2
+    return name if len(name) <= characters else f"{name[:half]}…{name[1 - half:]}"
 
 
 def interval_arms(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:

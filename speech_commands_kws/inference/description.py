@@ -1,5 +1,6 @@
 """What an exported model says about itself, for reading."""
 
+import re
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +12,9 @@ from speech_commands_kws.inference.model_info import ModelInfo
 
 # Of the network, and of the front-end, for one clip.
 SIZES = ("parameters", "multiply_adds", "frontend_multiply_adds")
+
+HASH = re.compile("[0-9a-f]{64}")
+SHORT = 16
 
 
 def describe(model: Path, info: ModelInfo) -> dict[str, Any]:
@@ -31,9 +35,11 @@ def describe(model: Path, info: ModelInfo) -> dict[str, Any]:
     }
 
 
-def write_table(facts: dict[str, Any], stream: TextIO) -> None:
+def write_table(facts: dict[str, Any], stream: TextIO, note: str = "") -> None:
     rows = [(display_name(name), display_name(text)) for name, text in _rows(facts)]
-    write_rows(stream, ("", ""), rows, wraps=("",))
+    rows = [(name, f"{text[:SHORT]}…" if HASH.fullmatch(text) else text) for name, text in rows]
+    write_rows(stream, ("fact", "value"), rows, wrapped="value")
+    stream.write(f"{note} format=json has the hashes in full.".lstrip() + "\n")
 
 
 def _rows(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -38,6 +38,16 @@ class ModelInfo:
     training: dict[str, Any]
     detection: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def threshold_note(self) -> str:
+        """What the detection threshold finds, in a sentence; nothing where that was not measured."""
+        if not {"threshold", "recall", "false_alarm_rate"} <= self.detection.keys():
+            return ""
+        return (
+            "The detection threshold of {threshold:.1%} finds {recall:.1%} of the keywords in validation clips and "
+            "takes {false_alarm_rate:.1%} of the other clips for one."
+        ).format_map(self.detection)
+
     def to_metadata(self) -> dict[str, str]:
         """One JSON text a field, the form that ONNX metadata takes; no detection settings, no field."""
         values = asdict(self)

@@ -18,12 +18,16 @@ TABLE_ROWS = 40
 
 
 def write_table(
-    predictions: Iterable[tuple[str, Prediction]], stream: TextIO, threshold: float = 0.0
+    predictions: Iterable[tuple[str, Prediction]],
+    stream: TextIO,
+    threshold: float = 0.0,
+    note: str = "",
 ) -> None:
     """The prediction for each short recording, and of a long one what was heard in it.
 
     Args:
         threshold: the probability above which a keyword in a long recording counts.
+        note: what is to be said about it.
     """
     is_long = False
 
@@ -37,7 +41,7 @@ def write_table(
     if is_long and threshold:
         stream.write(
             f"In long recordings keywords above {threshold:.1%} are listed, the model's threshold; format=windows "
-            "lists every window.\n"
+            f"lists every window. {note}".rstrip() + "\n"
         )
 
 
@@ -73,9 +77,15 @@ def heard(
 def write_windows(predictions: Iterable[tuple[str, Prediction | None]], stream: TextIO) -> None:
     """One row a window."""
     heads = ("file", "at", "keyword", "probability", "next")
+    left_out: list[str] = []
     for some in batched(predictions, TABLE_ROWS):
         rows = [(display_name(name), *_cells(prediction)) for name, prediction in some]
-        write_rows(stream, heads, rows, numbers=("at", "probability"))
+        numbers, optional = ("at", "probability"), ("next",)
+        left_out += write_rows(stream, heads, rows, numbers, wrapped="file", optional=optional)
+    if left_out:
+        stream.write(
+            "Without the next keywords, for which the terminal is too narrow: format=csv has them.\n"
+        )
 
 
 def _cells(prediction: Prediction | None) -> tuple[str, str, str, str]:

@@ -1,19 +1,15 @@
 """The comparison at the end of a multirun: one table of what each job was given and what it reached."""
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from speech_commands_kws.cli.terminal import short_names
-from speech_commands_kws.sweeps.results import best_of, format_value, has_failed, varied_keys
+from speech_commands_kws.cli.terminal import WIDEST, short_names, write_rows
+from speech_commands_kws.errors import display_name
+from speech_commands_kws.sweeps.results import OK, best_of, format_value, has_failed, varied_keys
 
 TABLE_NAME = "comparison.txt"
-TABLE_WIDTH = 160  # of the file; the terminal's own width counts on the terminal
-WIDEST = 10_000  # of a terminal
 FAILED = "failed"
 BEST_MARK = "* best"
 DIGITS = 4
@@ -21,25 +17,25 @@ DIGITS = 4
 
 def show(ranked: list[dict[str, Any]], objectives: Mapping[str, str], sweep_folder: Path) -> None:
     """Print the table and leave it in the sweep's folder."""
-    table = comparison_table(ranked, objectives)
-    reasons = [
-        f"{each['folder'].name} failed: {each['status']}" for each in ranked if has_failed(each)
-    ]
     path = sweep_folder / TABLE_NAME
     with path.open("w", encoding="utf-8") as file:
-        Console(file=file, width=TABLE_WIDTH).print(table)
-        file.writelines(f"{reason}\n" for reason in reasons)
-    console = Console()
-    for part in [table] if fits(table, console) else comparison_lines(ranked, objectives):
-        console.print(part)
-    for line in [*reasons, f"The runs lie in {sweep_folder}, this table in {path}"]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        write(ranked, objectives, file, WIDEST)
+    write(ranked, objectives, sys.stdout)
+    print(f"The runs lie in {display_name(sweep_folder)}, the whole table in {display_name(path)}")
 
 
-def fits(table: Table, console: Console) -> bool:
-    """Whether no cell of it has to be broken."""
-    options = console.options.update(max_width=WIDEST)
-    return console.measure(table, options=options).maximum <= console.width
+def write(
+    ranked: list[dict[str, Any]],
+    objectives: Mapping[str, str],
+    stream: TextIO,
+    width: int | None = None,
+) -> None:
+    heads, rows = comparison_rows(ranked, objectives)
+    stream.write(f"{len(ranked)} jobs compared by {' and '.join(objectives)}\n")
+    settings = slice(1, len(varied_keys(ranked)) + 1)
+    write_rows(stream, heads, rows, optional=["seconds", *heads[settings][::-1]], width=width)
+    for result in filter(has_failed, ranked):
+        stream.write(f"{result['folder'].name} failed: {display_name(result['status'])}\n")
 
 
 def comparison_rows(
@@ -55,28 +51,11 @@ def comparison_rows(
         reached = [format_value(value) for value in result["values"] or ()]
         reached += [""] * (len(objectives) - len(reached))
         seconds = "" if result["seconds"] is None else f"{result['seconds']:.1f}"
-        status = FAILED if has_failed(result) else result["status"]
-        rows.append([mark, *values, *reached, seconds, status, result["folder"].name])
-    return ["", *short_names(keys), *objectives, "seconds", "status", "run"], rows
-
-
-def comparison_table(ranked: list[dict[str, Any]], objectives: Mapping[str, str]) -> Table:
-    heads, rows = comparison_rows(ranked, objectives)
-    table = Table(title=f"{len(ranked)} jobs compared by {' and '.join(objectives)}")
-    for head in heads:
-        table.add_column(Text(head), overflow="fold")
-    for mark, *cells in rows:
-        # As Text, because a value such as [computer,lights] would be read as rich markup.
-        table.add_row(*map(Text, [mark, *cells]), style="bold" if mark else None)
-    return table
-
-
-def comparison_lines(ranked: list[dict[str, Any]], objectives: Mapping[str, str]) -> Iterator[Text]:
-    """The same for a terminal that is too narrow for a table: a paragraph for each job."""
-    (_, *heads, _), rows = comparison_rows(ranked, objectives)
-    for mark, *cells, run in rows:
-        facts = [f"{head} {cell}" for head, cell in zip(heads, cells, strict=True) if cell]
-        yield Text(f"{run} {mark}".strip() + ": " + ", ".join(facts), "bold" if mark else "")
+        status = FAILED if has_failed(result) else result["status"].replace(OK, "")
+        cells = [mark, *values, *reached, seconds, status, result["folder"].name]
+        rows.append(list(map(display_name, cells)))
+    names = [name.replace("_", "\n") for name in (*short_names(keys), *objectives)]
+    return ["", *names, "seconds", "status", "run"], rows
 
 
 def shorten(value: str) -> str:

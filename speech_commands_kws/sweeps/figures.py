@@ -12,24 +12,36 @@ import optuna
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from optuna.distributions import CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 from optuna.visualization import matplotlib as drawings
 
+from speech_commands_kws.cli.terminal import short_names
 from speech_commands_kws.figures.style import PALE, STYLE, save
 from speech_commands_kws.sweeps.results import has_value, varied_keys
 from speech_commands_kws.training.objectives import ACCURACY
 
+
+def plot_parallel(study: Study, **about: Any) -> Axes:
+    """With short names of the parameters, where Optuna cuts long ones off."""
+    axes = drawings.plot_parallel_coordinate(study, **about)
+    names = sorted({name for trial in study.get_trials(deepcopy=False) for name in trial.params})
+    axes.set_xticks(axes.get_xticks(), [about["target_name"], *short_names(names)])
+    return axes
+
+
 GRAPHS = {
     "optimization_history": drawings.plot_optimization_history,
-    "parallel_coordinates": drawings.plot_parallel_coordinate,
+    "parallel_coordinates": plot_parallel,
 }
 IMPORTANCES = "parameter_importances"
 # Settings, and what begins with them, that change how a network is trained and not the network.
 OF_TRAINING = ("augment", "label_smoothing", "loader", "optimizer", "scheduler", "seed", "trainer")
 COMPLETE = (TrialState.COMPLETE,)
 PAPER = "white"
+ROOM_FOR_NUMBERS = 0.1  # of the axis, behind the longest bar
 OWN_STYLE = {
     "axes.grid": False,  # of the axes that lie on others, one for each parameter
     "backend": "agg",
@@ -84,9 +96,8 @@ def plot_study(study: Study, objectives: Sequence[str], folder: Path) -> list[Pa
         for name, draw in graphs(study, objectives).items():
             try:
                 with matplotlib.rc_context(STYLE | OWN_STYLE):
-                    paths.append(
-                        save(styled(draw()), folder / f"{name}.png", name.replace("_", " "), about)
-                    )
+                    title = name.replace("_", " ").capitalize()
+                    paths.append(save(styled(draw()), folder / f"{name}.png", title, about))
                     pyplot.close()
             except (ValueError, RuntimeError) as error:
                 LOG.info("no graph %s: %s", name, error)
@@ -135,6 +146,11 @@ def styled(axes: Any) -> Figure:
     first.set_title("", loc="left")
     first.set_facecolor(PAPER)
     first.grid(color=PALE)
+    if first.get_xlabel() == "Trial":
+        first.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if first.get_ylabel() == "Hyperparameter":
+        first.set(ylabel="", xlabel="share of the differences between trials")
+        first.margins(x=ROOM_FOR_NUMBERS)
     legend = first.get_legend()
     if legend and len(legend.get_texts()) == 1:
         legend.remove()  # it would say again what the axis says, over the bars

@@ -15,15 +15,18 @@ from typing import Any
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 
 from speech_commands_kws.cli.launch import checked, exit_on_user_error
+from speech_commands_kws.cli.overrides import quoted
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.sweeps.preflight import check_multirun, fetch_recordings, is_study
 from speech_commands_kws.sweeps.record import begin_record, end_record
 from speech_commands_kws.sweeps.results import OK, outcome_of, rank, read_results, write_result
+from speech_commands_kws.tracking.runs import check_name
 
 PLOTS = "plots"
+SWEEP = "sweep"  # what the name of its folder ends with
 
 LOG = logging.getLogger(__name__)
 
@@ -70,10 +73,26 @@ class Multirun(Callback):
 
 
 def begin(config: DictConfig) -> None:
+    name_folder(config)
     check_multirun(config)
     fetch_recordings(config)
     if config.get("logger"):
         begin_record(config, Path(config.hydra.sweep.dir).absolute())
+
+
+def name_folder(config: DictConfig) -> None:
+    """Give the folder of the sweep the name of the command line, where all jobs have that one."""
+    own, set_by_hydra = config.hydra.overrides.task, config.hydra.overrides.hydra
+    is_given = any(override.startswith("name=") for override in own)
+    if not is_given or is_study(config) or any("sweep.dir=" in each for each in set_by_hydra):
+        return
+    check_name(config.name)
+    folder = f"{config.hydra.sweep.dir.removesuffix(SWEEP)}{config.name}_{SWEEP}"
+    with read_write(config.hydra):
+        config.hydra.sweep.dir = folder
+        set_by_hydra.append(
+            f"hydra.sweep.dir={quoted(folder)}"
+        )  # for the jobs, which are composed anew
 
 
 def end(config: DictConfig, objectives: Mapping[str, str]) -> None:

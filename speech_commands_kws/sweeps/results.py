@@ -13,7 +13,8 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from speech_commands_kws.errors import summarize_error
 from speech_commands_kws.files.atomic import write_whole
-from speech_commands_kws.training.objectives import MAXIMIZE, pareto_front
+from speech_commands_kws.tracking.runs import by_number
+from speech_commands_kws.training.objectives import best_first, pareto_front
 
 RESULT_NAME = "result.json"
 OK, PRUNED = "ok", "pruned"
@@ -62,18 +63,19 @@ def read_results(sweep_folder: Path) -> list[dict[str, Any]]:
 
 def rank(results: list[dict[str, Any]], objectives: Mapping[str, str]) -> list[dict[str, Any]]:
     """Best first by the first objective; jobs without a finite value last, in the order of their numbers."""
-    sign = -1 if next(iter(objectives.values())) == MAXIMIZE else 1
-    numbered = sorted(results, key=lambda result: (len(result["folder"].name), result["folder"]))
-    return sorted(
-        numbered, key=lambda result: sign * result["values"][0] if has_value(result) else math.inf
-    )
+    numbered = sorted(results, key=lambda result: by_number(result["folder"]))
+    values = [result["values"][0] if has_value(result) else None for result in numbered]
+    return [numbered[i] for i in best_first(values, next(iter(objectives.values())))]
 
 
 def best_of(results: list[dict[str, Any]], objectives: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The results that no other one is better than in every objective."""
+    """The results that no other one is better than in every objective, of equal ones the first."""
     scored = [result for result in results if has_value(result) and result["status"] == OK]
-    values = [result["values"] for result in scored]
-    return [scored[i] for i in pareto_front(values, list(objectives.values()))]
+    firsts: dict[tuple[float, ...], dict[str, Any]] = {}
+    for result in scored:
+        firsts.setdefault(tuple(result["values"]), result)
+    front = pareto_front(list(firsts), list(objectives.values()))
+    return [list(firsts.values())[i] for i in front]
 
 
 def format_value(value: float) -> str:

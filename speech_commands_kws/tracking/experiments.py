@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.tracking.mlflow_run import SERVER_RUN_TAG
 from speech_commands_kws.tracking.registry_fetch import mlflow_at
-from speech_commands_kws.training.objectives import COUNTS
+from speech_commands_kws.training.objectives import COUNTS, MAXIMIZE, MINIMIZE, best_first
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -175,7 +175,7 @@ def rank(runs: "DataFrame", metric: str, descending: bool) -> "DataFrame":
     column = columns_by_name(runs)[metric]
     if runs[column].dtype.kind != FLOAT:
         raise KwsError(f"metric={metric} is not a number: choose from {metric_names(runs)}")
-    return runs.sort_values(column, ascending=not descending, kind="stable")
+    return runs.iloc[best_first(runs[column], MAXIMIZE if descending else MINIMIZE)]
 
 
 def varied_settings(runs: "DataFrame", ignored: Sequence[str]) -> list[str]:
@@ -196,7 +196,8 @@ def varied_settings(runs: "DataFrame", ignored: Sequence[str]) -> list[str]:
     below = tuple(f"{key}." for key in ignored)
     names = [name for name in varied if not f"{name}.".startswith(below)]
     names.sort(key=lambda name: (not name.startswith(CHOICES), len(name), name))
-    return sorted(varied[names].T.drop_duplicates().index)
+    kept = sorted(varied[names].T.drop_duplicates().index)
+    return sorted(kept, key=lambda name: not name.startswith(CHOICES))
 
 
 def keyword_sets(runs: "DataFrame") -> int:

@@ -127,8 +127,9 @@ def _earlier_run(
 
 
 def run_name(run_folder: Path) -> str:
-    """The folder's name; a numbered job of a sweep is named with its sweep: `<sweep>/0`."""
-    return "/".join(run_folder.parts[-2:]) if run_folder.name.isdigit() else run_folder.name
+    """The folder's name; a job of a sweep is `0_<sweep>`, because lists of runs show the beginning of a name."""
+    number, sweep = run_folder.name, run_folder.parent.name
+    return f"{number}_{sweep}" if number.isdigit() else number
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from speech_commands_kws.cli.terminal import MaskedFormatter
 from speech_commands_kws.errors import KwsError, SettingError, display_name
 from speech_commands_kws.files.atomic import written_to
 from speech_commands_kws.tracking.old_names import renamed
-from speech_commands_kws.training.objectives import ACCURACY
+from speech_commands_kws.training.objectives import ACCURACY, MAXIMIZE, best_first
 
 LATEST = "latest"
 CONFIG_FILE = "config.yaml"
@@ -38,8 +38,7 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 def make_run_folder(runs: Path, name: str) -> Path:
     """A new folder `<runs>/<time>_<name>`; two runs of one second get different ones."""
-    if "/" in str(name):
-        raise SettingError(f"name must be a name for a folder, without /, got {name!r}")
+    check_name(name)
     base = f"{datetime.now().strftime(TIME_FORMAT)}_{name}"
     attempt = 1
     while True:
@@ -49,6 +48,12 @@ def make_run_folder(runs: Path, name: str) -> Path:
             return folder
         except FileExistsError:
             attempt += 1
+
+
+def check_name(name: object) -> None:
+    """Raises SettingError where this is no name for a folder."""
+    if "/" in str(name):
+        raise SettingError(f"name must be a name for a folder, without /, got {name!r}")
 
 
 def claim_folder(folder: Path) -> Path:
@@ -77,11 +82,16 @@ def remove_unused(folder: Path) -> None:
 def find_run(run: str | Path, runs: str | Path) -> Path:
     """Folder of a run: `latest` is the newest one below `runs` that has a checkpoint.
 
-    Anything else is a path, or the name by which records know a run: `<time>_<name>`, `<sweep>/<number>`. Of a sweep it
+    Anything else is a path, or the name by which records know a run: `<time>_<name>`, `<number>_<sweep>`. Of a sweep it
     is the trial with the best validation accuracy.
     """
     if str(run) != LATEST:
-        for folder in (Path(str(run)).expanduser(), Path(runs, str(run))):
+        number, _, sweep = str(run).partition("_")
+        for folder in (
+            Path(str(run)).expanduser(),
+            Path(runs, str(run)),
+            Path(runs, sweep, number),
+        ):
             if (folder / CONFIG_FILE).is_file():
                 return folder
             if trials := trained_runs(folder, "*"):
@@ -117,8 +127,19 @@ def say_export(model: Path, runs: str | Path) -> None:
     with suppress(KwsError):  # no run below the folder has a checkpoint any more
         newest = find_run(LATEST, runs)
         if newest.resolve() != model.parent.resolve() and changed(newest) > exported:
-            line += f"; newer, but not exported: {summary(newest)} (`kws export` exports it)"
+            line += newer(newest, model.parent)
     say(line)
+
+
+def newer(newest: Path, exported: Path) -> str:
+    """What to say about a run that was trained after the export of another: nothing where it became no better."""
+    if read_config(newest).data != read_config(exported).data:
+        about = "trained on other data and not exported"
+    elif best_accuracy(newest) > best_accuracy(exported):
+        about = "better, but not exported"
+    else:
+        return ""
+    return f"; newer, {about}: {summary(newest)} (`kws export` exports it)"
 
 
 def say(line: str) -> None:
@@ -169,9 +190,15 @@ def changed(folder: Path) -> float:
 
 
 def best_trial(trials: list[Path]) -> Path:
-    """The trial with the best validation accuracy, of equal ones the newest; one that was cut short has none."""
+    """The first in the table of a sweep: that with the best validation accuracy; one that was cut short has none."""
+    numbered = sorted(trials, key=by_number)
+    accuracies = [best_accuracy(folder) or None for folder in numbered]
+    return numbered[best_first(accuracies, MAXIMIZE)[0]]
 
-    return max(trials, key=lambda folder: (best_accuracy(folder), changed(folder)))
+
+def by_number(folder: Path) -> tuple[int, str]:
+    """To sort the folders of the trials of a sweep."""
+    return len(folder.name), folder.name
 
 
 def best_accuracy(folder: Path) -> float:

@@ -1,12 +1,9 @@
 """The runs of an experiment as a table for a person to read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.box import SIMPLE
-from rich.table import Table
-
-from speech_commands_kws.cli.terminal import short_names, text_console
+from speech_commands_kws.cli.terminal import folded, short_names, text_console, write_rows
 from speech_commands_kws.errors import display_name
 from speech_commands_kws.tracking.experiments import COUNTS
 
@@ -15,42 +12,39 @@ if TYPE_CHECKING:
 
 SHORT = 8  # characters of a fingerprint or a commit
 SHORT_CELL = 12
-MOST_OMITTED = 8  # settings named below the table
+MOST_NAMED = 8  # of the columns that are left out
 FINISHED = "FINISHED"
 DIRTY_MARK = "*"
 # What stands in another column, or is for programs.
 HIDDEN = ("data_fingerprint", "dirty", "started", "run_id")
+ALWAYS_SHOWN = 3  # place, run and metric
 
 
-def write_runs(
-    title: str, runs: "DataFrame", omitted: Sequence[str], file_width: int, stream: TextIO
-) -> None:
-    """Write what `experiments.summarize` returns, without the columns that are omitted or empty.
-
-    Args:
-        file_width: characters of a line where the stream is no terminal.
-    """
+def write_runs(title: str, runs: "DataFrame", stream: TextIO) -> None:
+    """Write what `experiments.summarize` returns, without columns that are empty or for which there is no room."""
     rows = [readable(run) for run in runs.to_dict("records")]
-    names = [name for name in rows[0] if name not in omitted and any(row[name] for row in rows)]
-    table = Table(box=SIMPLE, pad_edge=False)
-    for name, head in zip(names, short_names(names)):
-        # In one piece: what is short, and the name that `run=` takes.
-        whole = name == "run" or max(len(row[name]) for row in rows) <= SHORT_CELL
-        table.add_column(display_name(head).replace("_", "\n"), overflow="fold", no_wrap=whole)
-    for row in rows:
-        table.add_row(*(display_name(row[name]) for name in names))
+    names = dict(zip(map(head_of, short_names(list(rows[0]))), rows[0]))
+    optional = [head for head in reversed(names) if head != "status"][:-ALWAYS_SHOWN]
     console = text_console(stream)
-    width = console.width if stream.isatty() else file_width
-    # Rather than cut words off it is wider than a narrow terminal.
-    least = console.measure(table, options=console.options.update(max_width=file_width)).minimum
-    console.width = max(width, least)
     console.print(display_name(title), soft_wrap=True)
-    console.print(table)
-    if omitted:
-        names = ", ".join(omitted[:MOST_OMITTED])
-        if len(omitted) > MOST_OMITTED:
-            names += f" and {len(omitted) - MOST_OMITTED} more"
-        console.print(f"The runs also differ in {names}: columns=[...] shows them", soft_wrap=True)
+    cells = [[shown(name, text) for name, text in row.items()] for row in rows]
+    left_out = [names[head] for head in write_rows(stream, list(names), cells, optional=optional)]
+    if any(row["commit"].endswith(DIRTY_MARK) for row in rows) and "commit" not in left_out:
+        console.print(f"{DIRTY_MARK} with changes that were not committed", soft_wrap=True)
+    if left_out:
+        named = ", ".join(left_out[::-1][:MOST_NAMED])
+        more = len(left_out) - MOST_NAMED
+        named += f" and {more} more" if more > 0 else ""
+        console.print(f"No room for {named}: format=csv has them", soft_wrap=True)
+
+
+def shown(name: str, text: str) -> str:
+    """A cell in several lines where it is long; the name that `run=` takes stays whole."""
+    return display_name(text) if name == "run" else folded(display_name(text), SHORT_CELL)
+
+
+def head_of(name: str) -> str:
+    return display_name(name).replace("_", "\n")
 
 
 def readable(run: Mapping[str, Any]) -> dict[str, str]:
@@ -62,7 +56,7 @@ def readable(run: Mapping[str, Any]) -> dict[str, str]:
     texts["commit"] = commit + DIRTY_MARK * (bool(commit) and run["dirty"])
     if run["status"] == FINISHED:
         texts["status"] = ""
-    if run["run"].startswith(f"{run['sweep']}/"):  # as a trial is named
+    if run["sweep"] and run["sweep"] in run["run"]:  # as a trial is named
         texts["sweep"] = ""
     return texts
 

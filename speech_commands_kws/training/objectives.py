@@ -1,5 +1,6 @@
 """The objectives that a training returns."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -30,6 +31,15 @@ def check_objectives(objectives: Mapping[str, str] | None) -> None:
             raise KwsError(
                 f"sweep.objectives.{name} must be {' or '.join(DIRECTIONS)}, got {direction!r}"
             )
+
+
+def best_first(values: Sequence[float | None], direction: str) -> list[int]:
+    """Indices of values, the best first, equal ones in the order given, those that are no finite number last."""
+    sign = -1 if direction == MAXIMIZE else 1
+    keys = [
+        sign * value if value is not None and math.isfinite(value) else math.inf for value in values
+    ]
+    return sorted(range(len(keys)), key=keys.__getitem__)
 
 
 def pareto_front(points: ArrayLike, directions: Sequence[str]) -> list[int]:

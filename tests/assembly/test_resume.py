@@ -29,7 +29,7 @@ def test_resume_refuses_a_damaged_checkpoint_and_other_recordings(tree, tmp_path
     path = run / "checkpoints/last.ckpt"
     contents = path.read_bytes()
     fingerprint = read_checkpoint(path)["facts"]["data_fingerprint"]
-    assert last_checkpoint(run, fingerprint) == path
+    assert last_checkpoint(run, fingerprint) == (path, 1)
     with pytest.raises(KwsError, match=f"fingerprint {fingerprint}., got others .other.: restore"):
         last_checkpoint(run, "other")
     path.write_bytes(contents[: len(contents) // 2])

@@ -11,6 +11,7 @@ import pytest
 from speech_commands_kws.cli.terminal import (
     MaskedFormatter,
     csv_cell,
+    folded,
     progress,
     report_io_errors,
     require_output,
@@ -80,9 +81,28 @@ def test_a_table_breaks_only_what_may_be_broken(
     monkeypatch.setenv("COLUMNS", width)
     stream = io.StringIO()
     rows = [("a name of [b]one[/b]", "1", "text of several words"), ("b", "1,000", "")]
-    write_rows(stream, ("name", "count", "text"), rows, numbers=("count",), wraps=("text",))
+    assert not write_rows(stream, ("name", "count", "text"), rows, ("count",), wrapped="text")
     lines = stream.getvalue().splitlines()
     assert all(line == line.rstrip() for line in lines)
     row = next(line for line in lines if "[b]" in line)
-    assert "a name of [b]one[/b]       1   text" in row
+    assert "a name of [b]one[/b]      1  text" in row
     assert ("text of several words" in row) == (width != "20")
+
+
+def test_a_table_leaves_out_what_is_empty_and_what_has_no_room() -> None:
+    stream, heads = io.StringIO(), ("file", "none", "keyword", "next", "other")
+    rows = [("a/folder/with/a/file.wav", "", "yes", "no 12.0%", "up 1.0%"), ("b", "", "no", "", "")]
+    left_out = write_rows(stream, heads, rows, optional=("other", "next"), wrapped="file", width=46)
+    assert left_out == ["other"]
+    lines = [line for line in stream.getvalue().splitlines() if line]
+    assert lines[0] == " file                      keyword  next"
+    stream = io.StringIO()
+    assert write_rows(stream, heads, rows, optional=("other", "next"), wrapped="file", width=28)
+    lines = [line for line in stream.getvalue().splitlines() if line]
+    assert lines[2:4] == [" a/folder/with/a/  yes", " file.wav"] and max(map(len, lines)) <= 28
+
+
+def test_a_text_is_folded_between_words_and_behind_slashes() -> None:
+    assert folded("plots/runs/a_long_name/model.onnx and more", 13) == (
+        "plots/runs/\na_long_name/\nmodel.onnx\nand more"
+    )

@@ -39,3 +39,13 @@ def test_the_page_of_a_training_has_the_comments_and_defaults_of_the_yaml_files(
     assert "  trainer.max_epochs=6\n      passes over the training clips\n" in page
     assert "  backbone.width=1\n      1, 1.5, 2, 3, 6 or 8\n" in page
     assert "  augment     recipe, none, robust\n" in page
+    assert "  name=bc_resnet_synthetic\n" in page
+    assert "  data.root=...\n      required with data=folder and data=mixed: " in page
+
+
+def test_the_page_has_choices_that_the_command_has_a_use_for() -> None:
+    assert "  backend   onnx, tensorrt\n" in command_help("export", "export it", "", [])
+    assert "  triton    null, repository, tensorrt\n" in command_help("export", "export it", "", [])
+    assert "  backend  onnx, tensorrt, triton, triton_grpc\n" in command_help(
+        "infer", "ask", "", []
+    )

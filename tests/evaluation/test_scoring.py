@@ -57,7 +57,7 @@ def test_scores_know_answers_accuracy_and_the_worst(scores):
     np.testing.assert_array_equal(scores.confusion, [[1, 1, 0], [1, 1, 0], [0, 0, 0]])
     assert scores.accuracy == 0.5
     assert scores.accuracy_interval == pytest.approx((0.15004, 0.84996), abs=1e-5)
-    np.testing.assert_array_equal(scores.worst(2), [1, 3])
+    np.testing.assert_array_equal(scores.worst(4), [1, 3], "only what is wrong")
 
 
 def test_no_clips_and_undefined_answers_are_errors_of_one_line(clips):

@@ -51,7 +51,7 @@ def test_robustness_shows_figures_intervals_and_what_training_heard(heard):
     stream = io.StringIO()
     tables.write_robustness(facts, stream)
     shown = stream.getvalue()
-    assert "clean    20 dB   -20 dB" in shown
+    assert "clean   20 dB  -20 dB" in shown
     assert ("low_hum*" in shown) == heard and f"{BABBLE}*" not in shown
     low_hum = next(line for line in shown.splitlines() if "low_hum" in line)
     assert low_hum.split()[1:] == ["100.0%", "37.5%"]

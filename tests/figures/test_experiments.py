@@ -89,9 +89,21 @@ def test_more_data_sets_than_colours_share_the_last(drawn) -> None:
     names = data_of(runs)
     assert names.nunique() == len(COLOURS) + 1 and sum(names == OTHERS) == 3
     plot_runs(runs, ACCURACY, True, "about", Path("x.png"))
-    assert len(drawn[0].axes[0].texts) == len(COLOURS)
+    (places,) = drawn[0].axes[0].texts
+    assert len(places.get_text().split(", ")) == len(COLOURS)
 
 
 def test_runs_that_do_not_name_their_data_share_a_name() -> None:
     runs = ranked((0.5, 1e6, None), (0.5, 1e6)).assign(data_fingerprint=[None, "12"])
     assert list(data_of(runs)) == ["unknown data", "tones 12"]
+
+
+def test_places_of_dots_that_lie_close_together_share_a_text_and_the_axis_has_a_width(
+    drawn,
+) -> None:
+    runs = ranked((0.9, 2_481_932), (0.8999, 2_481_900), (0.8998, 2_481_800), (0.5, 2_481_000))
+    plot_runs(runs, ACCURACY, True, "about", Path("x.png"))
+    axes = drawn[0].axes[0]
+    assert [label.get_text() for label in axes.texts] == ["1, 2, 3", "4"]
+    low, high = axes.get_xlim()
+    assert low < 1.7e6 and high > 3.7e6

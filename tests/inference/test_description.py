@@ -19,3 +19,20 @@ def test_a_model_is_described_by_its_file_and_its_metadata(tiny_onnx: Path) -> N
     write_table(facts, stream)
     assert "frontend.n_mels" in stream.getvalue()
     assert "_silence_, _unknown_, yes, no" in stream.getvalue()
+
+
+def test_the_table_fits_a_terminal_with_a_long_path_and_hashes(
+    tiny_onnx: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    facts = describe(tiny_onnx, OnnxBackend(tiny_onnx).info)
+    facts["file"] = (
+        "/home/anna/speech/plots/runs/2026-11-26_22-57-35_bc_resnet_synthetic/model.onnx"
+    )
+    stream = io.StringIO()
+    write_table(facts, stream, "The detection threshold finds little.")
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert f"{facts['sha256'][:16]}…" in stream.getvalue()
+    assert any("2026-11-26_22-57-35_bc_resnet_synthetic/" in line for line in lines)
+    assert lines[-1] == "The detection threshold finds little. format=json has the hashes in full."

@@ -77,7 +77,7 @@ def test_the_table_breaks_no_name_in_a_narrow_terminal(
     width: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", width)
-    name = "my recording " + "0123456789" * 12
+    name = "my_recording_" + "0123456789" * 12
     text = written(write_table, [(name, ANSWERS[0][1])])
     assert name in text and "…" not in text
 
@@ -94,7 +94,7 @@ def test_of_a_long_recording_the_table_has_what_was_heard() -> None:
         *(("short.wav", prediction(0.0, "_unknown_", 0.3)) for _ in range(2)),
     ]
     stream = io.StringIO()
-    write_table(iter(answers), stream, threshold=0.5)
+    write_table(iter(answers), stream, 0.5, "It finds 62%.")
     rows = [" ".join(line.split()) for line in stream.getvalue().splitlines() if ".wav" in line]
     assert rows == [
         "long.wav 0.50 s yes 80.0%",
@@ -104,6 +104,7 @@ def test_of_a_long_recording_the_table_has_what_was_heard() -> None:
         "short.wav 0.00 s _unknown_ 30.0%",
     ]
     assert "keywords above 50.0% are listed" in stream.getvalue()
+    assert stream.getvalue().endswith("every window. It finds 62%.\n")
     assert "are listed" not in written(partial(write_table, threshold=0.5), answers[-2:])
 
 

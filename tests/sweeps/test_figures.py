@@ -3,7 +3,13 @@ from pathlib import Path
 import pytest
 from matplotlib import image
 
-from speech_commands_kws.sweeps.figures import graphs, influencing, plot_study, study_of_grid
+from speech_commands_kws.sweeps.figures import (
+    graphs,
+    influencing,
+    plot_study,
+    study_of_grid,
+    styled,
+)
 
 ONE = {"validation_accuracy": "maximize"}
 TWO = ONE | {"multiply_adds": "minimize"}
@@ -69,3 +75,22 @@ def test_one_parameter_alone_has_no_importance() -> None:
         result | {"overrides": {"lr": result["overrides"]["lr"]}} for result in grid_results(1)
     ]
     assert "parameter_importances" not in graphs(study_of_grid(results, ONE), list(ONE))
+
+
+def test_the_axes_have_whole_numbers_of_trials_and_whole_names(tmp_path: Path) -> None:
+    results = grid_results(1)
+    for i, result in enumerate(results):
+        result["overrides"] = {
+            "augment.waveform.noise_amplitude": f"0.{i}",
+            "optimizer.lr": "12"[i % 2],
+        }
+    drawn = graphs(study_of_grid(results, ONE), list(ONE))
+    with pytest.warns():
+        history = styled(drawn["optimization_history"]()).axes[0]
+        parallel = styled(drawn["parallel_coordinates"]()).axes[0]
+        bars = styled(drawn["parameter_importances"]()).axes[0]
+    assert all(float(tick).is_integer() for tick in history.get_xticks())
+    names = [label.get_text() for label in parallel.get_xticklabels()]
+    assert names == ["validation_accuracy", "noise_amplitude", "lr"]
+    longest = max(bar.get_width() for bar in bars.patches)
+    assert bars.get_ylabel() == "" and bars.get_xlim()[1] > 1.05 * longest

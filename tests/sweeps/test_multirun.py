@@ -32,6 +32,7 @@ defaults:
   - override hydra/callbacks: multirun
   - _self_
 rate: 0.5
+name: x
 chosen: [yes, no]
 sweep: {{objectives: {{validation_accuracy: maximize}}}}
 hydra:
@@ -56,7 +57,7 @@ def start_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 def test_multirun_prints_one_table_and_leaves_it(tmp_path: Path) -> None:
     done = start_command(tmp_path, "-m", "rate=0.5,1.5", "chosen=[yes,no],[go]")
     assert done.returncode == 0, done.stderr
-    rows = [line for line in done.stdout.splitlines() if line.startswith("│")]
+    rows = [line for line in done.stdout.splitlines() if "0.7500" in line or "0.2500" in line]
     assert len(rows) == 4
     assert "1.5" in rows[0] and "[yes,no]" in rows[0] and "0.7500" in rows[0] and "2" in rows[0]
     assert str(tmp_path / "sweep" / TABLE_NAME) in done.stdout
@@ -68,7 +69,7 @@ def test_multirun_prints_one_table_and_leaves_it(tmp_path: Path) -> None:
 def test_multirun_with_a_failed_job_still_compares_the_others(tmp_path: Path) -> None:
     done = start_command(tmp_path, "-m", "rate=0.5,3,1")
     assert done.returncode == 1
-    rows = [line for line in done.stdout.splitlines() if line.startswith("│")]
+    rows = done.stdout.partition("──\n")[2].splitlines()
     assert ["0.5000" in rows[0], "0.2500" in rows[1], "failed" in rows[2]] == [True] * 3
     assert "1 failed: KwsError: a rate of 3 is [bold]too much[/bold]" in done.stdout
     failed = json.loads((tmp_path / "sweep" / "1" / RESULT_NAME).read_text())
@@ -104,3 +105,14 @@ def test_a_mistake_on_its_way_ends_with_one_line(capsys: pytest.CaptureFixture[s
         finally:
             Multirun(None).on_multirun_end(config=OmegaConf.create())
     assert capsys.readouterr().err == "error: a job has failed\n"
+
+
+def test_a_name_is_that_of_the_folder_of_a_plain_grid(tmp_path: Path) -> None:
+    done = start_command(tmp_path, "-m", "rate=0.5,1.5", "name=tones")
+    assert done.returncode == 0, done.stderr
+    values = {
+        each["folder"].name: each["values"] for each in read_results(tmp_path / "tones_sweep")
+    }
+    assert values == {"0": [0.25], "1": [0.75]} and not (tmp_path / "sweep").exists()
+    done = start_command(tmp_path, "-m", "rate=0.5,1.5", "name=a/b")
+    assert done.returncode == 1 and "name must be a name for a folder" in done.stderr

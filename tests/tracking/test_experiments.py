@@ -243,5 +243,5 @@ def test_a_choice_stands_for_the_settings_that_only_it_has() -> None:
             "tags.labels": ["a", "b", "a"],
         }
     )
-    assert varied_settings(runs, []) == ["augment.share", "choices.augment", "sweep_key"]
+    assert varied_settings(runs, []) == ["choices.augment", "augment.share", "sweep_key"]
     assert keyword_sets(runs) == 2

@@ -233,7 +233,7 @@ def test_flatten_names_nested_keys() -> None:
 
 @pytest.mark.parametrize(
     ("folder", "name"),
-    [("plots/runs/12_bc", "12_bc"), ("plots/runs/12_sweep/0", "12_sweep/0")],
+    [("plots/runs/12_bc", "12_bc"), ("plots/runs/12_sweep/0", "0_12_sweep")],
 )
 def test_run_name(folder: str, name: str) -> None:
     assert run_name(Path(folder)) == name
@@ -340,5 +340,5 @@ def test_runs_that_begin_at_once_share_a_new_store(tmp_path: Path) -> None:
     client = MlflowClient(sqlite_uri(tmp_path / "store" / "mlflow.db"))
     experiment = client.get_experiment_by_name("kws-test")
     runs = client.search_runs([experiment.experiment_id])
-    assert sorted(run.info.run_name for run in runs) == ["runs/0", "runs/1", "runs/2"]
+    assert sorted(run.info.run_name for run in runs) == ["0_runs", "1_runs", "2_runs"]
     assert [run.data.metrics["loss"] for run in runs] == [1, 1, 1]

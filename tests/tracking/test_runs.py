@@ -33,10 +33,12 @@ def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path):
 
 def test_latest_is_the_one_trained_last_also_within_a_sweep(tmp_path):
     make_run(tmp_path / "old", age=50)
-    newest = make_run(tmp_path / "sweep" / "1", age=10)
+    newest = make_run(tmp_path / "new", age=10)
     make_run(tmp_path / "sweep" / "0", age=20)
     (tmp_path / "empty").mkdir()
     assert runs.find_run("latest", tmp_path) == newest
+    make_run(tmp_path / "sweep" / "1")
+    assert runs.find_run("latest", tmp_path).parent == tmp_path / "sweep"
 
 
 def test_of_a_sweep_the_best_trial_is_meant(tmp_path):
@@ -51,6 +53,8 @@ def test_of_a_sweep_the_best_trial_is_meant(tmp_path):
     assert runs.find_run("sweep", tmp_path) == runs.find_run(tmp_path / "sweep", "x") == trials[1]
     assert runs.find_run("sweep/2", tmp_path) == trials[2]
     assert runs.find_run_to_resume("latest", tmp_path) == tmp_path / "sweep" / "3"
+    write_history(trials[3], 0.9)
+    assert runs.find_run("latest", tmp_path) == trials[1], "of equal ones the first"
 
 
 def test_a_run_that_ended_before_its_first_checkpoint_is_not_mistaken_for_another(tmp_path):
@@ -70,8 +74,8 @@ def test_a_run_by_its_path(tmp_path):
 
 
 def test_a_run_by_the_name_that_records_know(tmp_path):
-    folder = make_run(tmp_path / "sweep" / "0")
-    assert runs.find_run("sweep/0", tmp_path) == folder
+    folder = make_run(tmp_path / "12_sweep" / "0")
+    assert runs.find_run("12_sweep/0", tmp_path) == runs.find_run("0_12_sweep", tmp_path) == folder
 
 
 @pytest.mark.parametrize("run, message", [("latest", "train first"), ("nowhere", "run=nowhere")])
@@ -140,11 +144,19 @@ def test_what_was_chosen_is_said_in_one_line(tmp_path, capsys):
     assert runs.summary(trials[0]).endswith("not finished")
 
 
-def test_an_export_is_named_and_a_newer_run_that_is_not_exported(tmp_path, capsys):
+def test_an_export_is_named_and_a_newer_run_that_is_better_or_of_other_data(tmp_path, capsys):
     old, new = make_run(tmp_path / "old", age=50), make_run(tmp_path / "new")
     write_history(old, 0.5)
-    model = old / "model.onnx"
-    for age, newer in ((-1, ""), (10, f"; newer, but not exported: {new}, trained until")):
+    model, better = old / "model.onnx", f"; newer, better, but not exported: {new}, trained until"
+    other = f"; newer, trained on other data and not exported: {new}, trained until"
+    for age, accuracy, data, newer in (
+        *((-1, 0.75, "a", ""), (10, 0.75, "a", better)),
+        *((10, 0.5, "a", ""), (10, 0.25, "b", other)),
+    ):
+        for folder, name in ((old, "a"), (new, data)):
+            (folder / "config.yaml").write_text(f"data: {{name: {name}}}\nloader: {{seed: 1}}\n")
+            os.utime(folder / "config.yaml", (1e9 - 50, 1e9 - 50))
+        write_history(new, accuracy)
         model.touch()
         os.utime(model, (1e9 - age, 1e9 - age))
         runs.say_export(model, tmp_path)

@@ -7,8 +7,6 @@ import pytest
 
 from speech_commands_kws.tracking.tables import rounded, write_runs
 
-WIDTH = 200
-
 RUN = {
     "place": 1,
     "run": "grid/1",
@@ -30,10 +28,12 @@ RUN = {
 }
 
 
-def shown(*changes: dict, omitted: tuple[str, ...] = ()) -> list[str]:
+def shown(*changes: dict, width: int = 200) -> list[str]:
     stream = io.StringIO()
     runs = pd.DataFrame([RUN | change for change in changes], dtype=object)
-    write_runs("a [red]title", runs, omitted, WIDTH, stream)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(width))
+        write_runs("a [red]title", runs, stream)
     return stream.getvalue().splitlines()
 
 
@@ -46,10 +46,11 @@ def test_a_row_is_short_and_empty_columns_are_left_out() -> None:
     assert lines[0] == "a [red]title"
     head = {"place", "run", "accuracy", "lr", "name", "multiply", "adds", "latency", "ms", "data"}
     assert set(words(" ".join(lines[1:5]))) == head | {"onnx", "commit"}
-    assert words(lines[-2]) == [
-        *("1", "grid/1", "0.9123", "1e-05", "[red]a", "2,480,000", "1.25", "tones", "fedcba98"),
-        "01234567*",
+    assert words(lines[-4]) == [
+        *("1", "grid/1", "0.9123", "1e-05", "[red]a", "2,480,000", "1.25", "tones", "01234567*"),
     ]
+    assert words(lines[-3]) == ["fedcba98"]
+    assert lines[-1] == "* with changes that were not committed"
 
 
 def test_what_is_unusual_has_a_column() -> None:
@@ -58,26 +59,18 @@ def test_what_is_unusual_has_a_column() -> None:
     assert words(shown({"data": None, "commit": None})[-2])[-1] == "fedcba98"
 
 
-def test_omitted_settings_are_named_below() -> None:
-    lines = shown({}, omitted=("optimizer.lr", "name"))
-    assert lines[-1] == "The runs also differ in optimizer.lr, name: columns=[...] shows them"
-    assert "1e-05" not in lines[-3]
+def test_what_has_no_room_is_named_below() -> None:
+    lines = shown({}, width=53)
+    assert max(map(len, lines[:-1])) <= 53
+    assert lines[-1] == "No room for onnx_latency_ms, data, commit: format=csv has them"
+    assert words(lines[-3])[-1] == "2,480,000"
+    assert "01234567*" not in " ".join(lines) and "not committed" not in " ".join(lines)
 
 
-def test_of_many_omitted_settings_some_are_named() -> None:
-    omitted = tuple(f"augment.setting_{i}" for i in range(60))
-    assert shown({}, omitted=omitted)[-1].endswith(
-        "setting_7 and 52 more: columns=[...] shows them"
-    )
-
-
-def test_rather_than_cut_words_off_the_table_is_wider_than_a_terminal(monkeypatch) -> None:
-    monkeypatch.setenv("COLUMNS", "20")
-    stream = io.StringIO()
-    stream.isatty = lambda: True
-    write_runs("title", pd.DataFrame([RUN], dtype=object), (), WIDTH, stream)
-    (row,) = [line for line in stream.getvalue().splitlines() if "grid/1" in line]
-    assert "2,480,000" in row and "01234567*" in row and len(row) < WIDTH
+def test_of_many_settings_without_room_some_are_named() -> None:
+    more = {f"augment.setting_{i}": f"{i}.123456" for i in range(60)}
+    assert " and " in shown(RUN | more, width=60)[-1]
+    assert shown(more, width=60)[-1].endswith("setting_5 and 54 more: format=csv has them")
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,16 @@ lies in a core's cache, in the compiled loops of `training_kernels`. The functio
 what they are in the plain form.
 """
 
+import logging
+from functools import cache
+from pathlib import Path
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from speech_commands_kws.models.cpu_training import kernels
 from speech_commands_kws.models.cpu_training.passes import (
     BlockPass,
     HeadPass,
@@ -21,6 +26,18 @@ from speech_commands_kws.models.cpu_training.passes import (
 )
 from speech_commands_kws.models.cpu_training.threads import ThreadTeam
 from speech_commands_kws.models.cpu_training.workspace import Workspace
+
+LOG = logging.getLogger(__name__)
+
+
+@cache
+def announce_compilation() -> None:
+    """Say in the first training why nothing happens; Numba keeps what it has compiled for the others."""
+    source = Path(kernels.__file__)
+    compiled = Path(kernels.finish_and_begin.stats.cache_path).glob(f"{source.stem}.*.nbi")
+    changed = source.stat().st_mtime
+    if not any(path.stat().st_mtime > changed for path in compiled):
+        LOG.info("compiling the loops of the training, once on this machine: takes about a minute")
 
 
 class _Network(Function):
@@ -70,6 +87,7 @@ def training_forward(model, log_mel: Tensor) -> Tensor:
 
     Shape: (B, 1, M, F) log-mel to (B, K) logits.
     """
+    announce_compilation()
     parameters = [
         *model.stem.parameters(),
         *(parameter for block in model.blocks for parameter in parameters_of(block)),

@@ -1,11 +1,14 @@
 """The compiled loops stand apart: one function is imported, in one place, and all works without them."""
 
+import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
 from speech_commands_kws.models.bc_resnet import BCResNet
+from speech_commands_kws.models.cpu_training import forward
 
 PACKAGE = Path(__file__).resolve().parents[3] / "speech_commands_kws"
 ROOM = "speech_commands_kws.models.cpu_training"
@@ -30,3 +33,22 @@ def test_a_training_step_needs_none_of_them(monkeypatch):
     network = BCResNet(4, 40, 1, 5, 0.1, fast_training=False).train()
     network(torch.randn(2, 1, 40, 101)).square().sum().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in network.parameters())
+
+
+def test_the_first_training_says_that_loops_are_compiled(monkeypatch, tmp_path, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(
+        forward.kernels,
+        "finish_and_begin",
+        SimpleNamespace(stats=SimpleNamespace(cache_path=tmp_path)),
+    )
+    forward.announce_compilation.__wrapped__()
+    assert "compiling the loops of the training, once on this machine" in caplog.text
+    caplog.clear()
+    compiled = tmp_path / "kernels.finish_and_begin-1.py311.nbi"
+    compiled.touch()
+    forward.announce_compilation.__wrapped__()
+    assert caplog.text == ""
+    os.utime(compiled, (0, 0))  # of an older version of the source
+    forward.announce_compilation.__wrapped__()
+    assert "compiling" in caplog.text

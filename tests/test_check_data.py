@@ -102,6 +102,23 @@ def test_nothing_is_changed(check, recordings):
     assert after == before
 
 
+def test_recordings_longer_than_a_clip_are_named(check, recordings):
+    tone = [0.1, -0.1] * 12_000
+    soundfile.write(recordings / "yes" / "ann_nohash_5.wav", tone, 16_000)
+    rows = csv.DictReader(io.StringIO(check("format=csv").out))
+    (long,) = [row for row in rows if row["kind"] == "longer than a clip"]
+    assert (long["file"], long["split"]) == ("yes/ann_nohash_5.wav", "train")
+    assert long["detail"] == "1.50 s, cut to its loudest 1 s"
+
+
+def test_the_table_says_what_is_missing_and_used(check):
+    told = check().out
+    assert "no clip for test: record more speakers, or name who is held out" in told
+    assert "as many clips of all words that are no keywords as of one keyword" in told
+    told = check("data.test_speakers=[ann]").out
+    assert "no clip for train: record more speakers" in told
+
+
 def test_limits_are_settings(check):
     report = json.loads(check("format=json", "limits.silent_db=-3").out)
     assert report["counts"]["silent"] == 7

@@ -29,6 +29,9 @@ from speech_commands_kws.data.words import check_spelling
 from speech_commands_kws.errors import KwsError, check_choice
 from speech_commands_kws.labels import SILENCE, UNKNOWN
 
+# Why fewer clips are trained on and scored than there are.
+ONE_SHARE = f" (of {UNKNOWN} and {SILENCE} as many clips each as of one keyword)"
+
 LOG = logging.getLogger(__name__)
 
 
@@ -134,11 +137,12 @@ class KeywordDataset:
         )
         self._check_splits(len(set(speakers)))
         LOG.info(
-            "%s: %d clips, %s; classes: %s",
+            "%s: %d clips, %s; classes: %s%s",
             self.tree.root,
             len(self.packed.paths),
             describe_splits(self.splits, speakers),
             " ".join(self.labels),
+            "" if set(self.labels).isdisjoint((UNKNOWN, SILENCE)) else ONE_SHARE,
         )
         if task.unknown and UNKNOWN not in self.labels:
             LOG.warning(

@@ -21,7 +21,7 @@ from speech_commands_kws.errors import KwsError, display_name, summarize_error
 from speech_commands_kws.files.whole_folder import make_whole
 from speech_commands_kws.labels import SILENCE
 
-FORMAT_VERSION = "2"
+FORMAT_VERSION = "3"
 INT16_SCALE = 2**15
 SILENT_ROW = -1  # stands for a clip of digital silence, which is not packed
 CLIPS_FILE = "clips.int16"
@@ -42,6 +42,7 @@ class PackedClips:
         clips: (N, T) int16 memory map.
         noises: one int16 memory map per background noise recording, by its path below its folder.
         left_out: what could not be used, one line each with the reason.
+        longer: duration (seconds) of each recording that is cut to a clip, by its path.
         fingerprint: SHA-256 of names and samples: equal data have equal fingerprints on every machine.
     """
 
@@ -49,6 +50,7 @@ class PackedClips:
     clips: np.ndarray
     noises: dict[str, np.ndarray]
     left_out: list[str]
+    longer: dict[str, float]
     fingerprint: str
 
     @property
@@ -110,6 +112,7 @@ def _pack(
 ) -> None:
     left_out: list[str] = []
     kept, kept_noises, noise_lengths = [], [], []
+    longer: dict[str, float] = {}
     digest = hashlib.sha256()
     with (folder / CLIPS_FILE).open("wb") as stream:
         for path, waveform in _read_all(root, clips, sample_rate, left_out):
@@ -118,6 +121,8 @@ def _pack(
                 left_out.append(f"{root / path}: expected speech, found silence; record it again")
                 continue
             kept.append(path)
+            if len(waveform) > clip_samples:
+                longer[path] = len(waveform) / sample_rate
             stream.write(samples.tobytes())
             digest.update(path.encode())
             digest.update(samples.tobytes())
@@ -137,6 +142,7 @@ def _pack(
         "noise_paths": kept_noises,
         "noise_lengths": noise_lengths,
         "left_out": left_out,
+        "longer": longer,
         "fingerprint": digest.hexdigest(),
     }
     (folder / INDEX_FILE).write_text(json.dumps(index))
@@ -182,4 +188,5 @@ def _open(folder: Path, clip_samples: int) -> PackedClips:
         noise = np.memmap(folder / NOISE_FILE, dtype=np.int16, mode="r")
         parts = np.split(noise, np.cumsum(lengths)[:-1])
         noises = dict(zip(index["noise_paths"], parts, strict=True))
-    return PackedClips(index["paths"], clips, noises, index["left_out"], index["fingerprint"])
+    facts = (index[key] for key in ("left_out", "longer", "fingerprint"))
+    return PackedClips(index["paths"], clips, noises, *facts)

@@ -28,13 +28,14 @@ from speech_commands_kws.labels import SILENCE, UNKNOWN
 DIGEST_BYTES = 16
 
 UNUSABLE, SILENT, SHORT, CLIPPED = "unusable", "silent", "too short", "clipped"
+LONG = "longer than a clip"
 OFFSET, MISLABELLED = "DC offset", "mislabelled?"
 SAME, SAME_SPLITS, SAME_WORDS = "duplicate", "duplicate in another split", "duplicate, other word"
 TWICE_SPELLED = "word in two spellings"
 # The worst first.
 KINDS = (
     *(UNUSABLE, TWICE_SPELLED, SAME_WORDS, SAME_SPLITS, SAME, MISLABELLED),
-    *(SILENT, SHORT, CLIPPED, OFFSET),
+    *(SILENT, SHORT, CLIPPED, OFFSET, LONG),
 )
 
 
@@ -225,6 +226,14 @@ def inspect(
         findings.append(Finding(TWICE_SPELLED, "", other, "", detail))
     findings += duplicates(clips)
     findings += (finding for clip in clips for finding in judge(clip, limits))
+    clip_seconds = packed.clips.shape[1] / sample_rate
+    findings += (
+        clip.finding(
+            LONG, f"{packed.longer[clip.path]:.2f} s, cut to its loudest {clip_seconds:g} s"
+        )
+        for clip in clips
+        if clip.path in packed.longer
+    )
     if spotter is not None:
         findings += disagreements(
             clips, packed.waveforms, spotter.labels, spotter.score, limits.sure, batch_size

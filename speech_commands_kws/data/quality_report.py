@@ -33,6 +33,17 @@ def write_table(title: str, root: Path, report: Report, examples: int, stream: T
         for word, row in counts.items()
     ]
     write_rows(stream, ("word", *heads), balance, numbers=heads)
+    console.print(
+        "training and evaluation take as many clips of all words that are no keywords as of one keyword",
+        soft_wrap=True,
+    )
+    empty = [split for split in SPLITS if not any(row[split] for row in counts.values())]
+    if empty:
+        console.print(
+            f"no clip for {' and '.join(empty)}: record more speakers, or name who is held out in "
+            "data.validation_speakers and data.test_speakers",
+            soft_wrap=True,
+        )
     if not report.findings:
         console.print("nothing to look at")
         return

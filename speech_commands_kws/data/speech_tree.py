@@ -24,6 +24,7 @@ HASH_BUCKETS = 2**27
 PUBLISHED_PERCENT = 10.0
 # How speakers are divided where nothing names those who are held out.
 PUBLISHED, DEALT = "published", "dealt"
+NUMBERED = re.compile(r"(?P<name>.+?)[\s_.-]*\(?\d+\)?")
 NAMES_SHOWN = 5
 SPEAKERS_SHOWN = 3
 
@@ -144,7 +145,7 @@ def assign_splits(
 
     Raises:
         KwsError: a speaker named by hand is unknown or in two splits, there is one list without the other, or a list
-            names no clip.
+            names no clip or two by one name.
     """
     lists = {VALIDATION: tree.root / VALIDATION_LIST, TEST: tree.root / TESTING_LIST}
     missing = [path for path in lists.values() if not path.is_file()]
@@ -164,6 +165,7 @@ def assign_splits(
     if not by_hand:
         shares[TEST] = tree.test_percent
     if tree.split_rule == DEALT:
+        _warn_of_numbers(paths, speakers)
         split_of = deal_out(words, speakers, shares, named)
     else:
         percents = (shares.get(VALIDATION, 0), shares.get(TEST, 0))
@@ -257,8 +259,13 @@ def _split_by_lists(lists: dict[str, Path], paths: Sequence[str]) -> np.ndarray:
         ]
         for split, path in lists.items()
     }
+    if not any(entries.values()):
+        raise KwsError(
+            f"expected {' and '.join(map(str, lists.values()))} to name clips as <word>/<clip>, both are empty: fill "
+            "them or remove them"
+        )
     keys = [list_key(path) for path in paths]
-    there = set(keys)
+    there = Counter(keys)
     for split, names in entries.items():
         unknown = [name for name in names if name not in there]
         if not unknown:
@@ -272,7 +279,13 @@ def _split_by_lists(lists: dict[str, Path], paths: Sequence[str]) -> np.ndarray:
             "%d of %d entries of %s name no clip, such as %s",
             *(len(unknown), len(names), lists[split], display_name(unknown[0])),
         )
-    both = sorted(set(entries[VALIDATION]) & set(entries[TEST]) & there)
+    twice = [name for names in entries.values() for name in names if there[name] > 1]
+    if twice:
+        raise KwsError(
+            f"the split lists name {display_name(twice[0])}, which stands for {there[twice[0]]} files that differ in "
+            "their endings: rename all but one, a list does not tell them apart"
+        )
+    both = sorted(set(entries[VALIDATION]) & set(entries[TEST]) & there.keys())
     if both:
         raise KwsError(
             f"both split lists name {display_name(both[0])}: take it out of one, a clip is in one split"
@@ -285,6 +298,22 @@ def list_key(path: str) -> str:
     """What a path and an entry of a list share: neither the kind of slash nor the format of the file counts."""
     clip = PurePosixPath(path.strip().replace("\\", "/"))
     return str(clip.parent / clip.stem)
+
+
+def _warn_of_numbers(paths: Sequence[str], speakers: Sequence[str]) -> None:
+    """Say where what may be the recordings of one person count as recordings of several."""
+    numbered: dict[str, set[str]] = {}
+    for path, speaker in zip(paths, speakers, strict=True):
+        found = NUMBERED.fullmatch(speaker)
+        if found and PurePosixPath(path).stem == speaker:
+            numbered.setdefault(found["name"], set()).add(speaker)
+    for names in numbered.values():
+        if len(names) > 1:
+            LOG.warning(
+                "%s count as speakers of their own; if they are one, rename their files to <speaker>_nohash_<number>",
+                display_name(", ".join(sorted(names)[:SPEAKERS_SHOWN])),
+            )
+            return
 
 
 def _check_named(tree: SpeechTree, speakers: set[str]) -> None:

@@ -123,6 +123,7 @@ def test_recordings_of_two_people_alone_are_refused_and_of_three_dealt_out(tree,
     module = datamodule(tree, **nobody)
     assert all((module.splits == split).any() for split in ("train", "validation", "test"))
     assert "validation 16 by " in caplog.text
+    assert "_silence_ as many clips each as of one keyword)" in caplog.text
     for clip in [*tree.rglob("carl_*"), *tree.rglob("dora_*")]:
         clip.unlink()
     with pytest.raises(KwsError, match="none for validation; all are by 2 speakers: .*data=mixed"):
@@ -171,7 +172,7 @@ def test_a_keyword_that_nobody_trains_on_is_refused_and_an_unscored_one_is_named
 def test_where_lists_leave_no_validation_they_are_named(tmp_path):
     root = make_tree(tmp_path / "tree", takes=1)
     (root / "validation_list.txt").touch()
-    (root / "testing_list.txt").touch()
+    (root / "testing_list.txt").write_text("yes/anna_nohash_0.wav\n")
     with pytest.raises(KwsError, match=r"none for validation; .*where no validation_list.txt lies"):
         datamodule(root, validation_speakers=(), test_speakers=())
 

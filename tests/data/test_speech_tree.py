@@ -225,6 +225,43 @@ def test_a_list_of_no_clip_is_refused_and_one_of_some_is_said(tmp_path, caplog):
     assert "1 of 2 entries" in caplog.text and "name no clip, such as yes/gone" in caplog.text
 
 
+def test_two_empty_lists_are_refused(tmp_path):
+    write_lists(tmp_path, b"", b"\n")
+    with pytest.raises(KwsError, match="testing_list.txt to name clips .* both are empty: fill"):
+        assign_splits(SpeechTree(tmp_path), ["yes/a.wav"], ["yes"], ["a"])
+
+
+def test_a_listed_name_that_two_files_share_is_refused(tmp_path):
+    paths = ["no/d.flac", "no/d.wav", "no/e.wav"]
+    arguments = (SpeechTree(tmp_path), paths, ["no"] * 3, ["d", "d", "e"])
+    write_lists(tmp_path, b"no/d.wav\n", b"no/e.wav\n")
+    with pytest.raises(KwsError, match="name no/d, which stands for 2 files .* endings: rename"):
+        assign_splits(*arguments)
+    write_lists(tmp_path, b"", b"no/e.wav\n")
+    assert assign_splits(*arguments).tolist() == ["train", "train", "test"]
+
+
+@pytest.mark.parametrize(
+    "names, said",
+    [
+        ("anna_0 anna_1 ben", "anna_0, anna_1 count as speakers"),
+        ("ben anna2 anna1 anna10 anna3", "anna1, anna10, anna2 count as speakers"),
+        ("anna-(1) anna-(2) ben", "anna-(1), anna-(2) count as speakers"),
+        ("anna_0 ben_0 cleo_1", None),
+        ("anna_nohash_0 anna_nohash_1 ben_nohash_0 cleo_nohash_0", None),
+        ("s1_nohash_0 s2_nohash_0 s3_nohash_0", None),
+    ],
+)
+def test_names_that_differ_in_a_number_are_said(tmp_path, caplog, names, said):
+    paths = [f"yes/{name}.wav" for name in names.split()]
+    words, speakers = words_and_speakers(paths, SPEECH_COMMANDS_PATTERN)
+    assign_splits(SpeechTree(tmp_path, split_rule="dealt"), paths, words, speakers)
+    assert (said in caplog.text and "<speaker>_nohash_" in caplog.text) if said else not caplog.text
+    caplog.clear()
+    assign_splits(SpeechTree(tmp_path), paths, words, speakers)
+    assert not caplog.text, "published data are known by their names"
+
+
 def test_a_clip_in_both_lists_is_refused(tmp_path):
     write_lists(tmp_path, b"yes/a.wav\n", b"yes/b.wav\nyes/a.wav\n")
     arguments = (SpeechTree(tmp_path), ["yes/a.wav", "yes/b.wav"], ["yes"] * 2, ["a", "b"])

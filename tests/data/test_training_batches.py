@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 def packed() -> PackedClips:
     generator = np.random.default_rng(0)
     clips = generator.integers(-(2**15), 2**15, (5, 16), dtype=np.int16)
-    return PackedClips([f"yes/{i}.wav" for i in range(5)], clips, {}, [], "")
+    return PackedClips([f"yes/{i}.wav" for i in range(5)], clips, {}, [], {}, "")
 
 
 def test_clips_on_the_device_are_those_of_the_memory_map(packed, monkeypatch):

@@ -18,6 +18,7 @@ from speech_commands_kws.cli.overrides import (
     quoted,
     split_arguments,
 )
+from speech_commands_kws.cli.passwords import without_passwords
 from speech_commands_kws.cli.terminal import report_io_errors, shown
 from speech_commands_kws.cli.usage import command_help
 from speech_commands_kws.errors import DISTRIBUTION, KwsError, missing_package
@@ -145,6 +146,7 @@ def to_overrides(command: str, arguments: list[str]) -> list[str]:
             + did_you_mean(command, COMMANDS)
         )
     key = LIST_KEYS.get(command) or SINGLE_KEYS.get(command)
+    arguments = without_passwords(arguments)
     overrides, names = split_arguments(arguments, takes_no_names=key is None)
     if command != MULTIRUN_COMMAND and not MULTIRUN_FLAGS.isdisjoint(overrides):
         raise KwsError(

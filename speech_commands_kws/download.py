@@ -3,10 +3,9 @@
 import logging
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig
 
-from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_command
+from speech_commands_kws.cli.launch import build, command, run_command
 from speech_commands_kws.data.speech_tree import SPEECH_COMMANDS_PATTERN, SpeechTree, audio_paths
 from speech_commands_kws.files.atomic import write_json_file
 
@@ -32,7 +31,7 @@ def contents(tree: SpeechTree) -> dict[str, Any]:
     return found
 
 
-@hydra.main(config_path=CONFIG_DIR, config_name="download", execution_whitelist=EXECUTION_WHITELIST)
+@command("download")
 def main(cfg: DictConfig) -> float | None:
     return run_command(run, cfg)
 

@@ -11,7 +11,7 @@ DISTRIBUTION = "speech-commands-kws"
 SUMMARY_CHARACTERS = 500
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 # Of an address, as in cli.passwords.
-PASSWORD = re.compile(r"(://[^\s/:]+:)([^\s/]*|(?!\d+/)\S*?)(?=@)")
+PASSWORD = re.compile(r"(://[^\s/:]*:)([^\s/]*|(?!\d+/)\S*?)(?=@)|([?&]password=)[^&\s]+")
 EXTRA = re.compile(r"""([\w.-]+).*; extra == ["']([\w-]+)["']""")
 
 
@@ -126,7 +126,7 @@ def display_name(source: object) -> str:
 
 def masked(text: str) -> str:
     """A text without the passwords of addresses such as postgresql://user:password@host."""
-    return PASSWORD.sub(r"\1***", text)
+    return PASSWORD.sub(r"\1\3***", text)
 
 
 def summarize_error(error: object, limit: int = SUMMARY_CHARACTERS) -> str:

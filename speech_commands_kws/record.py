@@ -3,11 +3,10 @@
 from getpass import getuser
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
 from speech_commands_kws.audio.takes import Session
-from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
+from speech_commands_kws.cli.launch import build, command, run_answering
 from speech_commands_kws.data.words import check_words
 from speech_commands_kws.errors import display_name
 
@@ -33,7 +32,7 @@ def run(cfg: DictConfig) -> float:
     return recorded
 
 
-@hydra.main(config_path=CONFIG_DIR, config_name="record", execution_whitelist=EXECUTION_WHITELIST)
+@command("record")
 def main(cfg: DictConfig) -> float | None:
     return run_answering(run, cfg)
 

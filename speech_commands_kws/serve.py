@@ -4,11 +4,10 @@ import signal
 import sys
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.assembly.engine import find_model
-from speech_commands_kws.cli.launch import CONFIG_DIR, EXECUTION_WHITELIST, build, run_answering
+from speech_commands_kws.cli.launch import build, command, run_answering
 from speech_commands_kws.errors import KwsError, check_choice, display_name
 from speech_commands_kws.packaging.triton_repository import MODEL_FILES, models_in
 
@@ -66,7 +65,7 @@ def say(line: str) -> None:
     print(display_name(line), file=sys.stderr, flush=True)
 
 
-@hydra.main(config_path=CONFIG_DIR, config_name="serve", execution_whitelist=EXECUTION_WHITELIST)
+@command("serve")
 def main(cfg: DictConfig) -> float | None:
     return run_answering(run, cfg)
 

@@ -112,6 +112,10 @@ def test_a_choice_is_one_of_those_there_are_and_a_mistake_of_the_user() -> None:
             "http://anna:***@host/a and mysql://b:***@h",
         ),
         ("http://anna@b.org:p@host/a", "http://anna@b.org:***@host/a"),
+        (
+            "http://:p@host, mysql://b/c?password=x&d",
+            "http://:***@host, mysql://b/c?password=***&d",
+        ),
         ("no http://host:8080/a@b, no sqlite:////a:b@c", None),
     ],
 )

@@ -4,9 +4,11 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
@@ -14,7 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import MissingMandatoryValue
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from speech_commands_kws.cli.passwords import hide_passwords
+from speech_commands_kws.cli.passwords import hide_passwords, without_passwords
 from speech_commands_kws.cli.targets import TARGETS, adding_targets, allowed_targets
 from speech_commands_kws.cli.terminal import report_io_errors, require_output, shown
 from speech_commands_kws.errors import (
@@ -36,6 +38,22 @@ CONFIG_DIR = str(
 )
 # For what Hydra itself makes: sweeper, launcher, callbacks, the handler of the log.
 EXECUTION_WHITELIST = [*TARGETS, "speech_commands_kws.cli.terminal.LogHandler"]
+
+
+def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
+    """`hydra.main` with the configuration of this name; passwords leave the command line before Hydra reads it."""
+
+    def decorate(function: Callable[[Any], Any]) -> Callable[[], None]:
+        main = hydra.main(CONFIG_DIR, name, execution_whitelist=EXECUTION_WHITELIST)(function)
+
+        @wraps(function)
+        def start() -> None:
+            sys.argv = without_passwords(sys.argv)
+            main()
+
+        return start
+
+    return decorate
 
 
 def build(node: Any, **arguments: Any) -> Any:

@@ -95,9 +95,11 @@ def as_meant(override: str, is_multirun: bool = False) -> str:
         KwsError: there is more than one way to understand it.
     """
     key, sign, value = override.partition("=")
-    readable = is_readable(override)
-    if not sign or override.startswith("-") or readable and key not in TEXT_KEYS:
+    if not sign or override.startswith("-"):
         return override
+    readable = is_readable(override)
+    if readable and key.lstrip("+") not in TEXT_KEYS:
+        return override if is_multirun else single(override)
     is_list = value.startswith("[") and value.endswith("]")
     content = value[1:-1] if is_list else value
     if readable and "(" in content:
@@ -105,13 +107,34 @@ def as_meant(override: str, is_multirun: bool = False) -> str:
     if HAS_STRUCTURE.search(content):
         if readable:
             return override
-        raise KwsError(
-            f"{key} cannot be read from {value}: put texts with quotes or brackets into quotes, as in "
-            f"'{key}=\"a [text]\"'"
-        )
-    items = content.split(",") if is_list or is_multirun else [content]
-    texts = ",".join(as_text(item.strip()) for item in items)
+        raise KwsError(f"{key} cannot be read from {value}: {way_to_mend(value)}")
+    items = [item.strip() for item in content.split(",")] if is_list or is_multirun else [content]
+    if "" in items and len(items) > 1:
+        raise KwsError(f"{key} has a value too few in {value}: leave a comma out")
+    texts = ",".join(map(as_text, items))
     return f"{key}=[{texts}]" if is_list else f"{key}={texts}"
+
+
+def single(override: str) -> str:
+    """The override itself.
+
+    Raises:
+        KwsError: it has several values, which only a sweep takes.
+    """
+    key, _, value = override.partition("=")
+    if OverridesParser.create().parse_override(override).is_sweep_override():
+        raise KwsError(
+            f"{key} takes one value, got {value}: `kws train -m` trains once with each of several, a list stands in "
+            f"brackets, and a text in quotes, as in {shlex.quote(f'{key}={quoted(value)}')}"
+        )
+    return override
+
+
+def way_to_mend(value: str) -> str:
+    for opening, closing in ("[]", "{}"):
+        if value.count(opening) > value.count(closing):
+            return f"{opening} is not closed, add {closing}, or put a text that has it into quotes"
+    return "put texts with quotes or brackets into quotes, as in 'key=\"a [text]\"'"
 
 
 def as_text(value: str) -> str:

@@ -148,7 +148,7 @@ class FarEnd:
         self.handle = handle
         self.beyond = 0
 
-    def seek(self, offset: int, whence: int = 0) -> int:
+    def seek(self, offset: int, whence: int) -> int:
         self.beyond = FAR_BEYOND_THE_END if whence == SEEK_END else 0
         self.handle.seek(offset, whence)
         return self.tell()
@@ -156,5 +156,5 @@ class FarEnd:
     def tell(self) -> int:
         return self.handle.tell() + self.beyond
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
         return self.handle.read(size)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from conftest import SAMPLE_RATE, TINY_LABELS, TINY_METADATA, burst
 from hydra import compose, initialize_config_dir
@@ -85,6 +86,7 @@ def test_the_model_says_what_it_is(tiny_onnx: Path) -> None:
 
 
 def test_the_configuration_makes_the_engine(tiny_onnx: Path) -> None:
+    assert OnnxBackend(tiny_onnx).session.get_session_options().intra_op_num_threads == 1
     with initialize_config_dir(CONFIG_DIR):
         cfg = compose("infer", ["backend.intra_threads=2"])
     backend = instantiate(cfg.backend, _execution_whitelist_=["speech_commands_kws.*"])(tiny_onnx)
@@ -126,6 +128,14 @@ def test_an_unknown_provider_is_refused(tiny_onnx: Path) -> None:
         KwsError, match="has no AbacusExecutionProvider: choose from .*CPUExecutionProvider"
     ):
         OnnxBackend(tiny_onnx, providers=["AbacusExecutionProvider"])
+
+
+def test_all_providers_that_there_are_may_be_named(
+    tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present = ["CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: present)
+    assert OnnxBackend(tiny_onnx, providers=present).session.get_providers() == present
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,10 @@ class Cuda(ModuleType):
 
     def __init__(self) -> None:
         super().__init__("cuda.bindings.runtime")
-        self.devices, self.memory, self.full = 1, {}, False
+        self.fault, self.devices, self.memory, self.full = Fault.SUCCESS, 1, {}, False
 
     def cudaGetDeviceCount(self):
-        return (Fault.SUCCESS, self.devices) if self.devices else (Fault.NO_DEVICE, None)
+        return self.fault, self.devices
 
     def cudaStreamCreate(self):
         return Fault.SUCCESS, 7
@@ -201,9 +201,10 @@ def test_what_cannot_run_here_is_refused(device: SimpleNamespace, plan: Path) ->
     device.fits, device.cuda.full = True, True
     with pytest.raises(KwsError, match="the GPU refuses .OUT_OF_MEMORY."):
         TensorRTBackend(plan)
-    device.cuda.devices = 0
-    with pytest.raises(KwsError, match="CUDA finds none here .NO_DEVICE.: use backend=onnx"):
-        TensorRTBackend(plan)
+    for device.cuda.fault, device.cuda.devices in ((Fault.NO_DEVICE, 1), (Fault.SUCCESS, 0)):
+        fault = device.cuda.fault.name
+        with pytest.raises(KwsError, match=f"CUDA finds none here .{fault}.: use backend=onnx"):
+            TensorRTBackend(plan)
 
 
 def test_an_engine_that_fails_is_no_answer(device: SimpleNamespace, plan: Path) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from triton_stand_in import DRIP, INFO, LOST, NONSENSE, SLOW, StandIn, stand_in
 
 from speech_commands_kws import KeywordSpotter
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.inference.backends import triton_async
+from speech_commands_kws.inference.backends import triton, triton_async
 from speech_commands_kws.inference.backends.triton import (
     TritonBackend,
     TritonClient,
@@ -105,6 +106,21 @@ def test_where_no_server_is_the_message_says_how_to_start_one(ask: Callable, pro
 def test_another_protocol_is_refused(ask: Callable) -> None:
     with pytest.raises(KwsError, match="protocol must be one of http, grpc, got carrier pigeon"):
         ask("127.0.0.1:1", protocol="carrier pigeon")
+
+
+def test_a_request_has_no_more_clips_than_fit_it_and_at_least_one(monkeypatch) -> None:
+    asked = []
+
+    def infer(waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(len(waveforms))
+        return waveforms, waveforms
+
+    backend = object.__new__(TritonBackend)
+    backend.client = SimpleNamespace(infer=infer, served=SimpleNamespace(max_batch_size=4))
+    for fitting in (3.5, 0.5, 9):
+        monkeypatch.setattr(triton, "REQUEST_BYTES", int(fitting * CLIP.nbytes))
+        backend(np.repeat(CLIP, 5, axis=0))
+    assert asked == [3, 2, *(1, 1, 1, 1, 1), *(4, 1)]
 
 
 def test_waits_double_and_vary(server: StandIn, monkeypatch) -> None:

@@ -30,6 +30,8 @@ CHUNK_HEADER, RIFF_HEADER = struct.Struct("<4sI"), struct.Struct("<4s4x4s")
 # A page of Ogg: what begins it, the bytes before its table of lengths, where its flags and its checksum are.
 OGG_PAGE, OGG_HEADER, OGG_FLAGS, OGG_CHECKSUM = b"OggS", 27, 5, slice(22, 26)
 OGG_FIRST, OGG_LAST = 2, 4
+# Android and Telegram write Opus whose last page is not marked (github.com/chenxiaolong/BCR/pull/922).
+OPUS = b"OpusHead"
 BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 # An MP3 with an index names its length near its beginning.
 ID3_HEADER, ID3_BITS, MP3_INDEXES, MP3_INDEX_WITHIN = 10, 7, (b"Xing", b"Info"), 64
@@ -104,7 +106,7 @@ def ogg_fault(handle: IO[bytes]) -> str | None:
     libsndfile passes over a damaged page, takes the last one that is there for the end, and reads one stream alone.
     """
     handle.seek(0)
-    is_ogg, ends = False, False
+    goes_on, ends = False, False
     while (header := handle.read(OGG_HEADER)).startswith(OGG_PAGE):
         lengths = handle.read(header[-1])
         page = header + lengths + handle.read(sum(lengths))
@@ -114,8 +116,10 @@ def ogg_fault(handle: IO[bytes]) -> str | None:
             return "holds several streams one after another, of which one could be read: split it"
         if not _fits_checksum(page):
             return f"is damaged within the page that ends at byte {handle.tell()}; copy it again"
-        is_ogg, ends = True, bool(header[OGG_FLAGS] & OGG_LAST)
-    return "is cut off: its last page is missing; copy it again" if is_ogg and not ends else None
+        if header[OGG_FLAGS] & OGG_FIRST:
+            goes_on = OPUS not in page
+        ends = bool(header[OGG_FLAGS] & OGG_LAST)
+    return "is cut off: its last page is missing; copy it again" if goes_on and not ends else None
 
 
 def _fits_checksum(page: bytes) -> bool:

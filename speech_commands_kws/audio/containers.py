@@ -35,7 +35,6 @@ OPUS = b"OpusHead"
 BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 # An MP3 with an index names its length near its beginning.
 ID3_HEADER, ID3_BITS, MP3_INDEXES, MP3_INDEX_WITHIN = 10, 7, (b"Xing", b"Info"), 64
-MP3_FRAME = b"\xff"
 FAR_BEYOND_THE_END = 2**50
 
 
@@ -129,7 +128,7 @@ def _fits_checksum(page: bytes) -> bool:
     return checksum == int.from_bytes(page[OGG_CHECKSUM].translate(BITS_REVERSED), "big")
 
 
-def is_mp3_without_index(handle: IO[bytes]) -> bool:
+def has_mp3_index(handle: IO[bytes]) -> bool:
     handle.seek(0)
     start = handle.read(ID3_HEADER)
     if start.startswith(b"ID3"):
@@ -138,7 +137,7 @@ def is_mp3_without_index(handle: IO[bytes]) -> bool:
         handle.seek(size, SEEK_CUR)
         start = b""
     start += handle.read(MP3_INDEX_WITHIN)
-    return start.startswith(MP3_FRAME) and not any(name in start for name in MP3_INDEXES)
+    return any(name in start for name in MP3_INDEXES)
 
 
 class FarEnd:

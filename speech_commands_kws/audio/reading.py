@@ -19,8 +19,8 @@ import soxr
 from speech_commands_kws.audio.containers import (
     FarEnd,
     cut_off,
+    has_mp3_index,
     header_fault,
-    is_mp3_without_index,
     ogg_fault,
     unknown_length,
     with_length,
@@ -277,13 +277,16 @@ def _opened(source: str | Path | BinaryIO, name: str, stack: ExitStack) -> IO[by
 
 
 def _sound(handle: IO[bytes], name: str) -> _Sound:
-    without_index = is_mp3_without_index(handle)
-    handle.seek(0)
     # By descriptor: libsndfile then reads by itself, and a name that is not valid UTF-8 does not
     # matter.
     file = handle.fileno() if isinstance(handle, FileIO) else handle
     try:
-        sound = _Sound(FarEnd(handle) if without_index else file, closefd=False)
+        has_index = has_mp3_index(handle)
+        handle.seek(0)
+        sound = _Sound(file, closefd=False)
+        if sound.format == "MP3" and not has_index:
+            handle.seek(0)
+            sound = _Sound(FarEnd(handle))
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{name} is not a sound file that can be read: {_reason(error)}") from None
     if sound.subtype.startswith("MPEG"):

@@ -111,7 +111,7 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     assert display_name(odd.name) == r"caf\udce9.wav"
 
 
-@pytest.mark.parametrize("size", [0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF])
+@pytest.mark.parametrize("size", [0x7FFF0000, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF])
 def test_a_wav_from_a_pipe_has_no_length_in_its_header(size: int) -> None:
     content = bytearray(wav_bytes(tone(RATE)))
     content[4:8] = content[40:44] = struct.pack("<I", size)

@@ -171,6 +171,24 @@ def test_a_client_that_is_collected_in_the_thread_of_the_loop_does_not_stop_it(
     assert directly(server.url, "health") is True
 
 
+def test_closing_is_waited_for_but_not_by_the_thread_that_does_it(monkeypatch) -> None:
+    monkeypatch.setattr(triton, "CLOSE_SECONDS", 3.0)
+    closed = []
+
+    async def closing() -> None:
+        await asyncio.sleep(0.1)
+        closed.append(True)
+
+    async def seconds() -> float:
+        begin = time.monotonic()
+        triton.close(SimpleNamespace(close=closing))
+        return time.monotonic() - begin
+
+    triton.close(SimpleNamespace(close=closing))
+    assert closed
+    assert asyncio.run_coroutine_threadsafe(seconds(), background_loop()).result() < 2
+
+
 def test_the_engine_of_a_spotter_sends_what_the_server_takes_at_once(server: StandIn) -> None:
     backend = TritonBackend("kws_onnx", url=server.url, **QUICK)
     assert backend.info == INFO

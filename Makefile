@@ -36,9 +36,9 @@ setup: $(VENV_READY)
 	@$(link_node)
 
 quickstart: setup
-	$(ACTIVATE) python -m speech_commands_kws.train
-	$(ACTIVATE) python -m speech_commands_kws.evaluate split=test
-	$(ACTIVATE) python -m speech_commands_kws.export
+	$(ACTIVATE) kws train
+	$(ACTIVATE) kws evaluate split=test
+	$(ACTIVATE) kws export
 	@echo "kws infer top_k=1, on clips by voices that training has not heard:"
 	@$(ACTIVATE) kws infer top_k=1 $$($(few_clips))
 	@echo "What the model knows, and how accurate it is on synthetic validation clips:"
@@ -61,7 +61,7 @@ test-all: lint triton
 	$(PYTEST)
 
 serve: setup
-	$(ACTIVATE) python -m speech_commands_kws.serve
+	$(ACTIVATE) kws serve
 
 triton: setup
 	$(ACTIVATE) python -c 'from speech_commands_kws.serving.environment import prepared; prepared(".tools/triton")'

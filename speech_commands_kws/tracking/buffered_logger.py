@@ -104,6 +104,9 @@ class BufferedMLFlowLogger(Logger):
     def log_tags(self, tags: Mapping[str, Any]) -> None:
         self._add({"tags": {name: str(value) for name, value in tags.items()}})
 
+    def log_dataset(self, name: str, digest: str) -> None:
+        self._add({"dataset": name, "digest": digest})
+
     def log_text(self, text: str, file: str) -> None:
         self._add({"text": text, "file": file})
 

@@ -164,6 +164,8 @@ def log_start(
     if "data" in facts:
         tags[DESCRIPTION_TAG] = f"{', '.join(facts.get('labels', ()))}; data: {facts['data']}"
     logger.log_tags(tags)
+    if {"data", "data_fingerprint"} <= facts.keys():
+        logger.log_dataset(facts["data"], facts["data_fingerprint"])
     logger.log_text(
         yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), "config.yaml"
     )

@@ -28,6 +28,7 @@ METRICS = "metrics"
 # which a proxy gives; a run that is not there may come back as well, with the database of the server.
 REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS")
 TOO_LARGE = 413
+LONGEST_DIGEST = 36  # characters of a data set's digest in MLflow
 
 Entry = dict[str, Any]
 
@@ -147,7 +148,7 @@ class RunWriter:
         self.client.log_batch(self.record.run_id, metrics)
 
     def _add(self, entry: Entry) -> None:
-        from mlflow.entities import Param, RunTag
+        from mlflow.entities import Dataset, DatasetInput, Param, RunTag
 
         client, run_id = self.client, self.record.run_id
         match entry:
@@ -158,6 +159,9 @@ class RunWriter:
                 client.log_batch(run_id, params=new)
             case {"tags": tags}:
                 client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
+            case {"dataset": name, "digest": digest}:
+                dataset = Dataset(name, digest[:LONGEST_DIGEST], "local", json.dumps({"uri": name}))
+                client.log_inputs(run_id, [DatasetInput(dataset)])
             case {"text": text, "file": file}:
                 client.log_text(run_id, text, file)
             case {"path": path, "artifact_path": artifact_path}:

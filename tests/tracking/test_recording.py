@@ -43,6 +43,7 @@ FACTS = {
     "frontend": {},
     "labels": ["yes", "no"],
     "data": "tones",
+    "data_fingerprint": "0123456789abcdef" * 4,
 }
 
 
@@ -105,6 +106,11 @@ def test_facts_are_metrics_or_tags(client, run_folder) -> None:
     assert (data.tags["data.fingerprint"], data.tags["synthetic"]) == ("ab12", "True")
     assert "frontend" not in data.tags
     assert data.tags["mlflow.note.content"] == "yes, no; data: tones"
+
+
+def test_the_data_set_is_an_input_of_the_run(client, run_folder) -> None:
+    (used,) = client.get_run(read_record(run_folder).run_id).inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == ("tones", "0123456789abcdef" * 2 + "0123")
 
 
 def test_metrics_are_recorded_by_epoch(client, run_folder) -> None:

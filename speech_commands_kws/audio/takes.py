@@ -152,10 +152,10 @@ def say(line: str, end: str = "\n") -> None:
     print(line, end=end, file=sys.stderr, flush=True)
 
 
-def word_frames(levels: np.ndarray, criteria: TakeCriteria) -> tuple[int, int]:
-    """First and last frame of the word around the loudest frame."""
-    loud = (levels > levels.max() - criteria.trim_db).nonzero()[0]
-    pause = criteria.pause_seconds / FRAME_SECONDS
+def word_frames(levels: np.ndarray, trim_db: float, pause_seconds: float) -> tuple[int, int]:
+    """First and last frame of the word around the loudest frame; arguments as of `TakeCriteria`."""
+    loud = (levels > levels.max() - trim_db).nonzero()[0]
+    pause = pause_seconds / FRAME_SECONDS
     # The stretches of loud frames between which there is a longer pause.
     breaks = (np.diff(loud) - 1 > pause).nonzero()[0] + 1
     stretches = np.split(loud, breaks)
@@ -165,7 +165,8 @@ def word_frames(levels: np.ndarray, criteria: TakeCriteria) -> tuple[int, int]:
 
 def trim(waveform: np.ndarray, sample_rate: int, criteria: TakeCriteria) -> np.ndarray:
     """The word with its margins."""
-    first, last = word_frames(frame_levels(waveform, round(FRAME_SECONDS * sample_rate)), criteria)
+    levels = frame_levels(waveform, round(FRAME_SECONDS * sample_rate))
+    first, last = word_frames(levels, criteria.trim_db, criteria.pause_seconds)
     margin = criteria.margin_seconds
     start = max(first * FRAME_SECONDS - margin, 0)
     stop = (last + 1) * FRAME_SECONDS + margin
@@ -177,7 +178,7 @@ def fault(waveform: np.ndarray, sample_rate: int, criteria: TakeCriteria) -> str
     if not np.isfinite(waveform).all():
         return "the device gives numbers that are no sound: choose another with microphone.device="
     levels = frame_levels(waveform, round(FRAME_SECONDS * sample_rate))
-    first, last = word_frames(levels, criteria)
+    first, last = word_frames(levels, criteria.trim_db, criteria.pause_seconds)
     seconds = (last + 1 - first) * FRAME_SECONDS
     loudest, floor = levels.max(), np.percentile(levels, FLOOR_PERCENTILE)
     if np.count_nonzero(np.abs(waveform) >= FULL_SCALE) >= criteria.clipped_samples:

@@ -127,10 +127,16 @@ class Detector:
     def __call__(self, rows: np.ndarray) -> list[Event]:
         """The events that the next rows (F, K) decide."""
         above = np.greater_equal(rows, self.off)
-        if self.runs or self.candidates or above.any():
-            return list(self._events(rows, above.any(axis=1)))
-        self.frame += len(rows)
-        return []
+        if above.any():
+            return self._events(rows, above.any(axis=1))
+        return self.skip(len(rows))
+
+    def skip(self, frames: int) -> list[Event]:
+        """As called with so many rows of zeros."""
+        if frames:
+            self.runs.clear()
+        self.frame += frames
+        return [self._decision()] if self.decides_in < self.frame else []
 
     def _events(self, rows: np.ndarray, busy: np.ndarray) -> list[Event]:
         """Only rows in which a run goes on or may begin, and those behind them, in which it ends, are looked at."""

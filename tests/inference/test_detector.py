@@ -165,6 +165,17 @@ def test_events_do_not_depend_on_how_the_rows_are_cut(
     assert events == [event for row in scores for event in by_row(row[None])]
 
 
+@given(STRETCHES, st.integers(0, 20))
+def test_skipped_frames_are_rows_of_zeros(
+    stretches: list[tuple[float, float, int]], frames: int
+) -> None:
+    scores, skipping, called = stretched(stretches)[:-100], detector(), detector()
+    zeros = np.zeros((frames, len(LABELS)), np.float32)
+    first = skipping(scores), called(scores)
+    assert first[0] == first[1] and skipping.skip(frames) == called(zeros)
+    assert skipping(scores) == called(scores)
+
+
 @given(STRETCHES)
 def test_every_event_follows_from_the_scores(stretches: list[tuple[float, float, int]]) -> None:
     scores, stream = stretched(stretches), detector()

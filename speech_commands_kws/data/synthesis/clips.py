@@ -67,6 +67,25 @@ class Babble:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """What one voice says at a stretch, and the pause behind it."""
+
+    text: str
+    voice: Voice
+    level_db: float
+    pause_seconds: float
+
+
+@dataclass(frozen=True)
+class Talk:
+    """Continuous speech: turns, of which as much is kept as fills `seconds`."""
+
+    path: str
+    turns: list[Turn]
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Chunk:
     """What one process makes below the folder `root`, in this order."""
 
@@ -75,6 +94,7 @@ class Chunk:
     clip_samples: int
     takes: list[Take]
     babbles: list[Babble]
+    talks: Sequence[Talk] = ()
 
 
 def speak_clip(engine: Espeak, take: Take, sample_rate: int, clip_samples: int) -> np.ndarray:
@@ -135,6 +155,20 @@ def speak_babble(engine: Espeak, babble: Babble, sample_rate: int) -> np.ndarray
     return set_level(mixed, babble.level_db)
 
 
+def speak_talk(engine: Espeak, talk: Talk, sample_rate: int) -> np.ndarray:
+    """One turn after the other. Shape: float32 (T,)."""
+    samples = round(talk.seconds * sample_rate)
+    spoken, length = [], 0
+    for turn in talk.turns:
+        speech = resample(engine.say(turn.text, turn.voice), engine.sample_rate, sample_rate)
+        pause = np.zeros(round(turn.pause_seconds * sample_rate), np.float32)
+        spoken += [set_level(speech, turn.level_db), pause]
+        length += len(speech) + len(pause)
+        if length >= samples:
+            break
+    return np.concatenate(spoken)[:samples]
+
+
 def write_chunk(chunk: Chunk) -> None:
     """Speak and write everything in the chunk as 16-bit WAV files."""
     engine = Espeak()
@@ -144,6 +178,9 @@ def write_chunk(chunk: Chunk) -> None:
     for babble in chunk.babbles:
         waveform = speak_babble(engine, babble, chunk.sample_rate)
         write_wav(Path(chunk.root) / babble.path, waveform, chunk.sample_rate)
+    for talk in chunk.talks:
+        waveform = speak_talk(engine, talk, chunk.sample_rate)
+        write_wav(Path(chunk.root) / talk.path, waveform, chunk.sample_rate)
 
 
 def run_chunks(chunks: Sequence[Chunk]) -> None:

@@ -1,0 +1,183 @@
+"""Hours of continuous synthetic speech without keywords: to train against false alarms, and to count them."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from speech_commands_kws.audio.reading import read_audio
+from speech_commands_kws.data.speech_tree import TEST, TRAIN, VALIDATION
+from speech_commands_kws.data.synthesis.clips import Chunk, Talk, Turn, run_chunk, run_chunks
+from speech_commands_kws.data.synthesis.espeak import Espeak, Voice
+from speech_commands_kws.data.synthesis.phonemes import plain
+from speech_commands_kws.data.synthesis.speakers import voice_split
+from speech_commands_kws.errors import (
+    KwsError,
+    check_number,
+    check_positive,
+    check_range,
+    check_texts,
+    check_whole,
+)
+from speech_commands_kws.files.whole_folder import make_whole
+
+SPLITS = (TRAIN, VALIDATION, TEST)
+SPOKEN_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+HASH_DIGITS = 8
+SECONDS_PER_HOUR = 3600
+SECONDS_PER_MINUTE = 60
+# espeak-ng is a little faster than the rate asked for.
+SPARE = 1.5
+
+
+@dataclass(frozen=True)
+class SyntheticTalk:
+    """Which text is read, by whom and how.
+
+    A line with a keyword, or with a word that sounds like one in one of the accents, is left out. Splits share neither
+    lines nor voices.
+
+    Attributes:
+        parent: the folder `talk-<hash of the settings>` is made here.
+        text_file: a text, a few sentences a line.
+        words: the keywords.
+        voices, accents, pitch, pitch_range, rate, level_db: as of `SyntheticSource`, one draw for each turn.
+        turn_lines: lowest and highest number of lines that a voice says before the next one.
+        pause_seconds: lowest and highest, between turns.
+        block_seconds: length of what one process speaks.
+        text_shares: of the lines, for training, validation and testing.
+        hours: that are stored, of training and validation.
+    """
+
+    parent: str
+    text_file: str
+    words: Sequence[str]
+    voices: Sequence[str]
+    accents: Sequence[str]
+    pitch: Sequence[int]
+    pitch_range: Sequence[int]
+    rate: Sequence[int]
+    level_db: Sequence[float]
+    turn_lines: Sequence[int]
+    pause_seconds: Sequence[float]
+    block_seconds: float
+    text_shares: Sequence[float]
+    hours: Sequence[float]
+    sample_rate: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_texts(words=self.words, voices=self.voices, accents=self.accents)
+        check_positive(block_seconds=self.block_seconds)
+        check_whole(sample_rate=self.sample_rate)
+        check_whole(0, seed=self.seed)
+        check_range(1, turn_lines=self.turn_lines)
+        check_range(0, pause_seconds=self.pause_seconds)
+        for share in (*self.text_shares, *self.hours):
+            check_number(0, text_shares=share)
+
+    def prepare(self) -> Path:
+        """Make `<parent>/talk-<hash>/<split>/<number>.wav` unless it is there.
+
+        Raises:
+            KwsError: there is no text, or no espeak-ng.
+        """
+        root = Path(self.parent).absolute() / f"talk-{self.settings_hash}"
+        if not root.is_dir():
+            make_whole(root, self._write)
+        return root
+
+    def block(self, split: str, number: int) -> np.ndarray:
+        """That block of an endless talk, float32 (T,); made when asked for, the same each time."""
+        with TemporaryDirectory() as folder:
+            run_chunk(self._chunk(folder, split, number))
+            return read_audio(Path(folder) / self._path(split, number), self.sample_rate)
+
+    @cached_property
+    def settings_hash(self) -> str:
+        settings = {**asdict(self), "parent": None, "text_file": Path(self.text_file).name}
+        return hashlib.sha1(json.dumps(settings).encode()).hexdigest()[:HASH_DIGITS]
+
+    @cached_property
+    def lines(self) -> dict[str, list[str]]:
+        """The lines without keywords of each split, consecutive parts of the text."""
+        path = Path(self.text_file)
+        if not path.is_file():
+            raise KwsError(
+                f"expected a text to read at {path}, found none: run `make speech-corpora`"
+            )
+        lines = harmless_lines(
+            path.read_text(encoding="utf-8").splitlines(), self.words, self.accents
+        )
+        borders = accumulate(self.text_shares, initial=0.0)
+        bounds = [round(border * len(lines)) for border in borders]
+        parts = [lines[start:end] for start, end in pairwise(bounds)]
+        return dict(zip(SPLITS, parts, strict=True))
+
+    def _write(self, root: Path) -> None:
+        chunks = [
+            self._chunk(str(root), split, number)
+            for split, hours in zip(SPLITS, self.hours, strict=False)
+            for number in range(round(hours * SECONDS_PER_HOUR / self.block_seconds))
+        ]
+        run_chunks(chunks)
+
+    def _path(self, split: str, number: int) -> str:
+        return f"{split}/{number:04d}.wav"
+
+    def _chunk(self, root: str, split: str, number: int) -> Chunk:
+        talk = Talk(self._path(split, number), self._turns(split, number), self.block_seconds)
+        return Chunk(root, self.sample_rate, 0, [], [], [talk])
+
+    def _turns(self, split: str, number: int) -> list[Turn]:
+        generator = np.random.default_rng([self.seed, SPLITS.index(split), number])
+        lines = self.lines[split]
+        voices = [name for i, name in enumerate(self.voices) if voice_split(i) == split]
+        turns, seconds = [], 0.0
+        while seconds < SPARE * self.block_seconds:
+            count = generator.integers(*self.turn_lines, endpoint=True)
+            start = generator.integers(max(len(lines) - count, 0) + 1)
+            text = " ".join(lines[start : start + count])
+            turns.append(self._turn(text, str(generator.choice(voices)), generator))
+            seconds += len(text.split()) / turns[-1].voice.rate * SECONDS_PER_MINUTE
+        return turns
+
+    def _turn(self, text: str, variant: str, generator: np.random.Generator) -> Turn:
+        voice = Voice(
+            accent=str(generator.choice(self.accents)),
+            variant=variant,
+            pitch=round(generator.uniform(*self.pitch)),
+            pitch_range=round(generator.uniform(*self.pitch_range)),
+            rate=round(generator.uniform(*self.rate)),
+        )
+        return Turn(
+            text, voice, generator.uniform(*self.level_db), generator.uniform(*self.pause_seconds)
+        )
+
+
+def harmless_lines(
+    lines: Sequence[str], keywords: Sequence[str], accents: Sequence[str]
+) -> list[str]:
+    """The lines in which no word sounds like a keyword in one of the accents."""
+    words_of = [set(SPOKEN_WORD.findall(line.lower())) for line in lines]
+    barred = homophones(sorted(set().union(*words_of)), keywords, accents)
+    return [
+        line for line, words in zip(lines, words_of, strict=True) if words and not words & barred
+    ]
+
+
+def homophones(words: Sequence[str], keywords: Sequence[str], accents: Sequence[str]) -> set[str]:
+    """Those of the words that sound like a keyword in one of the accents, or are one."""
+    engine = Espeak()
+    found = {word for word in words if word in {keyword.lower() for keyword in keywords}}
+    for accent in accents:
+        sounds = {plain(engine.phonemes(keyword, accent)) for keyword in keywords}
+        found |= {word for word in words if plain(engine.phonemes(word, accent)) in sounds}
+    return found

@@ -1,0 +1,40 @@
+"""False alarms an hour, and how sure one can be of them: exact intervals of a Poisson rate (Garwood 1936)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from scipy.special import chdtri
+
+DOUBT = 0.05
+SECONDS_PER_HOUR = 3600
+
+
+def poisson_limit(count: int, doubt: float = DOUBT) -> float:
+    """The mean number of events below which `count` or fewer would come with a probability above `doubt`: one-sided."""
+    return float(chdtri(2 * count + 2, doubt)) / 2
+
+
+def poisson_interval(count: int, doubt: float = DOUBT) -> tuple[float, float]:
+    """The two-sided interval of the mean number of events."""
+    lower = float(chdtri(2 * count, 1 - doubt / 2)) / 2 if count else 0.0
+    return lower, poisson_limit(count, doubt / 2)
+
+
+def alarm_facts(alarms: int, seconds: float) -> dict[str, Any]:
+    """False alarms an hour with the 95 % interval and the one-sided limit; None where nothing was heard."""
+    hours = seconds / SECONDS_PER_HOUR
+    low, high = poisson_interval(alarms)
+    rates = {"per_hour": alarms, "limit_95": poisson_limit(alarms)}
+    return {
+        "alarms": alarms,
+        "hours": hours,
+        **{name: value / hours if hours else None for name, value in rates.items()},
+        "interval_95": [low / hours, high / hours] if hours else None,
+    }
+
+
+def alarms_by_kind(
+    alarms: Mapping[str, int], seconds: Mapping[str, float]
+) -> dict[str, dict[str, Any]]:
+    """`alarm_facts` of each kind of sound."""
+    return {kind: alarm_facts(alarms.get(kind, 0), heard) for kind, heard in seconds.items()}

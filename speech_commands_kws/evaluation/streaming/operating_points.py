@@ -1,0 +1,217 @@
+"""What a detector misses, and how often it is wrong, at each of many thresholds, and the thresholds for a wanted rate.
+
+Counted are the events that the detector decides, with hysteresis, rivals and refractory time, not crossings of a
+threshold. Legend: F frames, K labels.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.evaluation.streaming.alarm_rates import (
+    SECONDS_PER_HOUR,
+    alarm_facts,
+    alarms_by_kind,
+)
+from speech_commands_kws.evaluation.streaming.matching import (
+    Matching,
+    Word,
+    latency,
+    match,
+    miss_facts,
+    misses,
+)
+from speech_commands_kws.inference.detector import MS_PER_SECOND, Detector, Event
+
+# Stretches with fewer quiet rows than this between them are kept as one.
+JOINED = 50
+
+
+@dataclass(frozen=True)
+class ScoredStream:
+    """The rows of a stream in which a keyword may be heard, a few in a thousand of ambient sound.
+
+    Attributes:
+        kind: of sound; only streams without words count for false alarms.
+        frames: of the whole stream.
+        stretches: (first frame, rows (n, K)) of what is kept.
+        words: the keywords that were said.
+    """
+
+    name: str
+    kind: str
+    frames: int
+    stretches: list[tuple[int, np.ndarray]]
+    words: list[Word]
+
+    def events(self, detector: Detector) -> list[Event]:
+        """What a detector decides from the whole stream, if none of its `off` is below the floor of the stretches."""
+        detector.reset()
+        events = []
+        for start, rows in self.stretches:
+            events += detector.skip(start - detector.frame)
+            events += detector(rows)
+        return events + detector.skip(self.frames - detector.frame)
+
+
+def scored_stream(
+    name: str,
+    kind: str,
+    rows: np.ndarray,
+    words: Sequence[Word],
+    keywords: np.ndarray,
+    floor: float,
+) -> ScoredStream:
+    """Keep of the rows (F, K) of a stream what reaches the floor in one of the columns `keywords`.
+
+    Args:
+        keywords: (K,) whether a label is a keyword.
+        floor: at most the lowest `off` of any detector that will be tried.
+    """
+    busy = np.flatnonzero((rows[:, keywords] >= floor).any(axis=1))
+    parts = np.split(busy, np.flatnonzero(np.diff(busy) > JOINED) + 1) if len(busy) else []
+    stretches = [(int(part[0]), rows[part[0] : part[-1] + 1].copy()) for part in parts]
+    return ScoredStream(name, kind, len(rows), stretches, list(words))
+
+
+class Cost(NamedTuple):
+    """What a keyword costs at a threshold."""
+
+    misses: int
+    alarms: int
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How thresholds are tried.
+
+    Attributes:
+        labels, frame_ms: of the model.
+        settings: of the detector, without its thresholds.
+        grid: the thresholds.
+        late_seconds, masked_seconds: of `matching.match`.
+    """
+
+    labels: Sequence[str]
+    frame_ms: float
+    settings: Mapping[str, Any]
+    grid: Sequence[float]
+    late_seconds: float
+    masked_seconds: float
+
+    @property
+    def floor(self) -> float:
+        """What `scored_stream` needs: the lowest `off` of the grid."""
+        return min(self.grid) - self.settings["hysteresis"]
+
+    def detector(self, thresholds: Mapping[str, float]) -> Detector:
+        settings = {**self.settings, "thresholds": dict(thresholds)}
+        return Detector.from_settings(self.labels, self.frame_ms, settings)
+
+    def point(
+        self, streams: Iterable[ScoredStream], thresholds: Mapping[str, float]
+    ) -> dict[str, Any]:
+        """Misses, false alarms an hour and latency at these thresholds of the keywords, as JSON-able values."""
+        detector = self.detector(thresholds)
+        outcomes, false_alarms = [], []
+        alarms: Counter[str] = Counter()
+        seconds: Counter[str] = Counter()
+        for stream in streams:
+            found = self.matching(stream, detector)
+            outcomes += [found for found in found.outcomes if found.word.keyword in thresholds]
+            if stream.words:
+                false_alarms += found.false_alarms
+                continue
+            alarms[stream.kind] += len(found.others)
+            seconds[stream.kind] += self.seconds(stream)
+        return {
+            "thresholds": dict(thresholds),
+            "misses": miss_facts(outcomes),
+            "misses_by_condition": misses(outcomes, lambda word: word.condition),
+            "misses_by_keyword": misses(outcomes, lambda word: word.keyword),
+            "false_alarms_among_words": len(false_alarms),
+            "latency_seconds": latency(outcomes),
+            "false_alarms": alarm_facts(alarms.total(), seconds.total()),
+            "false_alarms_by_kind": alarms_by_kind(alarms, seconds),
+        }
+
+    def matching(self, stream: ScoredStream, detector: Detector) -> Matching:
+        return match(stream.words, stream.events(detector), self.late_seconds, self.masked_seconds)
+
+    def seconds(self, stream: ScoredStream) -> float:
+        return stream.frames * self.frame_ms / MS_PER_SECOND
+
+    def curve(
+        self, streams: Sequence[ScoredStream], keywords: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """The points of the grid, with one threshold for all keywords: the table of the DET curve."""
+        return [
+            {"threshold": threshold} | self.point(streams, dict.fromkeys(keywords, threshold))
+            for threshold in self.grid
+        ]
+
+    def thresholds(
+        self, streams: Sequence[ScoredStream], keywords: Sequence[str], per_hour: float
+    ) -> dict[str, float]:
+        """A threshold for each keyword: few misses at no more than a wanted number of false alarms an hour.
+
+        Each keyword is first tried alone. All begin at the highest threshold; then always that one is lowered which
+        gains the most words for an alarm, as long as the sum of their alarms is allowed. Together they may give more
+        than the sum, since they are rivals; then fewer are allowed, until they do not.
+
+        Raises:
+            KwsError: there is no sound without words, or the highest thresholds give too many false alarms.
+        """
+        ambient = [stream for stream in streams if not stream.words]
+        seconds = sum(map(self.seconds, ambient))
+        allowed = int(per_hour * seconds / SECONDS_PER_HOUR)
+        descending = sorted(map(float, self.grid), reverse=True)
+        alone = {keyword: self._alone(streams, keyword, descending) for keyword in keywords}
+        for budget in range(allowed if seconds else -1, -1, -1):
+            chosen = lowered(alone, budget)
+            thresholds = {keyword: descending[chosen[keyword]] for keyword in keywords}
+            if self.point(ambient, thresholds)["false_alarms"]["alarms"] <= allowed:
+                return thresholds
+        raise KwsError(
+            f"no thresholds up to {descending[0]} give {per_hour} false alarms an hour or fewer on "
+            f"{seconds / SECONDS_PER_HOUR:.1f} hours of sound without keywords: train on more such sound, or allow more"
+        )
+
+    def _alone(
+        self, streams: Sequence[ScoredStream], keyword: str, descending: Sequence[float]
+    ) -> list[Cost]:
+        points = [self.point(streams, {keyword: threshold}) for threshold in descending]
+        return [
+            Cost(found["misses"]["misses"], found["false_alarms"]["alarms"]) for found in points
+        ]
+
+
+def lowered(alone: Mapping[str, Sequence[Cost]], budget: int) -> dict[str, int]:
+    """The place of each keyword in its row of costs that misses few words for a number of false alarms.
+
+    Where the first places cost more than the budget, they stay.
+    """
+    places = dict.fromkeys(alone, 0)
+    left = budget - sum(costs[0].alarms for costs in alone.values())
+    while moves := [
+        (gain, max(price, 0), keyword, place)
+        for keyword, costs in alone.items()
+        for place in range(places[keyword] + 1, len(costs))
+        if (gain := costs[places[keyword]].misses - costs[place].misses) > 0
+        and (price := costs[place].alarms - costs[places[keyword]].alarms) <= max(left, 0)
+    ]:
+        gain, price, keyword, place = max(moves, key=_worth)
+        places[keyword] = place
+        left -= price
+    return places
+
+
+def _worth(move: tuple[int, int, str, int]) -> tuple[float, int, int]:
+    """Words for an alarm, then words, then the higher threshold."""
+    gain, price, _, place = move
+    return gain / price if price else inf, gain, -place

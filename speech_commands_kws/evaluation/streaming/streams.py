@@ -1,0 +1,280 @@
+"""Streams to test a listener on, made when they are asked for: the same for the same seed, and never stored.
+
+Legend: T samples.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from speech_commands_kws.audio.levels import amplitude, amplitude_for_snr, frame_levels
+from speech_commands_kws.audio.locate import sounds_below
+from speech_commands_kws.audio.reading import read_audio, stream_audio
+from speech_commands_kws.audio.room_acoustics import convolve
+from speech_commands_kws.audio.takes import FRAME_SECONDS, word_frames
+from speech_commands_kws.data.synthesis.talk import SyntheticTalk
+from speech_commands_kws.errors import (
+    KwsError,
+    check_number,
+    check_positive,
+    check_range,
+    check_whole,
+    display_name,
+)
+from speech_commands_kws.evaluation.robustness import excerpts, within_range
+from speech_commands_kws.evaluation.streaming.matching import Word
+
+WORDS = "words"
+SECONDS_PER_HOUR = 3600
+
+
+class Stream(NamedTuple):
+    """A waveform (T,), float32, of a kind of sound, and the keywords that are said in it."""
+
+    name: str
+    kind: str
+    waveform: np.ndarray
+    words: list[Word]
+
+
+class Clip(NamedTuple):
+    """A recording of a word."""
+
+    word: str
+    path: Path
+
+
+def clips_below(folder: str | Path, words: Sequence[str]) -> tuple[list[Clip], list[Clip]]:
+    """The clips `<word>/<clip>` of a folder: those of the keywords, and those of other words.
+
+    Raises:
+        KwsError: there is none of a keyword.
+    """
+    clips = [Clip(path.parent.name, path) for path in sounds_below(Path(folder))]
+    keywords = [clip for clip in clips if clip.word in words]
+    if not keywords:
+        raise KwsError(
+            f"expected clips <word>/<clip> of {', '.join(words)} below {folder}, found none"
+        )
+    others = [clip for clip in clips if clip.word not in words and not clip.word.startswith("_")]
+    return keywords, others
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How words are heard.
+
+    Attributes:
+        snr_db: of words and noise; None: no noise.
+        room: whether words are said in a room.
+        noise_share: of the words, with the time before them, that noise is heard with.
+    """
+
+    name: str
+    snr_db: float | None
+    room: bool
+    noise_share: float
+
+
+@dataclass(frozen=True)
+class WordStreams:
+    """Each keyword clip once in each condition, in streams of `words_per_stream`.
+
+    Attributes:
+        conditions: the arguments of each `Condition`.
+        gap_seconds: lowest and highest, before each clip.
+        other_share: of the keywords, before which another word is said.
+        level_db: lowest and highest level of the words of a stream (dBFS of the root mean square).
+        trim_db, pause_seconds: how a word is found in its clip, as of `TakeCriteria`. Levels and signal-to-noise ratios
+            are those of this part, and it is the truth that events are compared with.
+        sample_rate: of the streams (Hz).
+        seed: of all drawing.
+    """
+
+    conditions: Sequence[Mapping[str, Any]]
+    words_per_stream: int
+    gap_seconds: Sequence[float]
+    other_share: float
+    level_db: Sequence[float]
+    trim_db: float
+    pause_seconds: float
+    sample_rate: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_whole(words_per_stream=self.words_per_stream, sample_rate=self.sample_rate)
+        check_whole(0, seed=self.seed)
+        check_range(0, gap_seconds=self.gap_seconds)
+        check_range(level_db=self.level_db)
+        check_number(0, 1, other_share=self.other_share)
+        check_positive(trim_db=self.trim_db)
+
+    def streams(
+        self,
+        keywords: Sequence[Clip],
+        others: Sequence[Clip],
+        noises: Sequence[np.ndarray],
+        responses: np.ndarray,
+    ) -> Iterator[Stream]:
+        """One condition after the other, each with the same words in the same places.
+
+        Args:
+            noises: recordings (T,) of noise.
+            responses: (n, R) impulse responses of rooms.
+        """
+        order = np.random.default_rng(self.seed).permutation(len(keywords))
+        parts = np.split(order, range(self.words_per_stream, len(order), self.words_per_stream))
+        for condition in (Condition(**settings) for settings in self.conditions):
+            for number, part in enumerate(parts):
+                generator = np.random.default_rng([self.seed, number])
+                name = f"{WORDS}, {condition.name}, {number}"
+                clips = [keywords[i] for i in part]
+                yield self._stream(name, condition, clips, others, noises, responses, generator)
+
+    def _stream(
+        self,
+        name: str,
+        condition: Condition,
+        clips: Sequence[Clip],
+        others: Sequence[Clip],
+        noises: Sequence[np.ndarray],
+        responses: np.ndarray,
+        generator: np.random.Generator,
+    ) -> Stream:
+        level_db = generator.uniform(*self.level_db)
+        pieces, noisy, words, samples = [], [], [], 0
+        for clip, is_keyword in self._with_others(clips, others, generator):
+            gap = np.zeros(
+                round(generator.uniform(*self.gap_seconds) * self.sample_rate), np.float32
+            )
+            spoken, start, end = self._spoken(clip, level_db)
+            if condition.room:
+                spoken = in_room(spoken, responses[generator.integers(len(responses))])
+            if is_keyword:
+                at = samples + len(gap)
+                times = ((at + sample) / self.sample_rate for sample in (start, end))
+                words.append(Word(name, clip.word, *times, condition.name))
+            pieces += [gap, spoken]
+            samples += len(gap) + len(spoken)
+            noisy.append(
+                np.full(len(gap) + len(spoken), generator.random() < condition.noise_share)
+            )
+        waveform = np.concatenate(pieces)
+        if condition.snr_db is not None:
+            noise = noise_of(noises, len(waveform), generator)
+            waveform = waveform + np.concatenate(noisy) * at_level(
+                noise, level_db - condition.snr_db
+            )
+        return Stream(name, WORDS, within_range(waveform[None])[0].astype(np.float32), words)
+
+    def _with_others(
+        self, clips: Sequence[Clip], others: Sequence[Clip], generator: np.random.Generator
+    ) -> Iterator[tuple[Clip, bool]]:
+        for clip in clips:
+            if others and generator.random() < self.other_share:
+                yield others[generator.integers(len(others))], False
+            yield clip, True
+
+    def _spoken(self, clip: Clip, level_db: float) -> tuple[np.ndarray, int, int]:
+        """A clip with its word at a level, and where the word begins and ends in it (samples)."""
+        waveform = read_audio(clip.path, self.sample_rate)
+        frame = round(FRAME_SECONDS * self.sample_rate)
+        first, last = word_frames(frame_levels(waveform, frame), self.trim_db, self.pause_seconds)
+        start, end = first * frame, (last + 1) * frame
+        power = np.mean(np.square(waveform[start:end], dtype=np.float64))
+        if not power:
+            raise KwsError(f"{display_name(clip.path)} is silent: remove it")
+        return waveform * np.float32(amplitude(level_db) / np.sqrt(power)), start, end
+
+
+def in_room(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """A waveform (T,) in a room, with what is heard there behind its end."""
+    tail = np.zeros(len(response), np.float32)
+    return convolve(np.concatenate([waveform, tail])[None], response[None])[0].astype(np.float32)
+
+
+def noise_of(
+    noises: Sequence[np.ndarray], samples: int, generator: np.random.Generator
+) -> np.ndarray:
+    return excerpts(noises[generator.integers(len(noises))], 1, samples, generator)[0]
+
+
+def at_level(noise: np.ndarray, level_db: float) -> np.ndarray:
+    """Noise (T,) at a level over all of it (dBFS of the root mean square); silence stays silent."""
+    power = np.mean(np.square(noise, dtype=np.float64))
+    return noise * np.float32(amplitude_for_snr(1.0, power, 0.0) * amplitude(level_db))
+
+
+@dataclass(frozen=True)
+class AmbientStreams:
+    """Sound without keywords by kind, in blocks.
+
+    Attributes:
+        folders: of recordings, by kind; they follow each other in the order of their names.
+        talk: synthetic talk of the test split, or None.
+        talk_hours: of it.
+        block_seconds: length of a stream of recordings; the last one of a kind is shorter.
+        pause_seconds: of silence between two recordings.
+        hours: of each kind at most; None: all.
+        sample_rate: of the streams (Hz).
+    """
+
+    folders: Mapping[str, str]
+    talk: SyntheticTalk | None
+    talk_split: str
+    talk_hours: float
+    block_seconds: float
+    pause_seconds: float
+    hours: float | None
+    sample_rate: int
+
+    def __post_init__(self) -> None:
+        check_positive(block_seconds=self.block_seconds)
+        check_number(0, pause_seconds=self.pause_seconds, talk_hours=self.talk_hours)
+
+    def streams(self) -> Iterator[Stream]:
+        for kind, folder in self.folders.items():
+            for number, block in enumerate(self._blocks(kind, Path(folder))):
+                yield Stream(f"{kind}, {number}", kind, block, [])
+        if self.talk:
+            for number in range(
+                round(self.talk_hours * SECONDS_PER_HOUR / self.talk.block_seconds)
+            ):
+                block = self.talk.block(self.talk_split, number)
+                yield Stream(f"talk, {number}", "talk", block, [])
+
+    def _blocks(self, kind: str, folder: Path) -> Iterator[np.ndarray]:
+        paths = sounds_below(folder)
+        if not paths:
+            raise KwsError(
+                f"expected recordings of {kind} below {folder}, found none: run `make speech-corpora`"
+            )
+        pause = np.zeros(round(self.pause_seconds * self.sample_rate), np.float32)
+        sounds = chain.from_iterable(
+            chain(stream_audio(path, self.sample_rate), [pause]) for path in paths
+        )
+        left = (
+            None if self.hours is None else round(self.hours * SECONDS_PER_HOUR * self.sample_rate)
+        )
+        for block in blocks_of(sounds, round(self.block_seconds * self.sample_rate)):
+            yield block[:left]
+            if left is not None and (left := left - len(block)) <= 0:
+                return
+
+
+def blocks_of(sounds: Iterator[np.ndarray], samples: int) -> Iterator[np.ndarray]:
+    """Cut consecutive waveforms anew: blocks (samples,), the last one shorter."""
+    held, length = [], 0
+    for sound in sounds:
+        held.append(sound)
+        length += len(sound)
+        while length >= samples:
+            joined = np.concatenate(held)
+            yield joined[:samples]
+            held, length = [joined[samples:]], length - samples
+    if length:
+        yield np.concatenate(held)

@@ -1,0 +1,157 @@
+"""Made rows of two keywords: bumps of known heights, in sound without words and on words."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.evaluation.streaming.matching import Word
+from speech_commands_kws.evaluation.streaming.operating_points import (
+    Cost,
+    ScoredStream,
+    Tuning,
+    lowered,
+    scored_stream,
+)
+
+LABELS = ("left", "right", "_silence_")
+IS_KEYWORD = np.array([True, True, False])
+SETTINGS = {
+    "hysteresis": 0.1,
+    "minimum_ms": 30,
+    "settle_ms": 50,
+    "refractory_ms": 400,
+    "warm_up_ms": 0,
+}
+TUNING = Tuning(LABELS, 10, SETTINGS, [0.9, 0.5, 0.7], 0.75, 0.75)
+HOUR = 360_000
+Bump = tuple[int, str, float]
+
+
+def rows_with(bumps: Sequence[Bump], frames: int) -> np.ndarray:
+    """Bumps (first frame, keyword, height) of 200 ms."""
+    rows = np.zeros((frames, len(LABELS)), np.float32)
+    rows[:, 2] = 1
+    for start, keyword, height in bumps:
+        rows[start : start + 20, LABELS.index(keyword)] = height
+    return rows
+
+
+def ambient(bumps: Sequence[Bump], kind: str = "speech", frames: int = HOUR) -> ScoredStream:
+    return scored_stream(kind, kind, rows_with(bumps, frames), [], IS_KEYWORD, TUNING.floor)
+
+
+def spoken(heights: dict[str, list[float]], condition: str = "clean") -> ScoredStream:
+    """Two seconds for each word, of which a bump of a height is all that is heard."""
+    said = [(keyword, height) for keyword, row in heights.items() for height in row]
+    bumps = [(200 * i + 50, keyword, height) for i, (keyword, height) in enumerate(said)]
+    words = [
+        Word("words", keyword, 2 * i + 0.5, 2 * i + 0.6, condition)
+        for i, (keyword, _) in enumerate(said)
+    ]
+    rows = rows_with(bumps, 200 * len(said))
+    return scored_stream("words", "words", rows, words, IS_KEYWORD, TUNING.floor)
+
+
+HEIGHTS = st.sampled_from([0.2, 0.39, 0.4, 0.45, 0.5, 0.65, 0.7, 0.9, 1.0])
+BUMPS = st.lists(st.tuples(st.integers(0, 2000), st.sampled_from(LABELS[:2]), HEIGHTS), max_size=15)
+
+
+@given(BUMPS, st.sampled_from(TUNING.grid))
+def test_the_stretches_give_the_events_of_the_whole_stream(
+    bumps: list[Bump], threshold: float
+) -> None:
+    slow = replace(TUNING, settings=SETTINGS | {"settle_ms": 250})
+    detector = slow.detector({"left": threshold, "right": threshold})
+    kept = ambient(bumps, frames=2200).events(detector)
+    detector.reset()
+    assert kept == detector(rows_with(bumps, 2200))
+
+
+def test_of_a_quiet_stream_nothing_is_kept() -> None:
+    stream = ambient([(500, "left", 0.3), (900, "right", 0.6)])
+    assert [(start, rows.shape) for start, rows in stream.stretches] == [(900, (20, 3))]
+    assert TUNING.floor == pytest.approx(0.4)
+    assert ambient([]).stretches == [] and ambient([]).frames == HOUR
+
+
+def test_a_point_counts_decisions_and_not_crossings() -> None:
+    """A second crossing in the refractory time is no second alarm."""
+    streams = [
+        ambient([(100, "left", 0.8), (125, "left", 0.8), (900, "left", 0.8), (5000, "left", 0.6)]),
+        ambient([(300, "right", 0.8)], "music", HOUR // 2),
+        spoken({"left": [0.95, 0.6], "right": [0.8]}),
+        spoken({"right": [0.6, 0.6]}, "0 dB"),
+    ]
+    point = TUNING.point(streams, {"left": 0.7, "right": 0.7})
+    assert point["false_alarms"]["alarms"] == 3
+    assert point["false_alarms"]["per_hour"] == pytest.approx(2)
+    kinds = point["false_alarms_by_kind"]
+    assert kinds["speech"]["per_hour"] == 2 and kinds["music"]["per_hour"] == 2
+    assert (point["misses"]["words"], point["misses"]["misses"]) == (5, 3)
+    assert point["misses_by_condition"]["0 dB"]["miss_rate"] == 1
+    assert point["misses_by_keyword"]["left"]["miss_rate"] == 0.5
+    # 30 ms to last and 50 ms to settle, counted from the first row; the word is 100 ms long.
+    assert point["latency_seconds"]["median"] == pytest.approx(-0.02)
+
+
+def test_the_curve_has_a_point_for_each_threshold() -> None:
+    streams = [ambient([(100, "left", 0.8), (900, "right", 0.6)]), spoken({"left": [0.95, 0.6]})]
+    curve = TUNING.curve(streams, ["left", "right"])
+    found = [
+        (point["threshold"], point["misses"]["misses"], point["false_alarms"]["alarms"])
+        for point in curve
+    ]
+    assert found == [(0.9, 1, 0), (0.5, 0, 2), (0.7, 1, 1)]
+
+
+def test_only_keywords_with_a_threshold_are_words_of_a_point() -> None:
+    point = TUNING.point([spoken({"left": [0.95], "right": [0.95]})], {"left": 0.7})
+    assert point["misses"]["words"] == 1 and point["misses"]["misses"] == 0
+    assert point["false_alarms"]["per_hour"] is None
+
+
+def test_the_threshold_that_gains_most_for_an_alarm_is_lowered() -> None:
+    """An alarm an hour is allowed: three words of "right" for it are more than one of "left"."""
+    streams = [
+        ambient([(1000, "left", 0.8), (9000, "right", 0.6)]),
+        spoken({"left": [0.95, 0.8], "right": [0.95, 0.6, 0.6, 0.6]}),
+    ]
+    assert TUNING.thresholds(streams, LABELS[:2], 1) == {"left": 0.9, "right": 0.5}
+    assert TUNING.thresholds(streams, LABELS[:2], 0.9) == {"left": 0.9, "right": 0.9}
+    assert TUNING.thresholds(streams, LABELS[:2], 2) == {"left": 0.7, "right": 0.5}
+
+
+def test_a_rate_that_cannot_be_had_is_an_error() -> None:
+    noisy = [ambient([(1000, "left", 1.0)]), spoken({"left": [0.95]})]
+    with pytest.raises(KwsError, match="no thresholds up to 0.9 give 0.5 false alarms an hour"):
+        TUNING.thresholds(noisy, ["left"], 0.5)
+    with pytest.raises(KwsError, match="on 0.0 hours of sound"):
+        TUNING.thresholds([spoken({"left": [0.95]})], ["left"], 0.5)
+
+
+def test_costs_are_spent_where_they_gain_most() -> None:
+    alone = {
+        "left": [Cost(10, 0), Cost(9, 0), Cost(9, 0), Cost(5, 2)],
+        "right": [Cost(8, 1), Cost(7, 2), Cost(0, 4)],
+    }
+    assert lowered(alone, 1) == {"left": 1, "right": 0}
+    assert lowered(alone, 3) == {"left": 3, "right": 0}
+    # A first step that gains little does not hide the second one.
+    assert lowered(alone, 4) == {"left": 1, "right": 2}
+    assert lowered(alone, 6) == {"left": 3, "right": 2}
+    assert lowered(alone, 0) == {"left": 1, "right": 0}
+
+
+def test_words_for_an_alarm_decide_and_not_words() -> None:
+    alone = {"left": [Cost(4, 0), Cost(0, 2)], "right": [Cost(3, 0), Cost(0, 1)]}
+    assert lowered(alone, 2) == {"left": 0, "right": 1}
+
+
+def test_a_lower_threshold_with_fewer_alarms_is_free_and_pays_for_no_other() -> None:
+    alone = {"left": [Cost(4, 1), Cost(3, 0)], "right": [Cost(9, 0), Cost(0, 1)]}
+    assert lowered(alone, 1) == {"left": 1, "right": 0}

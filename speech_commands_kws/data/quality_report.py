@@ -34,7 +34,7 @@ def write_table(title: str, root: Path, report: Report, examples: int, stream: T
     ]
     write_rows(stream, ("word", *heads), balance, numbers=heads)
     console.print(
-        "training and evaluation take as many clips of all words that are no keywords as of one keyword",
+        "of the words that are not keywords, all together, training and evaluation use as many clips as of one keyword",
         soft_wrap=True,
     )
     empty = [split for split in SPLITS if not any(row[split] for row in counts.values())]

@@ -25,8 +25,8 @@ TONES = {"left": 500, "right": 1000, "house": 3000}
 CLEAN = {"name": "clean", "snr_db": None, "room": False, "noise_share": 0.0}
 NOISY = {"name": "10 dB", "snr_db": 10.0, "room": False, "noise_share": 1.0}
 ROOM = {"name": "room", "snr_db": None, "room": True, "noise_share": 0.0}
-ECHO = np.zeros((1, 1600), np.float32)
-ECHO[0, [0, 1599]] = 0.8, 0.6
+# The word, and the word 100 ms later.
+ECHO = np.float32([[0.8, *[0.0] * 1598, 0.6]])
 
 
 def settings(*conditions: dict, **changed: object) -> WordStreams:

@@ -133,7 +133,7 @@ def speak_word(engine: Espeak, take: Take, sample_rate: int, max_samples: int) -
 
 
 def trim(waveform: np.ndarray) -> np.ndarray:
-    """Trim near-silence at both ends; everything, if nothing is audible. Shape: (T,)."""
+    """Trim near-silence at both ends; nothing is left if nothing is audible. Shape: (T,)."""
     magnitude = np.abs(waveform)
     peak = magnitude.max(initial=0)
     if peak < AUDIBLE_PEAK:

@@ -192,6 +192,14 @@ def test_half_an_mp3_with_an_index_is_refused(before: bytes) -> None:
         read(before + content[: len(content) // 2])
 
 
+@pytest.mark.parametrize("before", [b"", TEXTS])
+def test_the_decoder_has_nothing_to_say_about_an_mp3_with_an_index(
+    capfd: pytest.CaptureFixture, before: bytes
+) -> None:
+    assert len(read(before + sound_bytes(hiss(3), "MP3"))) == 3 * RATE
+    assert capfd.readouterr().err == ""
+
+
 def test_an_mp3_may_end_a_little_before_its_index_says() -> None:
     """As decoders count differently; here its last byte is missing."""
     content = sound_bytes(np.concatenate([hiss(), np.zeros(6 * RATE)]), "MP3")

@@ -144,6 +144,14 @@ def test_patience_that_makes_no_sense_is_refused(settings: tuple) -> None:
 
 
 @BOTH
+def test_nothing_need_be_asked_again_or_waited_for(server: StandIn, ask: Callable) -> None:
+    server.script = [503]
+    with pytest.raises(KwsError, match="503"):
+        ask(server.url, retries=0, wait_seconds=0)
+    assert server.asked == 1
+
+
+@BOTH
 def test_health_is_an_inference_asked_once(server: StandIn, ask: Callable) -> None:
     assert ask(server.url, "health") is True
     for status in (503, NONSENSE):

@@ -95,6 +95,7 @@ def new_server(folder: Path) -> TritonServer:
         log_verbose=0,
         http_threads=8,
         body_bytes=64_000_000,
+        body_seconds=10,
         exit_seconds=8,
         reload_seconds=60,
     )

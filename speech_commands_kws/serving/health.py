@@ -7,6 +7,7 @@ the health check: `python3 health.py 127.0.0.1:8000 kws_onnx`.
 import http.client
 import json
 import math
+import socket
 import sys
 
 INPUT = "waveform"
@@ -15,13 +16,14 @@ TIMEOUT_SECONDS = 5.0
 
 
 def ask(url: str, name: str, timeout_seconds: float) -> list[float]:
-    """Probabilities of one clip of silence.
+    """Probabilities of one clip of silence, from a server at HOST:PORT or at the path of a Unix socket.
 
     Raises:
         OSError, http.client.HTTPException: no answer.
         ValueError: an answer that is none of a keyword spotter.
     """
-    connection = http.client.HTTPConnection(url, timeout=timeout_seconds)
+    kind = SocketConnection if url.startswith("/") else http.client.HTTPConnection
+    connection = kind(url, timeout=timeout_seconds)
     try:
         model = _answer(connection, "GET", f"/v2/models/{name}")
         clip_samples = next(
@@ -36,6 +38,19 @@ def ask(url: str, name: str, timeout_seconds: float) -> list[float]:
         raise ValueError(f"{name} is no keyword spotter: {error!r}") from error
     finally:
         connection.close()
+
+
+class SocketConnection(http.client.HTTPConnection):
+    """To a server at the path of a Unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
 
 
 def fault(url: str, name: str, timeout_seconds: float = TIMEOUT_SECONDS) -> str | None:

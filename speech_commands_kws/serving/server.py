@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from speech_commands_kws.errors import KwsError, check_whole
+from speech_commands_kws.errors import KwsError, check_positive, check_whole
 from speech_commands_kws.files.atomic import written_to
 from speech_commands_kws.inference.backends.triton_requests import HIGHEST_PORT
 from speech_commands_kws.serving.environment import ServerEnvironment, prepared
 from speech_commands_kws.serving.guard import Guard
+from speech_commands_kws.serving.health import SocketConnection
 from speech_commands_kws.serving.watcher import SHARED_MEMORY
 
 # Never another: the Python backend of this release has vulnerabilities that let a caller run code.
@@ -46,6 +47,7 @@ class TritonServer:
         log_verbose: 1 also logs every request, those that are refused with the reason.
         http_threads: requests that HTTP takes at once.
         body_bytes: most that a request by HTTP may have.
+        body_seconds: how long it may take to come.
         exit_seconds: how long it may take to end.
         reload_seconds: how long loading a new version may take.
     """
@@ -58,6 +60,7 @@ class TritonServer:
     log_verbose: int
     http_threads: int
     body_bytes: int
+    body_seconds: float
     exit_seconds: int
     reload_seconds: float
     process: subprocess.Popen | None = field(default=None, init=False)
@@ -67,6 +70,7 @@ class TritonServer:
         check_whole(1, HIGHEST_PORT, http_port=self.http_port, grpc_port=self.grpc_port)
         check_whole(1, HIGHEST_PORT, metrics_port=self.metrics_port)
         check_whole(body_bytes=self.body_bytes)
+        check_positive(body_seconds=self.body_seconds)
         self.folder = Path()
         self.log_start = 0
         self.memory_prefix = f"kws_{os.getpid()}_{self.http_port}_"
@@ -100,7 +104,10 @@ class TritonServer:
         self.check_ports()
         if self.guard is None:
             self.folder = Path(tempfile.mkdtemp(prefix=self.memory_prefix))
-            self.guard = Guard(ADDRESS, self.http_port, self.http_socket, self.body_bytes)
+            self.guard = Guard(
+                *(ADDRESS, self.http_port, self.http_socket),
+                *(self.body_bytes, self.body_seconds),
+            )
         log = Path(self.log_file)
         with written_to(log):
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -170,11 +177,8 @@ class TritonServer:
 
     def reload(self, name: str) -> str | None:
         """Load what the repository holds now, while the present version answers on; returns why that failed."""
-        connection = http.client.HTTPConnection("triton")
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(self.reload_seconds)
+        connection = SocketConnection(str(self.http_socket), self.reload_seconds)
         try:
-            connection.sock.connect(str(self.http_socket))
             connection.request("POST", f"/v2/repository/models/{name}/load")
             answer = connection.getresponse()
             content = answer.read().decode(errors="replace")

@@ -128,7 +128,9 @@ class Supervisor:
             server.worker_failed()
         ):  # others may ask so that every probe meets an instance that is well
             return "the process of a backend has ended or was stopped"
-        found = (fault(server.http_url, name, self.timeout_seconds) for name in names)
+        # Not by the guard, which clients may keep busy.
+        own = str(server.http_socket)
+        found = (fault(own, name, self.timeout_seconds) for name in names)
         reason = next(filter(None, found), None)
         if reason is not None and reason.startswith(OVERLOADED):
             before, self.answered = self.answered, server.answered()

@@ -1,9 +1,12 @@
 """The probe takes an inference for a proof, and nothing less."""
 
+import select
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -22,6 +25,30 @@ def test_an_answer_is_no_fault(server: StandIn) -> None:
     assert health.ask(server.url, "kws_onnx", 5) == [0.5, 0.25, 0.25]
     assert health.fault(server.url, "kws_onnx") is None
     assert server.asked == 2
+
+
+def test_a_server_at_a_unix_socket_is_asked_there(server: StandIn, tmp_path: Path) -> None:
+    path = tmp_path / "http"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        assert "refused" in health.fault(str(path), "kws_onnx")
+        listener.listen()
+        Thread(
+            target=pass_on, args=(listener, int(server.url.rpartition(":")[2])), daemon=True
+        ).start()
+        assert health.fault(str(path), "kws_onnx") is None
+    assert server.asked == 1
+
+
+def pass_on(listener: socket.socket, port: int) -> None:
+    """One connection, to a server at this port."""
+    client, _ = listener.accept()
+    with client, socket.create_connection(("127.0.0.1", port)) as server:
+        while ready := select.select([client, server], [], [])[0]:
+            data = ready[0].recv(1 << 16)
+            if not data:
+                return
+            (server if ready[0] is client else client).sendall(data)
 
 
 @pytest.mark.parametrize(

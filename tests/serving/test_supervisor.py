@@ -19,7 +19,7 @@ REASONS = {WELL: None, LOST: None, BUSY: "503 queue is full", STUCK: "503 queue 
 class ScriptedServer:
     """At each probe it is in the next state of the script; `events` is what was done to it."""
 
-    http_url = "127.0.0.1:1"
+    http_url, http_socket = "127.0.0.1:1", Path("/none")
 
     def __init__(self, script: str) -> None:
         self.script = iter(script.split())

@@ -44,7 +44,7 @@ def plot_confusion(confusion: np.ndarray, labels: Sequence[str], about: str, pat
     axes.grid(which="minor")
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    title = "Confusion matrix: correct in blue, errors in orange, shaded by their share of the row"
+    title = "Confusion matrix: correct blue, errors orange, by their share of the row"
     return save(figure, path, title, about)
 
 

@@ -36,8 +36,9 @@ def draw(
         plot_class_scores(scores.confusion, scores.labels, title, folder / "classes.png"),
         plot_reliability(curve, error, title, folder / "calibration.png"),
     ]
+    path = folder / "worst_clips.png"
+    path.unlink(missing_ok=True)  # of an evaluation before
     if worst_clips:
-        path = folder / "worst_clips.png"
         pictures.append(plot_worst_clips(worst_clips, frontend, title, path))
     if robustness:
         pictures.append(plot_robustness(robustness, title, folder / "robustness.png"))

@@ -127,7 +127,7 @@ def test_all_trials_are_finished_and_compared(tmp_path: Path, sweep) -> None:
     assert [trial.state for trial in trials(tmp_path)] == [TrialState.COMPLETE] * 5
     best = max(trials(tmp_path), key=lambda trial: trial.value)
     marked = next(line for line in done.stdout.splitlines() if "* best" in line)
-    assert marked.rstrip(" │").endswith(f" {best.number}")
+    assert marked.endswith(f" {best.number}")
     assert len(read_results(tmp_path / "plots" / "runs" / "test_sweep")) == 5
 
 

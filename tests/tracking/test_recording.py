@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -124,6 +125,14 @@ def test_artifacts_lie_beside_the_store(client, run_folder, store, tmp_path) -> 
     assert read_config(client, run_id, tmp_path) == CONFIG
     (picture,) = (store / "mlartifacts").rglob("curves.png")
     assert picture.read_bytes() == b"png"
+
+
+def test_a_copy_of_the_folder_adds_nothing_to_the_run(client, run_folder, tmp_path) -> None:
+    copy = shutil.copytree(run_folder, tmp_path / "copy")
+    log_to_run(copy, [copy / "mlflow.json"], "copied", {"copied_accuracy": 0.5})
+    run_id = read_record(run_folder).run_id
+    assert "copied_accuracy" not in client.get_run(run_id).data.metrics
+    assert not artifact_names(client, run_id, "copied")
 
 
 def test_code_version_is_recorded(client, run_folder) -> None:

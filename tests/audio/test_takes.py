@@ -3,7 +3,15 @@ import wave
 import numpy as np
 import pytest
 
-from speech_commands_kws.audio.takes import TakeCriteria, check_speaker, fault, keep, recorded, trim
+from speech_commands_kws.audio.takes import (
+    TakeCriteria,
+    check_speaker,
+    fault,
+    keep,
+    recorded,
+    trim,
+    word_frames,
+)
 from speech_commands_kws.errors import KwsError
 
 RATE = 16_000
@@ -46,6 +54,13 @@ def test_the_word_is_cut_out_with_its_margins(sounds, start, stop):
 
     assert len(word) / RATE == pytest.approx(stop - start, abs=0.011)
     assert np.array_equal(word, waveform[round(start * RATE) :][: len(word)])
+
+
+@pytest.mark.parametrize("quiet_frames, first", [(20, 2), (21, 25)])
+def test_a_pause_within_a_word_may_last_so_long_and_no_longer(quiet_frames, first):
+    levels = np.full(40, -90.0)
+    levels[[2, 3]], levels[4 + quiet_frames] = -30, -20
+    assert word_frames(levels, 35, 0.2) == (first, 4 + quiet_frames)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,8 @@ def test_names_targets_and_waveforms_agree(folder, tmp_path):
     np.testing.assert_allclose(waveforms[1, 1000:-1000], 0.25, atol=1e-3)
     assert waveforms[2].sum() == pytest.approx(0.25 * SAMPLE_RATE / 2)
     assert waveforms[2, 0] == 0
+    assert list(clips.noises) == ["hum.wav"]
+    assert clips.noises["hum.wav"].tolist() == [0.25] * 3 * SAMPLE_RATE
 
 
 def test_words_that_no_label_stands_for_and_a_missing_folder_are_errors(folder, tmp_path):

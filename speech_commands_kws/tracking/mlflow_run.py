@@ -8,16 +8,15 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from speech_commands_kws.cli.passwords import MLFLOW_PASSWORD, with_password
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.atomic import write_whole
 from speech_commands_kws.files.lock import locked
 from speech_commands_kws.tracking.mlflow_store import (
     absolute_uri,
     artifact_folder,
+    client_of,
     is_server,
     prepare_client,
-    prepare_store,
     uri_from,
 )
 
@@ -78,14 +77,6 @@ def write_record(run_folder: Path, record: MlflowRun) -> None:
     uri = uri_from(run_folder, record.tracking_uri)
     content = record._replace(tracking_uri=uri)._asdict() | {"folder": str(run_folder.resolve())}
     write_whole(run_folder / RECORD_NAME, json.dumps(content))
-
-
-def client_of(uri: str) -> "MlflowClient":
-    prepare_client()
-    from mlflow.tracking import MlflowClient
-
-    prepare_store(uri)
-    return MlflowClient(with_password(uri, MLFLOW_PASSWORD))
 
 
 def begin_run(

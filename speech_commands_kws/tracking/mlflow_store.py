@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
+from speech_commands_kws.cli.passwords import MLFLOW_PASSWORD, with_password
 from speech_commands_kws.errors import KwsError, summarize_error
 from speech_commands_kws.files.atomic import replacing
 
 if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
     from requests import Response
 
 LOG = logging.getLogger(__name__)
@@ -54,6 +56,15 @@ def prepare_client() -> None:
     """Set how MLflow's client behaves, where the user has not; to be called before it is imported."""
     for name, value in CLIENT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def client_of(uri: str) -> "MlflowClient":
+    """A client of the store, which is made where it is a SQLite file, with the password of the environment."""
+    prepare_client()
+    from mlflow.tracking import MlflowClient
+
+    prepare_store(uri)
+    return MlflowClient(with_password(uri, MLFLOW_PASSWORD))
 
 
 def usable_uri(tracking_uri: str | None, local_store: str | Path, probe_seconds: float) -> str:

@@ -12,10 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from speech_commands_kws.cli.passwords import MLFLOW_PASSWORD, with_password
 from speech_commands_kws.errors import KwsError, masked, summarize_error
 from speech_commands_kws.inference.locate import MODEL_FILE
-from speech_commands_kws.tracking.mlflow_store import prepare_client, prepare_store, readable_uri
+from speech_commands_kws.tracking.mlflow_store import client_of, readable_uri
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -56,15 +55,13 @@ def mlflow_at(uri: str) -> Iterator["MlflowClient"]:
     Raises:
         KwsError: the store refuses something.
     """
-    prepare_client()
+    client = client_of(uri)
     import mlflow
 
-    prepare_store(uri)
     before = os.environ.get(mlflow.environment_variables.MLFLOW_TRACKING_URI.name)
-    address = with_password(uri, MLFLOW_PASSWORD)
-    mlflow.set_tracking_uri(address)
+    mlflow.set_tracking_uri(client.tracking_uri)
     try:
-        yield mlflow.MlflowClient(address)
+        yield client
     except mlflow.MlflowException as error:
         raise KwsError(f"the MLflow store {uri} refused: {summarize_error(error)}") from error
     finally:

@@ -114,8 +114,7 @@ def _open_session(model: Path, intra_threads: int, providers: list[str]) -> Any:
     except OSError as error:
         raise KwsError(f"{model} cannot be opened: {error.strerror}") from None
     except refusals() as error:
-        reason = " ".join(str(error).split())
         raise KwsError(
-            f"{model} is not an ONNX model that onnxruntime can run ({reason}): "
+            f"{model} is not an ONNX model that onnxruntime can run ({summarize_error(error)}): "
             f"give a {MODEL_FILE} made by `kws export`"
         ) from None

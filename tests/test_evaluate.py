@@ -114,7 +114,7 @@ def test_a_split_is_that_of_the_run_that_the_model_lies_in(evaluate, trained_run
     # Of anna: 3 of 4 keywords right, and one class's share, two clips, of `_unknown_` and silence.
     assert evaluate(f"model={trained_run}/model.onnx") == 7 / 8
     assert "folder, validation split: 8 clips, accuracy 87.5%" in capsys.readouterr().out
-    assert {path.name for path in (trained_run / "evaluation_validation").iterdir()} == RIGHT
+    assert {path.name for path in (trained_run / "evaluation_validation").iterdir()} == PICTURES
     assert evaluate(f"model={trained_run}/model.onnx", "split=test") == 1.0
     elsewhere = trained_run.parent / "pictures"
     evaluate(f"model={trained_run}/model.onnx", "split=test", f"folder={elsewhere}")

@@ -14,3 +14,5 @@ def test_four_pictures_are_drawn(tmp_path):
     paths = draw(scores, worst, FRONTEND, "fake data", 10, tmp_path / "pictures")
     assert [path.stem for path in paths] == ["confusion", "classes", "calibration", "worst_clips"]
     assert all(path.stat().st_size for path in paths)
+    assert len(draw(scores, [], FRONTEND, "fake data", 10, tmp_path / "pictures")) == 3
+    assert not (tmp_path / "pictures/worst_clips.png").exists(), "of an evaluation before"

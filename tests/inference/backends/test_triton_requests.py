@@ -57,7 +57,7 @@ def test_addresses() -> None:
         ":8000",
         "host:",
         "host:8000/v2",
-        "host:99999",
+        "host:65536",
         "a:0",
     ):
         with pytest.raises(KwsError, match="url must be host:port"):

@@ -302,7 +302,8 @@ def test_a_file_answers_where_mlflow_cannot_be_imported(
     burst_wav("yes.wav", "yes")
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots" / "mlflow.db").touch()
-    barred = f"import sys; sys.modules |= dict.fromkeys(('mlflow', 'filelock')); from {PACKAGE}.{command} import main; main()"
+    barred = "import sys; sys.modules |= dict.fromkeys(('mlflow', 'filelock'));"
+    barred += f" from {PACKAGE}.{command} import main; main()"
     given = [] if command == "describe" else ["input=yes.wav"]
     for model in (tiny_onnx, "models:/speech-commands-kws@champion"):
         done = subprocess.run(

@@ -34,7 +34,7 @@ class MaskedFormatter(logging.Formatter):
     """Log lines without passwords and escapes, whoever writes them."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return shown(super().format(record))
+        return shown(super().format(record).expandtabs())
 
 
 def shown(text: object) -> str:

@@ -57,6 +57,8 @@ def test_no_escape_reaches_the_terminal_by_a_message() -> None:
     record = logging.LogRecord("kws", logging.INFO, "", 0, said, None, None)
     line = MaskedFormatter("%(message)s").format(record)
     assert line == "\\x1b[2J\\x1b]0;owned\\x07.wav: r\u0435fused\nsecond line, {}"
+    record = logging.LogRecord("a", logging.INFO, "", 0, "\t#1 : lr=0.1", (), None)
+    assert MaskedFormatter("INFO %(message)s").format(record) == "INFO    #1 : lr=0.1"
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1"])

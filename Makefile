@@ -7,6 +7,8 @@
 #   make lint         only the pre-commit hooks
 #   make serve        set up; then serve the newest export by a Triton server in an environment of its own (.tools/triton)
 #   make triton       only make that environment: the tests that need the server skip themselves without it
+#   make speech-corpora  set up; then fetch continuous speech and music without keywords, and make synthetic talk, into
+#                     data/corpora (283 MB; from another Debian mirror: DEBIAN_MIRROR=http://…)
 #   make data-remote  a place for DVC to push to: a folder (REMOTE=/path), or gdrive://<folder> with KEY=<key>.json
 #   make clean        remove both environments (data/ and plots/ stay)
 #
@@ -26,7 +28,7 @@ NPM_CLI := lib/node_modules/npm/bin/npm-cli.js
 ACTIVATE := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP_INSTALL := $(POETRY)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help quickstart test test-all setup lint serve triton data-remote clean
+.PHONY: help quickstart test test-all setup lint serve triton speech-corpora data-remote clean
 .DELETE_ON_ERROR:
 
 help:
@@ -65,6 +67,10 @@ serve: setup
 
 triton: setup
 	$(ACTIVATE) python -c 'from speech_commands_kws.serving.environment import prepared; prepared(".tools/triton")'
+
+speech-corpora: setup
+	$(ACTIVATE) kws download corpora=debian
+	$(ACTIVATE) kws download corpora=talk
 
 # Kept in .dvc/config.local, which git ignores: where one pushes to, and with which key, is one's own business.
 REMOTE = $(HOME)/speech-commands-kws-data

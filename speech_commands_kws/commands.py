@@ -54,7 +54,7 @@ EXAMPLES = {
     "check-data": ("data=folder data.root=recordings picture=check.png",),
     "record": ("word=lights speaker=anna count=20",),
     "leaderboard": ("", "'optimizer.lr > 0.01' top=10 picture=runs.png"),
-    "download": ("data=speech_commands",),
+    "download": ("data=speech_commands", "corpora=debian"),
     "pack": ("data=folder data.root=recordings",),
 }
 HELP_FLAGS = ("--help", "-h", "help")

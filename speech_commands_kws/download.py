@@ -1,10 +1,12 @@
-"""Fetch the recordings for a training: `kws download data=speech_commands`."""
+"""Fetch the recordings for a training, or sound without keywords: `kws download data=speech_commands`."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from speech_commands_kws.audio.locate import sounds_below
 from speech_commands_kws.cli.launch import build, command, run_command
 from speech_commands_kws.data.speech_tree import SPEECH_COMMANDS_PATTERN, SpeechTree, audio_paths
 from speech_commands_kws.files.atomic import write_json_file
@@ -14,11 +16,25 @@ LOG = logging.getLogger(__name__)
 
 def run(cfg: DictConfig) -> float:
     """Fetch what is missing, or make it where it is synthetic; returns the number of clips."""
+    if cfg.get("corpora"):
+        return fetch_corpora(build(cfg.corpora).prepare(), cfg.json_file)
     tree = build(cfg.data.source).prepare()
     found = {"data": cfg.data.name} | contents(tree)
     LOG.info("%s: %d clips, %d noises", tree.root, found["clips"], found["noises"])
     write_json_file(cfg.json_file, found)
     return float(found["clips"])
+
+
+def fetch_corpora(root: Path, json_file: str | None) -> float:
+    """Count what lies in a folder of corpora."""
+    found = {
+        folder.name: len(sounds_below(folder))
+        for folder in sorted(root.iterdir())
+        if folder.is_dir()
+    }
+    LOG.info("%s: %s", root, ", ".join(f"{count} in {name}" for name, count in found.items()))
+    write_json_file(json_file, {"root": root.name, "recordings": found})
+    return float(sum(found.values()))
 
 
 def contents(tree: SpeechTree) -> dict[str, Any]:

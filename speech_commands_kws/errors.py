@@ -138,7 +138,7 @@ def summarize_error(error: object, limit: int = SUMMARY_CHARACTERS) -> str:
 def missing_package(error: ModuleNotFoundError) -> KwsError:
     """The error as a message that says what to install; any other failing import is a bug and is raised again."""
     module = (error.name or "").partition(".")[0]
-    package = module.replace("_", "-")
+    package = module.replace("_", "-").lower()
     try:
         requirements = requires(DISTRIBUTION) or []
     except PackageNotFoundError:  # a copy that was never installed

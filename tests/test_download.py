@@ -4,12 +4,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws import download, pack
-from speech_commands_kws.cli.launch import CONFIG_DIR
+from speech_commands_kws.audio.writing import write_wav
+from speech_commands_kws.cli.launch import CONFIG_DIR, build
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.tracking import runs
 
@@ -25,7 +27,7 @@ def recordings(burst_wav: Callable[..., Path], tmp_path: Path) -> Path:
     return tmp_path / "recordings"
 
 
-def composed(command: str, recordings: Path) -> DictConfig:
+def composed(command: str, recordings: Path, *overrides: str) -> DictConfig:
     folder = recordings.parent
     with initialize_config_dir(CONFIG_DIR):
         cfg = compose(
@@ -35,6 +37,7 @@ def composed(command: str, recordings: Path) -> DictConfig:
                 f"data.root={recordings}",
                 f"loader.cache={folder / 'packed'}",
                 f"json_file={folder / 'answers' / 'facts.json'}",
+                *overrides,
             ],
         )
     # Without Hydra's main there is no folder in which the command was typed.
@@ -55,6 +58,16 @@ def test_download_counts_what_is_there(recordings: Path) -> None:
         "noises": 1,
         "bytes": sizes,
     }
+
+
+def test_corpora_are_counted_by_folder(recordings: Path) -> None:
+    """Those of the talk are there already, so that nothing is spoken."""
+    cfg = composed("download", recordings, "corpora=talk", f"corpora.parent={recordings.parent}")
+    talk = recordings.parent / f"talk-{build(cfg.corpora).settings_hash}"
+    for name in ("train/0000.wav", "train/0001.wav", "validation/0000.wav"):
+        write_wav(talk / name, np.zeros(16), 16_000)
+    assert download.run(cfg) == 3.0
+    assert facts(recordings) == {"root": talk.name, "recordings": {"train": 2, "validation": 1}}
 
 
 def test_pack_makes_what_train_opens(recordings: Path) -> None:

@@ -27,6 +27,7 @@ from speech_commands_kws.errors import (
         ("lightning.pytorch", 'pip install "speech-commands-kws[train]"'),
         ("espeakng_loader", 'pip install "speech-commands-kws[synthetic]"'),
         ("tritonclient.grpc", 'pip install "speech-commands-kws[serve]"'),
+        ("G722", 'pip install "speech-commands-kws[corpora]"'),
         ("dvc.api", 'pip install "speech-commands-kws[data]"'),
     ],
 )

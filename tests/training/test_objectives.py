@@ -1,9 +1,11 @@
 """What a training can be judged by."""
 
+import math
+
 import pytest
 
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.training.objectives import check_objectives, pareto_front
+from speech_commands_kws.training.objectives import best_first, check_objectives, pareto_front
 
 
 def test_what_a_training_returns_is_taken() -> None:
@@ -38,3 +40,9 @@ def test_the_front_is_what_no_other_point_beats(points: list, front: list[int]) 
     assert pareto_front(points, ["minimize", "maximize"]) == front
     turned = [(-cost, -value) for cost, value in points]
     assert pareto_front(turned, ["maximize", "minimize"]) == front
+
+
+def test_the_best_value_is_first_equal_ones_stay_in_order_and_none_is_last() -> None:
+    values = [0.5, None, 0.9, math.nan, 0.5, 0.9]
+    assert best_first(values, "maximize") == [2, 5, 0, 4, 1, 3]
+    assert best_first(values, "minimize") == [0, 4, 2, 5, 1, 3]

@@ -106,8 +106,8 @@ class Tuning:
 
     @property
     def floor(self) -> float:
-        """What `scored_stream` needs: the lowest `off` of the grid."""
-        return min(self.grid) - self.settings["hysteresis"]
+        """What `scored_stream` needs: the lowest `off` of the grid, rounded as the detector does."""
+        return float(np.float32(min(self.grid)) - np.float64(self.settings["hysteresis"]))
 
     def detector(self, thresholds: Mapping[str, float]) -> Detector:
         settings = {**self.settings, "thresholds": dict(thresholds)}

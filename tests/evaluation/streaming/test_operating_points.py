@@ -72,6 +72,15 @@ def test_the_stretches_give_the_events_of_the_whole_stream(
     assert kept == detector(rows_with(bumps, 2200))
 
 
+@pytest.mark.parametrize("threshold", [0.2, 0.35, 0.7, 0.8, 0.93, 0.999])
+def test_the_floor_is_where_the_detector_lets_a_keyword_go(threshold: float) -> None:
+    tuning = replace(TUNING, grid=[threshold])
+    off = tuning.detector({"left": threshold}).off[0]
+    rows = np.array([[off, 0, 1], [np.nextafter(off, np.float32(0)), 0, 1]], np.float32)
+    kept = scored_stream("", "", rows, [], IS_KEYWORD, tuning.floor)
+    assert [len(part) for _, part in kept.stretches] == [1]
+
+
 def test_of_a_quiet_stream_nothing_is_kept() -> None:
     stream = ambient([(500, "left", 0.3), (900, "right", 0.6)])
     assert [(start, rows.shape) for start, rows in stream.stretches] == [(900, (20, 3))]

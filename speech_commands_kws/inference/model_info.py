@@ -15,6 +15,8 @@ from speech_commands_kws.errors import KwsError, check_mapping, check_texts, che
 INPUT = "waveform"
 PROBABILITIES = "probabilities"
 LOGITS = "logits"
+STATE = "state"
+NEXT_STATE = "next_state"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ class ModelInfo:
         training: facts about how it was made: run, data fingerprint, commit, accuracy, size, precision.
         detection: how to decide with it: step between windows, and the probability from which on a keyword counts,
             with the rates of false alarms and of keywords found that it was measured to have.
+        streaming: of a model that takes a stream in pieces: samples of a frame (`hop_samples`), shape of the state
+            (`state_shape`), frames that it remembers (`memory_frames`) and averages (`mean_frames`); else nothing.
+        detector: settings of the detector of events in its answers.
     """
 
     labels: tuple[str, ...]
@@ -37,6 +42,8 @@ class ModelInfo:
     frontend: dict[str, Any]
     training: dict[str, Any]
     detection: dict[str, Any] = field(default_factory=dict)
+    streaming: dict[str, Any] = field(default_factory=dict)
+    detector: dict[str, Any] = field(default_factory=dict)
 
     @property
     def threshold_note(self) -> str:
@@ -49,11 +56,13 @@ class ModelInfo:
         ).format_map(self.detection)
 
     def to_metadata(self) -> dict[str, str]:
-        """One JSON text a field, the form that ONNX metadata takes; no detection settings, no field."""
-        values = asdict(self)
-        if not self.detection:
-            del values["detection"]
-        return {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+        """One JSON text a field, the form that ONNX metadata takes; optional fields that are empty are left out."""
+        optional = {entry.name for entry in fields(self) if entry.default_factory is not MISSING}
+        return {
+            key: json.dumps(value, ensure_ascii=False)
+            for key, value in asdict(self).items()
+            if value or key not in optional
+        }
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], source: str | Path) -> "ModelInfo":
@@ -76,7 +85,7 @@ class ModelInfo:
             values = {name: json.loads(metadata[name]) for name in present}
             check_texts(labels=values["labels"])
             check_whole(sample_rate=values["sample_rate"], clip_samples=values["clip_samples"])
-            for name in ("frontend", "training", "detection"):
+            for name in ("frontend", "training", "detection", "streaming", "detector"):
                 check_mapping(**{name: values.get(name, {})})
         except (ValueError, RecursionError) as error:  # a number may be too long for Python too
             raise KwsError(f"{source} has malformed metadata ({error}): export it again") from None

@@ -44,6 +44,10 @@ class BroadcastedBlock(nn.Module):
     f2 is a depthwise convolution over frequency, f1 one over time followed by a pointwise one. The identity is left
     out where the number of channels changes (transition block), which begins with a pointwise convolution instead.
 
+    Args:
+        kernel: frames that the temporal convolution looks at, `dilation` apart.
+        causal: the last of them is the frame itself; otherwise the middle one.
+
     Shape: (B, in_channels, M, F) to (B, out_channels, M / stride, F).
     """
 
@@ -55,8 +59,11 @@ class BroadcastedBlock(nn.Module):
         dilation: int,
         sub_bands: int,
         dropout: float,
+        kernel: int = BLOCK_KERNEL,
+        causal: bool = False,
     ):
         super().__init__()
+        self.history_frames = dilation * (kernel - 1) if causal else 0
         self.is_transition = in_channels != out_channels
         if self.is_transition:
             self.expand = nn.Conv2d(in_channels, out_channels, 1, bias=False)
@@ -74,8 +81,8 @@ class BroadcastedBlock(nn.Module):
         self.temporal_conv = nn.Conv2d(
             out_channels,
             out_channels,
-            (1, BLOCK_KERNEL),
-            padding=(0, dilation * (BLOCK_KERNEL // 2)),
+            (1, kernel),
+            padding=(0, 0 if causal else dilation * (kernel // 2)),
             dilation=(1, dilation),
             groups=out_channels,
             bias=False,
@@ -90,6 +97,7 @@ class BroadcastedBlock(nn.Module):
             expanded = functional.relu(self.expand_norm(self.expand(features)))
         spectral = self.frequency_norm(self.frequency_conv(expanded))
         pooled = spectral.mean(dim=2, keepdim=True)  # (B, C, 1, F)
+        pooled = functional.pad(pooled, (self.history_frames, 0))
         temporal = functional.silu(self.temporal_norm(self.temporal_conv(pooled)))
         summed = spectral + self.dropout(self.pointwise(temporal))
         return functional.relu(summed if self.is_transition else summed + features)

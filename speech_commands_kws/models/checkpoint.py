@@ -19,11 +19,17 @@ from speech_commands_kws.models.bc_resnet import BCResNet
 from speech_commands_kws.models.ds_cnn import DSCNN
 from speech_commands_kws.models.frontend import LogMel
 from speech_commands_kws.models.spotter_module import SpotterModule
+from speech_commands_kws.models.streaming import StreamingBCResNet
 
 FACTS_KEY = "facts"
 PREFIX = "spotter."
 # A checkpoint names its front-end and its backbone by these, wherever the classes lie.
-MODULES = {"LogMel": LogMel, "BCResNet": BCResNet, "DSCNN": DSCNN}
+MODULES = {
+    "LogMel": LogMel,
+    "BCResNet": BCResNet,
+    "DSCNN": DSCNN,
+    "StreamingBCResNet": StreamingBCResNet,
+}
 # Checkpoints written before version 0.2 hold the place of the class at that time.
 OLD_NAMES = {
     "speech_commands_kws.frontend.LogMel": "LogMel",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchaudio.functional import melscale_fbanks
 
-from speech_commands_kws.errors import check_positive, check_whole
+from speech_commands_kws.errors import check_flag, check_positive, check_whole
 
 CLIPS_IN_CACHE = 4
 SHORT_DFTS = 16  # R, or what of it divides the frames
@@ -32,9 +32,11 @@ class LogMel(nn.Module):
         n_mels: number of mel bins M.
         f_min, f_max: edges of the mel filter bank (Hz).
         log_floor: added before the logarithm; 1e-6 is safe in half precision.
+        causal: frame j ends with sample hop (j + 1), and zeros stand before the first sample, so that a frame needs no
+            sample that comes after it; otherwise frames are centred on multiples of the hop.
 
     Shape:
-        input: (B, T) waveform in [-1, 1]; output: (B, 1, M, F) with F = T // hop + 1.
+        input: (B, T) waveform in [-1, 1]; output: (B, 1, M, F) with F = T // hop + 1, or T // hop if causal.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class LogMel(nn.Module):
         f_min: float,
         f_max: float,
         log_floor: float,
+        causal: bool = False,
     ):
         super().__init__()
+        check_flag(causal=causal)
         check_whole(sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels)
         check_positive(window_ms=window_ms, hop_ms=hop_ms, log_floor=log_floor)
         self.window_samples = round(sample_rate * window_ms / 1000)
@@ -62,6 +66,13 @@ class LogMel(nn.Module):
             raise ValueError(
                 f"expected 0 <= f_min < f_max <= {sample_rate / 2} Hz, got {f_min} and {f_max}"
             )
+        if causal and self.window_samples < self.hop_samples:
+            raise ValueError(
+                f"expected a causal front-end with window_ms of at least hop_ms={hop_ms}, got {window_ms}"
+            )
+        self.causal = causal
+        # Samples of the past that the first frame looks at.
+        self.history_samples = self.window_samples - self.hop_samples
         self.n_mels, self.n_fft = n_mels, n_fft
         self.log_floor = log_floor
         # Frames are built from pieces of this many samples: no gather, only reshapes and slices.
@@ -92,11 +103,9 @@ class LogMel(nn.Module):
         A few clips at a time, so that their spectra stay in the processor's cache. The squares of real and imaginary
         parts, side by side, meet each mel weight twice; so their sum is never formed.
         """
-        half = self.window_samples // 2
         bank = self.full_bank.repeat_interleave(2, dim=0)  # (2 (n_fft / 2 + 1), M)
         with torch.autocast(waveform.device.type, enabled=False):
-            padded = functional.pad(waveform.float(), (half, half), mode="reflect")
-            frames = padded.unfold(1, self.window_samples, self.hop_samples)
+            frames = self.pad(waveform.float()).unfold(1, self.window_samples, self.hop_samples)
             parts = []
             for part in frames.split(CLIPS_IN_CACHE):
                 spectrum = torch.fft.rfft(part * self.window, n=self.n_fft)
@@ -123,17 +132,29 @@ class LogMel(nn.Module):
         short = self.short_dft.numel() * self.n_short
         return n_frames * (short + self.long_dft.numel() + self.mel_weights.numel())
 
-    def frame(self, waveform: Tensor) -> Tensor:
-        """(B, T) waveform to (B, W, F) frames, in columns, centred on multiples of the hop, edges reflected."""
-        n_frames = waveform.shape[-1] // self.hop_samples + 1
+    def pad(self, waveform: Tensor) -> Tensor:
+        """What the first and the last frame see beyond the waveform: its reflection, or zeros before it if causal."""
+        if self.causal:
+            return functional.pad(waveform, (self.history_samples, 0))
         half = self.window_samples // 2
-        padded = functional.pad(waveform, (half, half), mode="reflect")
+        return functional.pad(waveform, (half, half), mode="reflect")
+
+    def frame(self, waveform: Tensor) -> Tensor:
+        """(B, T) waveform to (B, W, F) frames, in columns."""
+        padded = self.pad(waveform)
+        n_frames = (padded.shape[-1] - self.window_samples) // self.hop_samples + 1
+        return self.cut_frames(
+            padded[:, : self.window_samples + self.hop_samples * (n_frames - 1)]
+        )
+
+    def cut_frames(self, samples: Tensor) -> Tensor:
+        """(B, window + hop (F - 1)) samples to (B, W, F) frames, in columns."""
         step = self.hop_samples // self.piece_samples
         n_pieces = self.window_samples // self.piece_samples
-        used = (step * (n_frames - 1) + n_pieces) * self.piece_samples
-        pieces = padded[:, :used].reshape(waveform.shape[0], -1, self.piece_samples).transpose(1, 2)
-        last = step * (n_frames - 1) + 1
-        return torch.cat([pieces[..., i : i + last : step] for i in range(n_pieces)], dim=1)
+        pieces = samples.reshape(samples.shape[0], -1, self.piece_samples).transpose(1, 2)
+        # Ends counted from the end, so that a number of frames that is not known yet stays out of them.
+        ends = [i - n_pieces + 1 or None for i in range(n_pieces)]
+        return torch.cat([pieces[..., i : ends[i] : step] for i in range(n_pieces)], dim=1)
 
 
 def two_stage_dft(

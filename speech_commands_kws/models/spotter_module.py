@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from speech_commands_kws.models.streaming import StreamingBCResNet
+
 
 class SpotterModule(nn.Module):
     """Waveform to logits of keywords.
@@ -15,6 +17,13 @@ class SpotterModule(nn.Module):
         super().__init__()
         self.frontend = frontend
         self.backbone = backbone
+        if self.streams and not frontend.causal:
+            raise ValueError("a streaming backbone needs frontend=log_mel_causal")
+
+    @property
+    def streams(self) -> bool:
+        """Whether the spotter can go on where it stopped, so that it listens to sound without an end."""
+        return isinstance(self.backbone, StreamingBCResNet)
 
     def forward(self, waveform: Tensor) -> Tensor:
         return self.backbone(self.frontend(waveform))

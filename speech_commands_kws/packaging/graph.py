@@ -107,12 +107,22 @@ class FlatBlock(nn.Module):
             self.pointwise = convolution_1d(pointwise)
 
     def forward(self, rows: Tensor) -> Tensor:
-        if self.is_transition:
-            n_frames = rows.shape[-1]
-            pixels = rows.reshape(-1, self.expand.in_channels, self.rows_in * n_frames)
-            expanded = functional.relu(self.expand(pixels))
-            rows = expanded.reshape(-1, self.channels * self.rows_in, n_frames)
-        temporal = self.pointwise(functional.silu(self.temporal(self.pool(rows))))
+        rows = self.expanded(rows)
+        return self.combined(rows, self.pool(rows))
+
+    def expanded(self, rows: Tensor) -> Tensor:
+        """The rows that the convolution over frequency sees, (B, C M, F)."""
+        if not self.is_transition:
+            return rows
+        n_frames = rows.shape[-1]
+        pixels = rows.reshape(-1, self.expand.in_channels, self.rows_in * n_frames)
+        return functional.relu(self.expand(pixels)).reshape(
+            -1, self.channels * self.rows_in, n_frames
+        )
+
+    def combined(self, rows: Tensor, pooled: Tensor) -> Tensor:
+        """What the block answers, given the means over frequency, (B, C, F and what the convolution takes away)."""
+        temporal = self.pointwise(functional.silu(self.temporal(pooled)))
         spectral = self.frequency(rows)
         if self.is_narrow:
             return functional.relu(temporal + spectral)

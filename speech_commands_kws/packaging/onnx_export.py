@@ -5,20 +5,25 @@ Legend: B batch, T samples, K keywords.
 
 import logging
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
 
 from speech_commands_kws.errors import check_whole
-from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ModelInfo
+from speech_commands_kws.inference.model_info import INPUT, LOGITS, NEXT_STATE, PROBABILITIES, STATE, ModelInfo
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.graph import inference_graph
+from speech_commands_kws.packaging.streaming_graph import StreamingGraph
 
 # It warns at every export that torchvision, of which nothing here has use, is not installed.
 EXPORTERS_LOG = "torch.onnx._internal.exporter._registration"
 EXAMPLE_BATCH = 2  # of 1 the exporter would take the batch for a constant
+EXAMPLE_FRAMES = 10
+MOST_FRAMES = 2**20
 OLDEST_OPSET = 18  # that the exporter writes
 
 
@@ -39,21 +44,66 @@ def write_onnx(spotter: SpotterModule, info: ModelInfo, opset: int | None, path:
 
     `opset` None is the exporter's own.
     """
+    batch = torch.export.Dim.DYNAMIC
+    program = export_program(
+        SpotterGraph(inference_graph(spotter)),
+        {INPUT: torch.zeros(EXAMPLE_BATCH, info.clip_samples)},
+        {INPUT: {0: batch}},
+        [PROBABILITIES, LOGITS],
+        opset,
+    )
+    save_program(program, info, path)
+
+
+def write_streaming_onnx(
+    spotter: SpotterModule, info: ModelInfo, opset: int | None, path: Path
+) -> None:
+    """Write the form of a streaming module that takes a few frames of sound and the state of the stream."""
+    graph = StreamingGraph(spotter)
+    hop = spotter.frontend.hop_samples
+    frames, batch = torch.export.Dim("frames", max=MOST_FRAMES), torch.export.Dim.DYNAMIC
+    program = export_program(
+        graph,
+        {
+            INPUT: torch.zeros(EXAMPLE_BATCH, EXAMPLE_FRAMES * hop),
+            STATE: torch.zeros(EXAMPLE_BATCH, *graph.state_shape),
+        },
+        {INPUT: {0: batch, 1: hop * frames}, STATE: {0: batch}},
+        [PROBABILITIES, LOGITS, NEXT_STATE],
+        opset,
+    )
+    streaming = {
+        "hop_samples": hop,
+        "state_shape": list(graph.state_shape),
+        "memory_frames": graph.memory_frames,
+        "mean_frames": graph.mean_frames,
+    }
+    save_program(program, replace(info, streaming=streaming), path)
+
+
+def export_program(
+    module: nn.Module,
+    inputs: dict[str, Tensor],
+    dynamic_shapes: dict[str, Any],
+    outputs: list[str],
+    opset: int | None,
+) -> onnx.ModelProto:
     check_opset(opset)
     logging.getLogger(EXPORTERS_LOG).setLevel(logging.ERROR)
-    batch = torch.export.Dim.DYNAMIC
-    program = torch.onnx.export(
-        SpotterGraph(inference_graph(spotter)).eval(),
-        (torch.zeros(EXAMPLE_BATCH, info.clip_samples),),
-        input_names=[INPUT],
-        output_names=[PROBABILITIES, LOGITS],
-        dynamic_shapes={"waveform": {0: batch}},
+    return torch.onnx.export(
+        module.eval(),
+        tuple(inputs.values()),
+        input_names=list(inputs),
+        output_names=outputs,
+        dynamic_shapes=dynamic_shapes,
         opset_version=opset,
         dynamo=True,
         external_data=False,
         verbose=False,
-    )
-    model = program.model_proto
+    ).model_proto
+
+
+def save_program(model: onnx.ModelProto, info: ModelInfo, path: Path) -> None:
     # Of the format the oldest that has these operators, so that old engines read it; the exporter writes a newer one.
     model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import)
     forget_origin(model)

@@ -1,0 +1,104 @@
+"""BC-ResNet for sound that never ends: no layer looks ahead, so that it can go on where it stopped.
+
+Every layer of Kim et al. (arXiv 2106.04140) over time sees past frames alone; before the first frame stand zeros. The
+classifier answers for each frame, and what counts is the mean of the last W answers.
+
+Legend: B batch, C channels, M mel bins (frequency), F frames (time), K keywords, W frames of the mean.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from speech_commands_kws.errors import check_positive, check_whole
+from speech_commands_kws.models.bc_resnet import (
+    BASE_CHANNELS,
+    HEAD_CHANNELS,
+    STAGE_CHANNELS,
+    STAGE_STRIDES,
+    STEM_CHANNELS,
+    STEM_KERNEL,
+    TOTAL_STRIDE,
+    BroadcastedBlock,
+)
+
+
+class StreamingBCResNet(nn.Module):
+    """Causal BC-ResNet with an answer for each frame.
+
+    Args:
+        n_classes: number of keywords K.
+        n_mels: mel bins M; M / 8 must be a multiple of `sub_bands`.
+        width: the paper's tau.
+        sub_bands: groups of the sub-spectral normalisation.
+        dropout: probability of dropping a channel of the temporal branch.
+        stage_blocks: blocks of each of the four stages.
+        dilations: of the temporal convolutions of each stage, frames.
+        kernel: frames that each of them looks at.
+        mean_frames: W, the answers that the streaming form averages.
+
+    Shape:
+        (B, 1, M, F) log-mel to (B, K) logits, the mean of the answers for all F frames: the answer for a clip.
+        `stream` gives (B, K, F), the mean of the last W answers at each frame.
+    """
+
+    def __init__(
+        self,
+        n_classes: int,
+        n_mels: int,
+        width: float,
+        sub_bands: int,
+        dropout: float,
+        stage_blocks: Sequence[int],
+        dilations: Sequence[int],
+        kernel: int,
+        mean_frames: int,
+    ):
+        super().__init__()
+        check_positive(width=width)
+        check_whole(kernel=kernel, mean_frames=mean_frames)
+        if n_mels % (TOTAL_STRIDE * sub_bands):
+            raise ValueError(
+                f"expected n_mels to be a multiple of {TOTAL_STRIDE * sub_bands}, got {n_mels}"
+            )
+        self.mean_frames = mean_frames
+        base = int(BASE_CHANNELS * width)
+        channels = int(base * STEM_CHANNELS)
+        self.stem = nn.Sequential(
+            nn.ZeroPad2d((STEM_KERNEL - 1, 0, STEM_KERNEL // 2, STEM_KERNEL // 2)),
+            nn.Conv2d(1, channels, STEM_KERNEL, stride=(2, 1), bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+        )
+        blocks = []
+        for factor, n_blocks, stride, dilation in zip(
+            STAGE_CHANNELS, stage_blocks, STAGE_STRIDES, dilations, strict=True
+        ):
+            for i in range(n_blocks):
+                sizes = (channels, int(base * factor), stride if i == 0 else 1, dilation)
+                blocks.append(BroadcastedBlock(*sizes, sub_bands, dropout, kernel, causal=True))
+                channels = int(base * factor)
+        self.blocks = nn.Sequential(*blocks)
+        hidden = int(base * HEAD_CHANNELS)
+        picture = (n_mels // TOTAL_STRIDE, STEM_KERNEL)
+        self.head = nn.Sequential(
+            nn.ZeroPad2d((STEM_KERNEL - 1, 0, 0, 0)),
+            nn.Conv2d(channels, channels, picture, groups=channels, bias=False),
+            nn.Conv2d(channels, hidden, 1, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU(),
+            nn.Conv2d(hidden, n_classes, 1),
+        )
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return self.frame_logits(log_mel).mean(dim=-1)
+
+    def frame_logits(self, log_mel: Tensor) -> Tensor:
+        """(B, 1, M, F) log-mel to (B, K, F)."""
+        return self.head(self.blocks(self.stem(log_mel))).squeeze(2)
+
+    def stream(self, log_mel: Tensor) -> Tensor:
+        """(B, 1, M, F) log-mel to (B, K, F): at each frame the mean of the last W answers, zeros before the first."""
+        padded = functional.pad(self.frame_logits(log_mel), (self.mean_frames - 1, 0))
+        return functional.avg_pool1d(padded, self.mean_frames, stride=1)

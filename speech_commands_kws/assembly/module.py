@@ -1,6 +1,7 @@
 """Builds the module that is trained: front-end, backbone, augmentation, and the facts that its checkpoints carry."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from speech_commands_kws.cli.launch import build
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.errors import KwsError, summarize_error
 from speech_commands_kws.labels import SILENCE
-from speech_commands_kws.models.checkpoint import module_facts
+from speech_commands_kws.models.checkpoint import load_spotter, module_facts
 from speech_commands_kws.models.complexity import complexity
 from speech_commands_kws.models.spotter_module import SpotterModule
-from speech_commands_kws.tracking import recording
+from speech_commands_kws.tracking import recording, runs
 from speech_commands_kws.training.module import KeywordModule
 
 LOG = logging.getLogger(__name__)
@@ -28,7 +29,15 @@ def build_module(
     """The untrained module with the facts that checkpoints and exports carry."""
     n_classes = len(datamodule.labels)
     sizes = {"n_classes": n_classes, "n_mels": cfg.frontend.n_mels}
-    spotter = SpotterModule(build(cfg.frontend), build(cfg.backbone, **sizes))
+    frontend, backbone = build(cfg.frontend), build(cfg.backbone, **sizes)
+    try:
+        spotter = SpotterModule(frontend, backbone)
+    except ValueError as error:
+        raise KwsError(str(error)) from None
+    if cfg.get("streams") and not spotter.streams:
+        raise KwsError(
+            "streams are for a backbone that listens to them: add backbone=bc_resnet_streaming"
+        )
     try:
         cost = complexity(spotter, datamodule.clip_samples)
     except (ValueError, ArithmeticError, RuntimeError) as error:
@@ -40,6 +49,8 @@ def build_module(
         "parameters: %s, multiply-adds: %s, front-end: %s",
         *(f"{count:,}" for count in cost.values()),
     )
+    if cfg.get("weights"):
+        load_weights(spotter, datamodule.labels, runs.choose_run(cfg.weights, cfg.paths.runs))
     mixup = cfg.augment.get("mixup")
     facts: dict[str, Any] = {
         "labels": datamodule.labels,
@@ -67,7 +78,29 @@ def build_module(
         seed=cfg.seed,
         facts=facts,
         mixup=build(mixup, n_classes=n_classes) if mixup else None,
+        streams=build(cfg.streams, labels=datamodule.labels) if cfg.get("streams") else None,
     )
+
+
+def load_weights(spotter: SpotterModule, labels: list[str], folder: Path) -> None:
+    """Begin with the best weights of a run.
+
+    Raises:
+        KwsError: it has other labels, another front-end or another backbone.
+    """
+    trained, facts = load_spotter(runs.checkpoint_of(folder, runs.BEST, runs.LAST))
+    if list(facts["labels"]) != list(labels):
+        raise KwsError(
+            f"expected weights for the labels {', '.join(labels)}, those of {folder} are for "
+            f"{', '.join(facts['labels'])}: train on the same words, or leave weights= out"
+        )
+    try:
+        spotter.load_state_dict(trained.state_dict())
+    except RuntimeError as error:
+        raise KwsError(
+            f"the weights of {folder} do not fit ({summarize_error(error)}): choose the same backbone, or leave "
+            "weights= out"
+        ) from None
 
 
 def _module_facts(node: DictConfig, **given: Any) -> dict[str, Any]:

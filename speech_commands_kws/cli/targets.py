@@ -77,6 +77,7 @@ TARGETS = (
     "speech_commands_kws.training.callbacks.StepCheckpoint",
     "speech_commands_kws.training.data_parallel.LocalDDP",
     "speech_commands_kws.training.schedule.warmup_cosine",
+    "speech_commands_kws.training.streams.StreamTraining",
     "torch.optim.Adadelta",
     "torch.optim.Adagrad",
     "torch.optim.Adam",

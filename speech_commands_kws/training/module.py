@@ -17,6 +17,7 @@ from speech_commands_kws.errors import KwsError, check_number
 from speech_commands_kws.models.checkpoint import FACTS_KEY
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.training.callbacks import relocate
+from speech_commands_kws.training.streams import StreamTraining
 
 SEED_BYTES = 8
 
@@ -41,6 +42,7 @@ class KeywordModule(lightning.LightningModule):
         seed: of the run.
         facts: JSON-able description of the spotter, stored in every checkpoint.
         mixup: (waveform, targets, generator) to waveform and targets, as class indices or probabilities; or None.
+        streams: lays the clips into streams, on which it trains then; or None.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class KeywordModule(lightning.LightningModule):
         seed: int,
         facts: dict[str, Any],
         mixup: nn.Module | None = None,
+        streams: StreamTraining | None = None,
     ):
         super().__init__()
         check_number(0, 1, label_smoothing=label_smoothing)
@@ -70,6 +73,7 @@ class KeywordModule(lightning.LightningModule):
         self.seed = seed
         self.facts = facts
         self.mixup = mixup
+        self.streams = streams
         self.epoch_clips = 0
         self.epoch_seconds = 0.0
         self.step_began = 0.0
@@ -84,6 +88,20 @@ class KeywordModule(lightning.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         waveform, targets = batch
         generator = self.seed_step(batch_idx)
+        if self.streams:
+            progress = self.global_step / self.total_steps
+            loss, accuracy = self._score_streams(waveform, targets, generator, progress)
+        else:
+            loss, accuracy = self._score_clips(waveform, targets, generator)
+        if not torch.isfinite(loss):
+            raise self._diverged("loss", loss)
+        self._log_scores("train", loss, accuracy, len(targets))
+        return loss
+
+    def _score_clips(
+        self, waveform: Tensor, targets: Tensor, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Loss and accuracy of a training step."""
         wanted = targets
         with torch.no_grad():
             waveform = self.waveform_augment(waveform, targets == self.silence_target, generator)
@@ -92,10 +110,19 @@ class KeywordModule(lightning.LightningModule):
             log_mel = self.spectrogram_augment(self.spotter.frontend.by_fft(waveform), generator)
         logits = self.spotter.backbone(log_mel).float()
         loss = functional.cross_entropy(logits, wanted, label_smoothing=self.label_smoothing)
-        if not torch.isfinite(loss):
-            raise self._diverged("loss", loss)
-        self._log_scores("train", loss, logits, targets)
-        return loss
+        return loss, share_right(logits, targets)
+
+    def _score_streams(
+        self, waveform: Tensor, targets: Tensor, generator: Generator, progress: float
+    ) -> tuple[Tensor, Tensor]:
+        """Loss on streams made of the clips, and the share of their keywords that were found."""
+        with torch.no_grad():
+            streams = self.streams.compose(waveform, targets, generator)
+            is_silence = torch.zeros_like(streams.targets[:, 0], dtype=torch.bool)
+            sound = self.waveform_augment(streams.waveform, is_silence, generator)
+            log_mel = self.spectrogram_augment(self.spotter.frontend.by_fft(sound), generator)
+        logits = self.spotter.backbone.stream(log_mel).float()
+        return self.streams.loss(logits, streams, progress)
 
     def on_train_batch_end(
         self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int
@@ -113,7 +140,12 @@ class KeywordModule(lightning.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         waveform, targets = batch
         logits = self.spotter(waveform).float()
-        self._log_scores("validation", functional.cross_entropy(logits, targets), logits, targets)
+        loss, accuracy = functional.cross_entropy(logits, targets), share_right(logits, targets)
+        if self.streams:
+            # The same streams each time, judged as at the end of the training.
+            generator = Generator(self.device).manual_seed(self.seed + batch_idx)
+            loss, _ = self._score_streams(waveform, targets, generator, progress=1)
+        self._log_scores("validation", loss, accuracy, len(targets))
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self.make_optimizer(self.spotter.parameters())
@@ -150,16 +182,10 @@ class KeywordModule(lightning.LightningModule):
         torch.manual_seed(seed)
         return Generator(self.device).manual_seed(seed)
 
-    def _log_scores(self, stage: str, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
-        accuracy = (logits.argmax(dim=1) == targets).float().mean()
+    def _log_scores(self, stage: str, loss: Tensor, accuracy: Tensor, count: int) -> None:
         scores = {f"{stage}_loss": loss, f"{stage}_accuracy": accuracy}
         self.log_dict(
-            scores,
-            on_step=False,
-            on_epoch=True,
-            prog_bar=True,
-            batch_size=len(targets),
-            sync_dist=True,
+            scores, on_step=False, on_epoch=True, prog_bar=True, batch_size=count, sync_dist=True
         )
 
     def _diverged(self, what: str, value: Tensor) -> KwsError:
@@ -168,3 +194,7 @@ class KeywordModule(lightning.LightningModule):
             "training has diverged; checkpoints written before it are kept; lower optimizer.lr, or set "
             "trainer.gradient_clip_val"
         )
+
+
+def share_right(logits: Tensor, targets: Tensor) -> Tensor:
+    return (logits.argmax(dim=1) == targets).float().mean()

@@ -1,0 +1,228 @@
+"""Training on streams: clips are laid into longer sound, and the network learns to answer at the end of a word alone.
+
+A keyword counts where the network is surest of it around the end of the word (max pooling, Sun et al. 2017, arXiv
+1705.02411); elsewhere the hardest frames must hold no keyword (constrained max pooling with hard frames, Hou et al.
+2020, arXiv 2011.01460).
+
+Legend: B clips, T samples of a clip, S streams, L samples of a stream, P words of a stream, F frames, K keywords.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from speech_commands_kws.audio.levels import amplitude
+from speech_commands_kws.audio.noise_recordings import read_noises
+from speech_commands_kws.augment.level import within_range
+from speech_commands_kws.augment.primitives import random_excerpts
+from speech_commands_kws.augment.subset import uniform
+from speech_commands_kws.errors import check_number, check_positive, check_range, check_whole
+from speech_commands_kws.labels import SILENCE, UNKNOWN
+
+LEAST_POWER = 1e-10
+# A frame is part of the word from this many dB below its loudest frame on, or this share of the way up from the floor.
+WORD_RANGE_DB = 25
+WORD_SHARE = 0.4
+FLOOR_QUANTILE = 0.1
+FADE_SECONDS = 0.02  # a clip's own noise must not begin and end at once: the network would listen for that
+LOG_HALF = -0.693
+
+
+class Streams(NamedTuple):
+    """Composed streams.
+
+    Attributes:
+        waveform: (S, L).
+        targets: (S, P) class of each word, -1 where it is none that the stream must report.
+        starts, ends: (S, P) of each word, frames.
+    """
+
+    waveform: Tensor
+    targets: Tensor
+    starts: Tensor
+    ends: Tensor
+
+
+class StreamTraining(nn.Module):
+    """Composes streams of the clips of a batch, and tells how wrong the answers for them are.
+
+    Streams hold `words` clips each, at random places; a further share of streams holds no keyword: other words and
+    halves of keywords. Continuous speech without keywords, where there is some, lies under both.
+
+    Args:
+        seconds: length of a stream.
+        words: clips in each, P.
+        keywordless: share of the streams without a keyword.
+        negatives: folder of recordings without keywords, or None.
+        negatives_seconds: at most so much of it.
+        speech_share: share of the streams with keywords that have continuous speech under them.
+        speech_snr_db: words over that speech (decibel), lowest and highest.
+        level_db: of a stream of continuous speech alone (dBFS), lowest and highest.
+        early_seconds, late_seconds: the answer is due from so long before the end of a word until so long after it.
+        masked_seconds: after the end of a word nothing is asked for so long.
+        hard_frames: of a stream that must hold no keyword.
+        apart_seconds: these lie in different stretches of this length.
+        negative_weight: of the hardest frames' loss, at the beginning and at the end of the training.
+        sample_rate: Hz.
+        hop_ms: of the frames (milliseconds).
+        labels: the classes.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        words: int,
+        keywordless: float,
+        negatives: str | None,
+        negatives_seconds: float | None,
+        speech_share: float,
+        speech_snr_db: Sequence[float],
+        level_db: Sequence[float],
+        early_seconds: float,
+        late_seconds: float,
+        masked_seconds: float,
+        hard_frames: int,
+        apart_seconds: float,
+        negative_weight: Sequence[float],
+        sample_rate: int,
+        hop_ms: float,
+        labels: Sequence[str],
+    ):
+        super().__init__()
+        check_positive(seconds=seconds, apart_seconds=apart_seconds)
+        check_whole(words=words, hard_frames=hard_frames)
+        check_number(0, 1, speech_share=speech_share)
+        check_number(0, 0.99, keywordless=keywordless)
+        check_range(speech_snr_db=speech_snr_db)
+        check_range(level_db=level_db)
+        self.hop = round(sample_rate * hop_ms / 1000)
+        self.frames = round(seconds * sample_rate / self.hop)
+        self.words, self.keywordless = words, keywordless
+        self.speech_share, self.speech_snr_db, self.level_db = speech_share, speech_snr_db, level_db
+        frames = sample_rate / self.hop
+        self.early, self.late = round(early_seconds * frames), round(late_seconds * frames)
+        self.masked = round(masked_seconds * frames)
+        self.hard_frames, self.apart = hard_frames, round(apart_seconds * frames)
+        self.negative_weight = negative_weight
+        speech = np.zeros(0, np.float32)
+        if negatives:
+            recordings = read_noises(Path(negatives), sample_rate, negatives_seconds)
+            speech = np.concatenate(list(recordings.values()))
+        keywords = [label not in (SILENCE, UNKNOWN) for label in labels]
+        self.register_buffer("is_keyword", torch.tensor(keywords), persistent=False)
+        self.fade = round(FADE_SECONDS * sample_rate)
+        self.register_buffer("speech", torch.from_numpy(speech), persistent=False)
+
+    def compose(self, clips: Tensor, targets: Tensor, generator: Generator) -> Streams:
+        """Streams of clips (B, T) of the classes (B,)."""
+        count, samples = clips.shape
+        n_with = count // self.words
+        n_streams = max(round(n_with / (1 - self.keywordless)), n_with)
+        order = torch.randperm(count, generator=generator, device=clips.device)
+        drawn = torch.randint(
+            count, ((n_streams - n_with) * self.words,), generator=generator, device=clips.device
+        )
+        order = torch.cat([order[: n_with * self.words], drawn])
+        words, targets = self._faded(clips[order]), targets[order]
+        first, last = active_frames(words, self.hop)
+        wanted = self.is_keyword[targets]
+        wanted[n_with * self.words :] = False
+        words = self._halve(words, self.is_keyword[targets] & ~wanted, first, last, generator)
+
+        length = self.frames * self.hop
+        offsets = self._places(n_streams, samples // self.hop, generator)  # (S, P) frames
+        waveform = clips.new_zeros(n_streams, length)
+        positions = torch.arange(samples, device=clips.device)
+        for i in range(self.words):
+            columns = offsets[:, i : i + 1] * self.hop + positions
+            waveform.scatter_add_(1, columns, words[i :: self.words])
+        waveform = self._over_speech(waveform, n_with, generator)
+        shape = n_streams, self.words
+        starts, ends = (offsets + part.reshape(shape) for part in (first, last))
+        targets = torch.where(wanted, targets, -1).reshape(shape)
+        return Streams(within_range(waveform), targets, starts, ends)
+
+    def _faded(self, clips: Tensor) -> Tensor:
+        samples = clips.shape[1]
+        edge = torch.arange(samples, device=clips.device).add_(1)
+        return clips * (torch.minimum(edge, edge.flip(0)) / self.fade).clamp(max=1)
+
+    def _places(self, n_streams: int, clip_frames: int, generator: Generator) -> Tensor:
+        """(S, P) first frames of the clips, one after another at random distances."""
+        free = self.frames - self.words * clip_frames
+        if free < 0:
+            raise ValueError(
+                f"{self.words} clips do not fit into streams of {self.frames} frames: raise streams.seconds"
+            )
+        shape = n_streams, self.words
+        gaps = torch.rand(shape, generator=generator, device=generator.device).sort(dim=1).values
+        steps = clip_frames * torch.arange(self.words, device=generator.device)
+        return (gaps * (free + 1)).long().clamp(max=free) + steps
+
+    def _halve(
+        self, words: Tensor, chosen: Tensor, first: Tensor, last: Tensor, generator: Generator
+    ) -> Tensor:
+        """The chosen words without their first or their second half."""
+        middle = ((first + last) // 2 * self.hop)[:, None]
+        positions = torch.arange(words.shape[1], device=words.device)
+        keeps_first = torch.rand(len(words), 1, generator=generator, device=words.device) < 0.5
+        kept = torch.where(keeps_first, positions < middle, positions >= middle)
+        return words * (kept | ~chosen[:, None])
+
+    def _over_speech(self, waveform: Tensor, n_with: int, generator: Generator) -> Tensor:
+        """Streams with continuous speech under some of them."""
+        n_streams, length = waveform.shape
+        if len(self.speech) < length:
+            return waveform
+        speech = random_excerpts(self.speech, n_streams, length, generator)
+        power = speech.square().mean(1, keepdim=True).clamp(min=LEAST_POWER)
+        level = amplitude(uniform(*self.level_db, n_streams, generator))
+        word_power = waveform.square().mean(1, keepdim=True).clamp(min=LEAST_POWER)
+        below = amplitude(-uniform(*self.speech_snr_db, n_streams, generator)) * word_power.sqrt()
+        with_words = torch.arange(n_streams, device=waveform.device)[:, None] < n_with
+        has_speech = torch.rand(n_streams, 1, generator=generator, device=waveform.device)
+        has_speech = ~with_words | (has_speech < self.speech_share)
+        # Without keywords mostly speech alone: every second stream keeps its words.
+        keeps = torch.rand(n_streams, 1, generator=generator, device=waveform.device) < 0.5
+        waveform = waveform * (with_words | keeps)
+        return waveform + speech / power.sqrt() * torch.where(with_words, below, level) * has_speech
+
+    def loss(self, logits: Tensor, streams: Streams, progress: float) -> tuple[Tensor, Tensor]:
+        """The loss of the answers (S, K, F), and the share of the keywords that were found.
+
+        Args:
+            progress: 0 at the beginning of the training, 1 at its end.
+        """
+        scores = functional.log_softmax(logits, dim=1)
+        frames = torch.arange(logits.shape[2], device=logits.device)
+        ends, wanted = streams.ends[:, :, None], (streams.targets >= 0)[:, :, None]
+        due = (frames >= ends - self.early) & (frames <= ends + self.late) & wanted  # (S, P, F)
+        masked = (frames >= streams.starts[:, :, None]) & (frames < ends + self.masked) & wanted
+        own = scores.gather(1, streams.targets.clamp(min=0)[:, :, None].expand(due.shape))
+        best = own.masked_fill(~due, -torch.inf).amax(2)[wanted.squeeze(2)]
+        missed = -best.mean() if len(best) else scores.sum() * 0
+
+        none = scores[:, ~self.is_keyword].logsumexp(1)  # (S, F)
+        alarm = -none.masked_fill(masked.any(1), 0)
+        hardest = functional.max_pool1d(alarm[:, None], self.apart).squeeze(1)
+        false_alarms = hardest.topk(min(self.hard_frames, hardest.shape[1])).values.mean()
+        begin, end = self.negative_weight
+        found = (best.detach() > LOG_HALF).float().mean() if len(best) else best.sum()
+        return missed + (begin + (end - begin) * progress) * false_alarms, found
+
+
+def active_frames(clips: Tensor, hop: int) -> tuple[Tensor, Tensor]:
+    """First and last frame of the word in each clip (B, T), by its energy; (B,) each."""
+    power = clips.unfold(1, hop, hop).square().mean(2).clamp(min=LEAST_POWER)
+    level = 10 * power.log10()  # (B, F)
+    loudest = level.amax(1, keepdim=True)
+    floor = level.quantile(FLOOR_QUANTILE, dim=1, keepdim=True)
+    border = torch.maximum(loudest - WORD_RANGE_DB, floor + WORD_SHARE * (loudest - floor))
+    active = (level >= border).int()
+    last = active.shape[1] - 1 - active.flip(1).argmax(1)
+    return active.argmax(1), last

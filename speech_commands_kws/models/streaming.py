@@ -14,6 +14,7 @@ from torch.nn import functional
 from speech_commands_kws.errors import check_positive, check_whole
 from speech_commands_kws.models.bc_resnet import (
     BASE_CHANNELS,
+    BLOCK_KERNEL,
     HEAD_CHANNELS,
     STAGE_CHANNELS,
     STAGE_STRIDES,
@@ -37,6 +38,7 @@ class StreamingBCResNet(nn.Module):
         dilations: of the temporal convolutions of each stage, frames.
         kernel: frames that each of them looks at.
         mean_frames: W, the answers that the streaming form averages.
+        fast_training: train on a CPU through `training_features`, the same function in fewer passes over memory.
 
     Shape:
         (B, 1, M, F) log-mel to (B, K) logits, the mean of the answers for all F frames: the answer for a clip.
@@ -54,8 +56,13 @@ class StreamingBCResNet(nn.Module):
         dilations: Sequence[int],
         kernel: int,
         mean_frames: int,
+        fast_training: bool,
     ):
         super().__init__()
+        if fast_training and kernel != BLOCK_KERNEL:
+            raise ValueError(f"fast_training is for a kernel of {BLOCK_KERNEL}, got {kernel}")
+        self.fast_training = fast_training
+        self.workspace = None  # arrays of the compiled loops, which make it
         check_positive(width=width)
         check_whole(kernel=kernel, mean_frames=mean_frames)
         if n_mels % (TOTAL_STRIDE * sub_bands):
@@ -96,7 +103,15 @@ class StreamingBCResNet(nn.Module):
 
     def frame_logits(self, log_mel: Tensor) -> Tensor:
         """(B, 1, M, F) log-mel to (B, K, F)."""
-        return self.head(self.blocks(self.stem(log_mel))).squeeze(2)
+        return self.head(self.features(log_mel)).squeeze(2)
+
+    def features(self, log_mel: Tensor) -> Tensor:
+        if self.training and self.fast_training and log_mel.device.type == "cpu":
+            # Here and not above: only training on a CPU needs a compiler, and it loads slowly.
+            from speech_commands_kws.models.cpu_training.forward import training_features
+
+            return training_features(self, log_mel)
+        return self.blocks(self.stem(log_mel))
 
     def stream(self, log_mel: Tensor) -> Tensor:
         """(B, 1, M, F) log-mel to (B, K, F): at each frame the mean of the last W answers, zeros before the first."""

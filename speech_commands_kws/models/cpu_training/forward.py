@@ -8,16 +8,19 @@ what they are in the plain form.
 """
 
 import logging
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from speech_commands_kws.models.cpu_training import kernels
 from speech_commands_kws.models.cpu_training.passes import (
+    Activation,
     BlockPass,
     HeadPass,
     StemPass,
@@ -48,36 +51,75 @@ class _Network(Function):
 
     @staticmethod
     def forward(ctx, log_mel: Tensor, model, *parameters):
-        ctx.team, batch = ThreadTeam(), len(log_mel)
-        model.workspace = model.workspace or Workspace()
-        shared = ctx.team, model.workspace
-        ctx.stem = StemPass(model.stem, *shared)
-        ctx.blocks = [BlockPass(block, batch, *shared) for block in model.blocks]
-        ctx.head = HeadPass(model.head, batch, *shared)
-        with ctx.team:
-            given, before = ctx.stem.forward(log_mel), None
-            for block in ctx.blocks:
-                if block.expand and before:
-                    # Its first convolution mixes the channels, so all of the input must be there.
-                    ctx.team.share(finish_and_begin, len(given.rows), before, None)
-                    before = None
-                given = block.prepare(given)
-                ctx.team.share(finish_and_begin, len(given.rows), before, block)
-                before = block
-            ctx.team.share(finish_and_begin, len(given.rows), before, None)
+        team = ThreadTeam()
+        with team:
+            given = begin(ctx, log_mel, model, team)
+            ctx.head = HeadPass(model.head, len(log_mel), team, model.workspace)
             return ctx.head.forward(given)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_logits):
-        if not ctx.blocks:
-            raise RuntimeError("expected one backward pass for a forward pass, got a second one")
+        check_first(ctx)
         with ctx.team:
             grad, total, found = ctx.head.backward(grad_logits)
-            while ctx.blocks:
-                grad, total, more = ctx.blocks.pop().backward(grad, total)
-                found = [*more, *found]
-            return None, None, *ctx.stem.backward(grad), *found
+            return None, None, *turn_back(ctx, grad, total), *found
+
+
+class _Trunk(Function):
+    """Log-mel (B, 1, M, F) to what the last block gives, (B, C, M', F)."""
+
+    @staticmethod
+    def forward(ctx, log_mel: Tensor, model, *parameters):
+        team = ThreadTeam()
+        with team:
+            ctx.output = begin(ctx, log_mel, model, team).rows
+        channels, mels, _ = ctx.output.shape
+        rows = torch.from_numpy(ctx.output).view(channels, mels, -1, len(log_mel))
+        return rows.permute(3, 0, 1, 2).contiguous()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_rows):
+        check_first(ctx)
+        grad = grad_rows.permute(1, 2, 3, 0).flatten(2).contiguous().numpy()
+        grad *= ctx.output > 0
+        with ctx.team:
+            return None, None, *turn_back(ctx, grad, grad.sum(1))
+
+
+def begin(ctx, log_mel: Tensor, model, team: ThreadTeam) -> Activation:
+    """Stem and blocks, kept in `ctx` for the way back."""
+    ctx.team, batch = team, len(log_mel)
+    model.workspace = model.workspace or Workspace()
+    shared = team, model.workspace
+    ctx.stem = StemPass(model.stem, *shared)
+    ctx.blocks = [BlockPass(block, batch, *shared) for block in model.blocks]
+    given, before = ctx.stem.forward(log_mel), None
+    for block in ctx.blocks:
+        if block.expand and before:
+            # Its first convolution mixes the channels, so all of the input must be there.
+            team.share(finish_and_begin, len(given.rows), before, None)
+            before = None
+        given = block.prepare(given)
+        team.share(finish_and_begin, len(given.rows), before, block)
+        before = block
+    team.share(finish_and_begin, len(given.rows), before, None)
+    return given
+
+
+def turn_back(ctx, grad: np.ndarray, total: np.ndarray) -> list[Tensor]:
+    """Gradients of the parameters of stem and blocks, from d of what the last block gives and its sum over M'."""
+    found: list[Tensor] = []
+    while ctx.blocks:
+        grad, total, more = ctx.blocks.pop().backward(grad, total)
+        found = [*more, *found]
+    return [*ctx.stem.backward(grad), *found]
+
+
+def check_first(ctx) -> None:
+    if not ctx.blocks:
+        raise RuntimeError("expected one backward pass for a forward pass, got a second one")
 
 
 def training_forward(model, log_mel: Tensor) -> Tensor:
@@ -87,11 +129,22 @@ def training_forward(model, log_mel: Tensor) -> Tensor:
 
     Shape: (B, 1, M, F) log-mel to (B, K) logits.
     """
+    return _apply(_Network, model, log_mel, model.head.parameters())
+
+
+def training_features(model, log_mel: Tensor) -> Tensor:
+    """What `model.blocks(model.stem(log_mel))` gives in training mode, under the same conditions.
+
+    Shape: (B, 1, M, F) log-mel to (B, C, M', F).
+    """
+    return _apply(_Trunk, model, log_mel, [])
+
+
+def _apply(
+    function: type[Function], model, log_mel: Tensor, further: Iterable[nn.Parameter]
+) -> Tensor:
     announce_compilation()
-    parameters = [
-        *model.stem.parameters(),
-        *(parameter for block in model.blocks for parameter in parameters_of(block)),
-        *model.head.parameters(),
-    ]
+    blocks = [parameter for block in model.blocks for parameter in parameters_of(block)]
+    parameters = [*model.stem.parameters(), *blocks, *further]
     with torch.autocast(log_mel.device.type, enabled=False):
-        return _Network.apply(log_mel.to(model.stem[0].weight.dtype), model, *parameters)
+        return function.apply(log_mel.to(parameters[0].dtype), model, *parameters)

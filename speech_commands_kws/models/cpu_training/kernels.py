@@ -74,6 +74,7 @@ class Block(NamedTuple):
     signal: np.ndarray  # the mean over M' of the normalised s, (C, L)
     temporal_taps: np.ndarray  # (C, 3)
     step: int  # how far apart in L the frames lie that a convolution over time takes
+    lead: int  # how far before a frame the first of them lies: a step, or two where the last one is the frame itself
     made: np.ndarray  # by the convolution over time, (C, L)
     temporal_norm: Norm
     normed: np.ndarray  # the normalised `made`, (C, L)
@@ -172,7 +173,7 @@ def _begin(block, channel, tile, padded, over_bands):
     _normalise_bands(block, channel, tile, over_bands)
     norm, made, normed = block.temporal_norm, block.made[channel], block.normed[channel]
     taps, signal = block.temporal_taps[channel], block.signal[channel]
-    total, square = _over_time(signal, taps, block.step, padded, made)
+    total, square = _over_time(signal, taps, block.step, block.lead, padded, made)
     settle(norm, channel, 0, total, square, len(made))
     gain, offset = norm.gain[channel, 0], norm.offset[channel, 0]
     for i in range(len(made)):
@@ -214,10 +215,10 @@ def _normalise_bands(block, channel, tile, over_bands):
 
 
 @numba.njit(**JIT)
-def _over_time(signal, taps, step, padded, made):
+def _over_time(signal, taps, step, lead, padded, made):
     """Convolution over time of a signal (L,), frames `step` apart; the sums of it and of its square."""
     length = len(signal)
-    padded[step : step + length] = signal
+    padded[lead : lead + length] = signal
     before, middle, after = taps[0], taps[1], taps[2]
     sum_of_tiles, square_of_tiles = 0.0, 0.0
     for start in range(0, length, TILE):
@@ -290,10 +291,11 @@ def _back_over_time(block, channel, grads, padded, changes, grad_signal):
     """Through norm and convolution of the temporal branch."""
     signal, made, grad = block.signal[channel], block.made[channel], grads.active[channel]
     norm, step, length = block.temporal_norm, block.step, len(block.signal[channel])
+    lead = block.lead
     total, product = moments(made, grad)
     turn_back(norm, channel, 0, total, product, length)
-    padded[step : step + length] = signal
-    change = changes[step:]
+    padded[lead : lead + length] = signal
+    change = changes[2 * step - lead :]
     through_norm(norm, channel, made, grad, change)
     taps, grad_taps = block.temporal_taps[channel], grads.temporal_taps[channel]
     before, middle, after = taps[0], taps[1], taps[2]
@@ -301,10 +303,11 @@ def _back_over_time(block, channel, grads, padded, changes, grad_signal):
     for start in range(0, length, TILE):
         found = grad_signal[start : start + TILE]
         early, now, late = padded[start:], padded[start + step :], padded[start + 2 * step :]
-        earlier, here, later = changes[start:], change[start:], changes[start + 2 * step :]
+        earlier, level, later = changes[start:], changes[start + step :], changes[start + 2 * step :]
+        here = change[start:]
         of_before, of_middle, of_after = np.float32(0.0), np.float32(0.0), np.float32(0.0)
         for i in range(len(found)):
-            found[i] = before * later[i] + middle * here[i] + after * earlier[i]
+            found[i] = before * later[i] + middle * level[i] + after * earlier[i]
             of_before += here[i] * early[i]
             of_middle += here[i] * now[i]
             of_after += here[i] * late[i]

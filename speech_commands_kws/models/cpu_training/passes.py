@@ -78,15 +78,16 @@ class StemPass:
 
     def __init__(self, stem: nn.Sequential, team: ThreadTeam, workspace: Workspace):
         self.team, self.workspace = team, workspace
-        self.conv, batch_norm, _ = stem
+        *padding, self.conv, batch_norm, _ = stem
+        around = self.conv.padding[0]
+        # Before and after the frames, below and above the mel bins.
+        self.borders = padding[0].padding if padding else (around,) * 4
         self.norm = _norm(batch_norm, 1)
 
     def forward(self, log_mel: Tensor) -> Activation:
         """(B, 1, M, F) to (C, M / 2, L)."""
         batch, _, mels, frames = log_mel.shape
-        padding = self.conv.padding[0]
-        borders = (0, 0, padding, padding, padding, padding)  # of clips, frames, mel bins
-        padded = functional.pad(log_mel[:, 0].permute(1, 2, 0), borders).flatten(1)
+        padded = functional.pad(log_mel[:, 0].permute(1, 2, 0), (0, 0, *self.borders)).flatten(1)
         weight, stride = self.conv.weight.detach()[:, 0].numpy(), self.conv.stride[0]
         self.images, self.place = padded.numpy(), (stride, batch)
         shape = len(weight), mels // stride, frames * batch
@@ -164,6 +165,7 @@ class BlockPass:
         signal, made = (self.workspace.take(shape, dtype) for _ in range(2))
         normed, added, self.active = (self.workspace.take(shape, dtype) for _ in range(3))
         output = self.workspace.take((channels, mels // stride, length), dtype)
+        step = block.temporal_conv.dilation[1] * self.batch
         self.arrays = Block(
             *given,
             _array(block.frequency_conv),
@@ -172,7 +174,8 @@ class BlockPass:
             _norm(block.frequency_norm.norm, block.frequency_norm.sub_bands),
             signal,
             _array(block.temporal_conv),
-            block.temporal_conv.dilation[1] * self.batch,
+            step,
+            2 * step if block.history_frames else step,
             made,
             _norm(block.temporal_norm, 1),
             normed,

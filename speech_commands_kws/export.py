@@ -9,6 +9,7 @@ from speech_commands_kws.assembly.engine import engine_of
 from speech_commands_kws.assembly.registration import register, required_record
 from speech_commands_kws.assembly.release import (
     build_release,
+    build_streaming,
     build_variant,
     check_settings,
     copy_registered,
@@ -21,7 +22,7 @@ from speech_commands_kws.cli.launch import build, command, run_command
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.backends.tensorrt import TensorRTBackend
-from speech_commands_kws.inference.locate import REGISTERED
+from speech_commands_kws.inference.locate import REGISTERED, streaming_file
 from speech_commands_kws.packaging.triton_repository import fill_repository
 from speech_commands_kws.tracking import recording, runs
 
@@ -56,13 +57,15 @@ def run(cfg: DictConfig) -> float:
     with runs.log_file(output.with_suffix(".log")):
         model = build_release(cfg, spotter, info, split, output)
     files = [model.path]
+    if spotter.streams:
+        files.append(build_streaming(cfg, spotter, model, streaming_file(output)))
     try:
         if variant:
             files.append(build_variant(cfg, variant, model, split, saved))
     finally:  # a model whose variant was refused has its card too
         card = write_card(cfg, model, split)
     if triton:
-        fill_repository(triton, files)
+        fill_repository(triton, [file for file in files if file != streaming_file(output)])
     recording.log_to_run(folder, [*files, card], "model", {} if record else model.figures)
     if record:
         register(cfg, record, checkpoint, model, split, saved)

@@ -30,7 +30,11 @@ PREREQUISITES = {
 # They are the settings of `train`, with a few more.
 EXTENSIONS_OF_TRAIN = ("download", "pack")
 # What a command hands over when it builds the node at this key; the YAML file leaves it out.
-GIVEN_BY_COMMANDS = {"backbone": ("n_classes", "n_mels"), "augment.mixup": ("n_classes",), "streams": ("labels",)}
+GIVEN_BY_COMMANDS = {
+    "backbone": ("n_classes", "n_mels"),
+    "augment.mixup": ("n_classes",),
+    "streams": ("labels",),
+}
 
 
 def primary_names() -> list[str]:

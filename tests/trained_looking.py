@@ -12,7 +12,9 @@ LABELS = ("_silence_", "_unknown_", "yes", "no")
 INFO = ModelInfo(LABELS, SAMPLE_RATE, SAMPLE_RATE, {"n_mels": 40}, {"run": "test"})
 
 
-def trained_looking(backbone: torch.nn.Module, n_mels: int = 40) -> SpotterModule:
+def trained_looking(
+    backbone: torch.nn.Module, n_mels: int = 40, causal: bool = False
+) -> SpotterModule:
     """A spotter whose normalisations are not those of initialisation."""
     generator = torch.Generator().manual_seed(0)
     for layer in backbone.modules():
@@ -21,4 +23,5 @@ def trained_looking(backbone: torch.nn.Module, n_mels: int = 40) -> SpotterModul
             layer.bias.data.uniform_(-0.5, 1, generator=generator)
             layer.running_mean.uniform_(-0.5, 0.5, generator=generator)
             layer.running_var.uniform_(0.1, 0.5, generator=generator)
-    return SpotterModule(LogMel(SAMPLE_RATE, 30, 10, 512, n_mels, 0, 8000, 1e-6), backbone).eval()
+    frontend = LogMel(SAMPLE_RATE, 30, 10, 512, n_mels, 0, 8000, 1e-6, causal)
+    return SpotterModule(frontend, backbone).eval()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.assembly.run_data import recorded_split, sample_evenly, score
 from speech_commands_kws.cli.launch import build, settings_of
@@ -38,8 +38,15 @@ from speech_commands_kws.packaging.onnx_export import (
     operator_counts,
     write_metadata,
     write_onnx,
+    write_streaming_onnx,
 )
-from speech_commands_kws.packaging.parity import REAL, check_parity, compare, probe_waveforms
+from speech_commands_kws.packaging.parity import (
+    REAL,
+    check_parity,
+    check_streaming_parity,
+    compare,
+    probe_waveforms,
+)
 from speech_commands_kws.packaging.quantize import Fp16, Int8
 from speech_commands_kws.tracking import registry
 
@@ -160,6 +167,27 @@ def build_release(
     if info.threshold_note:
         LOG.info(info.threshold_note)
     return Release(output, info, scores, clips, difference, latency)
+
+
+def build_streaming(cfg: DictConfig, spotter: SpotterModule, model: Release, output: Path) -> Path:
+    """Write the form of a streaming backbone that listens.
+
+    Raises:
+        KwsError: its answers differ from those of the trained module; nothing is written.
+    """
+    keywords = [label for label in model.info.labels if label not in (SILENCE, UNKNOWN)]
+    settings = OmegaConf.to_container(cfg.detector)
+    thresholds = dict.fromkeys(keywords, settings.pop("threshold"))
+    info = replace(model.info, detection={}, detector={"thresholds": thresholds, **settings})
+    with replacing(output) as partial:
+        write_streaming_onnx(spotter, info, cfg.opset, partial)
+        probes = probe_waveforms(model.clips, cfg.seed)
+        difference = check_streaming_parity(spotter, partial, probes, cfg.parity.tolerance)
+    LOG.info(
+        "%s: %d bytes, for streams, differs from torch by at most %.1e; choose its thresholds with `kws tune`",
+        *(output, output.stat().st_size, difference),
+    )
+    return output
 
 
 def build_variant(

@@ -7,19 +7,25 @@ from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.dvc import ensure_present
 
 MODEL_FILE = "model.onnx"
+STREAMING_FILE = "model.streaming.onnx"
 REGISTERED = "models:"  # what the addresses of MLflow's registry begin with
 
 
-def newest_export(runs: str | Path) -> Path:
-    """The model exported last by any run below the folder `runs`, the jobs of a sweep too.
+def streaming_file(model: Path) -> Path:
+    """Where the form of an exported model lies that listens to a stream."""
+    return model.with_suffix(f".streaming{model.suffix}")
+
+
+def newest_export(runs: str | Path, name: str = MODEL_FILE) -> Path:
+    """The file of this name exported last by any run below the folder `runs`, the jobs of a sweep too.
 
     Raises:
         KwsError: no run has an export.
     """
-    exports = [path for path in Path(runs).rglob(MODEL_FILE) if path.is_file()]
+    exports = [path for path in Path(runs).rglob(name) if path.is_file()]
     if not exports:
         raise KwsError(
-            f"no exported model under {runs}: train and export first (`kws train`, `kws export`), "
+            f"no exported {name} under {runs}: train and export first (`kws train`, `kws export`), "
             "or give model=PATH"
         )
     return max(exports, key=lambda path: (path.stat().st_mtime_ns, str(path)))

@@ -97,6 +97,10 @@ class KeywordSpotter:
         check_whole(top_k=top_k, batch_size=batch_size)
         self.model = Path(model)
         self.backend = backend(model)
+        if self.backend.info.streaming:
+            raise KwsError(
+                f"{model} listens to a stream: use KeywordListener or `kws listen`, or give the model.onnx beside it"
+            )
         self.labels = self.backend.info.labels
         self.sample_rate = self.backend.info.sample_rate
         self.clip_samples = self.backend.info.clip_samples

@@ -143,9 +143,7 @@ class LogMel(nn.Module):
         """(B, T) waveform to (B, W, F) frames, in columns."""
         padded = self.pad(waveform)
         n_frames = (padded.shape[-1] - self.window_samples) // self.hop_samples + 1
-        return self.cut_frames(
-            padded[:, : self.window_samples + self.hop_samples * (n_frames - 1)]
-        )
+        return self.cut_frames(padded[:, : self.window_samples + self.hop_samples * (n_frames - 1)])
 
     def cut_frames(self, samples: Tensor) -> Tensor:
         """(B, window + hop (F - 1)) samples to (B, W, F) frames, in columns."""

@@ -14,7 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from speech_commands_kws.errors import check_whole
-from speech_commands_kws.inference.model_info import INPUT, LOGITS, NEXT_STATE, PROBABILITIES, STATE, ModelInfo
+from speech_commands_kws.inference.model_info import (
+    INPUT,
+    LOGITS,
+    NEXT_STATE,
+    PROBABILITIES,
+    STATE,
+    ModelInfo,
+)
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.graph import inference_graph
 from speech_commands_kws.packaging.streaming_graph import StreamingGraph
@@ -45,14 +52,14 @@ def write_onnx(spotter: SpotterModule, info: ModelInfo, opset: int | None, path:
     `opset` None is the exporter's own.
     """
     batch = torch.export.Dim.DYNAMIC
-    program = export_program(
+    model = export_program(
         SpotterGraph(inference_graph(spotter)),
         {INPUT: torch.zeros(EXAMPLE_BATCH, info.clip_samples)},
         {INPUT: {0: batch}},
         [PROBABILITIES, LOGITS],
         opset,
     )
-    save_program(program, info, path)
+    save_model(model, info, path)
 
 
 def write_streaming_onnx(
@@ -62,7 +69,7 @@ def write_streaming_onnx(
     graph = StreamingGraph(spotter)
     hop = spotter.frontend.hop_samples
     frames, batch = torch.export.Dim("frames", max=MOST_FRAMES), torch.export.Dim.DYNAMIC
-    program = export_program(
+    model = export_program(
         graph,
         {
             INPUT: torch.zeros(EXAMPLE_BATCH, EXAMPLE_FRAMES * hop),
@@ -78,7 +85,7 @@ def write_streaming_onnx(
         "memory_frames": graph.memory_frames,
         "mean_frames": graph.mean_frames,
     }
-    save_program(program, replace(info, streaming=streaming), path)
+    save_model(model, replace(info, streaming=streaming), path)
 
 
 def export_program(
@@ -103,7 +110,7 @@ def export_program(
     ).model_proto
 
 
-def save_program(model: onnx.ModelProto, info: ModelInfo, path: Path) -> None:
+def save_model(model: onnx.ModelProto, info: ModelInfo, path: Path) -> None:
     # Of the format the oldest that has these operators, so that old engines read it; the exporter writes a newer one.
     model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import)
     forget_origin(model)

@@ -5,6 +5,7 @@ Legend: B batch, T samples, K keywords.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +15,14 @@ import torch
 from speech_commands_kws.errors import KwsError, check_number
 from speech_commands_kws.inference.backends.batches import in_batches
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.streaming import StreamingModel
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.onnx_export import SpotterGraph
 
 Answers = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 REAL = "real clips"
+PIECES = (1, 10, 3, 16, 39)  # frames of the calls by which a stream is compared
 
 
 class Agreement(NamedTuple):
@@ -138,12 +141,48 @@ def check_parity(
 
     found = compare(module, OnnxBackend(path), waveforms, batch_sizes)
     for kind, (difference, _) in found.items():
-        if not difference <= tolerance:
-            raise KwsError(
-                f"expected onnxruntime and torch to agree to {tolerance:g}, they differ by {difference:g} on "
-                f"{kind}: nothing was exported; please report this with the run's config.yaml"
-            )
+        check_difference(difference, tolerance, kind)
     return largest_difference(found)
+
+
+def check_streaming_parity(
+    spotter: SpotterModule, path: Path, waveforms: Mapping[str, np.ndarray], tolerance: float
+) -> float:
+    """Largest difference of probabilities between a streaming file, called piece by piece, and the module run at once.
+
+    Args:
+        waveforms: float32 (n, T) by kind; the clips of a kind are one stream.
+
+    Raises:
+        KwsError: a difference above the tolerance, or an answer that is not finite.
+    """
+    model = StreamingModel(path)
+    differences = []
+    for kind, clips in waveforms.items():
+        stream = clips.reshape(1, -1)
+        stream = stream[:, : stream.shape[1] // model.hop_samples * model.hop_samples]
+        with torch.inference_mode():
+            logits = spotter.backbone.stream(spotter.frontend(torch.from_numpy(stream)))
+            expected = logits.softmax(dim=1).numpy()[0].T
+        given, state, start = [], model.initial_state(), 0
+        for n_frames in cycle(PIECES):
+            stop = start + n_frames * model.hop_samples
+            probabilities, state = model(stream[:, start:stop], state)
+            given.append(probabilities[0])
+            start = stop
+            if start >= stream.shape[1]:
+                break
+        differences.append(float(np.abs(expected - np.concatenate(given)).max()))
+        check_difference(differences[-1], tolerance, kind)
+    return max(differences)
+
+
+def check_difference(difference: float, tolerance: float, kind: str) -> None:
+    if not difference <= tolerance:
+        raise KwsError(
+            f"expected onnxruntime and torch to agree to {tolerance:g}, they differ by {difference:g} on "
+            f"{kind}: nothing was exported; please report this with the run's config.yaml"
+        )
 
 
 def probe_waveforms(clips: np.ndarray, seed: int) -> dict[str, np.ndarray]:

@@ -68,7 +68,9 @@ class StreamingGraph(nn.Module):
     def forward(self, waveform: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         past_sound, *past_layers, past_logits = state.split(self.rows, dim=1)
         batch = waveform.shape[0]
-        sound = torch.cat([past_sound.reshape(batch, self.frontend.history_samples), waveform], dim=1)
+        sound = torch.cat(
+            [past_sound.reshape(batch, self.frontend.history_samples), waveform], dim=1
+        )
         log_mel = self.frontend.log_mel(self.frontend.cut_frames(sound)).squeeze(1)  # (B, M, n)
         inputs = [log_mel]
         extended = self._extend(past_layers[0], log_mel, self.stem_history)
@@ -104,5 +106,7 @@ class StreamingGraph(nn.Module):
 def exact_rows(values: int, kept: int, what: str) -> int:
     """Rows of a state that hold so many values."""
     if values % kept:
-        raise ValueError(f"expected {what} to be a multiple of {kept}, the frames of the state, got {values}")
+        raise ValueError(
+            f"expected {what} to be a multiple of {kept}, the frames of the state, got {values}"
+        )
     return values // kept

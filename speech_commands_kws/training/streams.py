@@ -29,7 +29,9 @@ LEAST_POWER = 1e-10
 WORD_RANGE_DB = 25
 WORD_SHARE = 0.4
 FLOOR_QUANTILE = 0.1
-FADE_SECONDS = 0.02  # a clip's own noise must not begin and end at once: the network would listen for that
+FADE_SECONDS = (
+    0.02  # a clip's own noise must not begin and end at once: the network would listen for that
+)
 LOG_HALF = -0.693
 
 

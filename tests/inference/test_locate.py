@@ -30,7 +30,7 @@ def test_an_address_of_the_registry_is_fetched(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(KwsError, match="no exported model under .*: train and export first"):
+    with pytest.raises(KwsError, match="no exported model.onnx under .*: train and export first"):
         locate_model(None, tmp_path)
     with pytest.raises(KwsError, match="is not a file: model= takes an exported model such as"):
         locate_model(tmp_path, tmp_path)

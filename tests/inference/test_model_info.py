@@ -65,7 +65,9 @@ def test_the_newest_export_is_taken(tmp_path: Path) -> None:
 
 def test_no_export_at_all(tmp_path: Path) -> None:
     for runs in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(KwsError, match="no exported model under .*: train and export first"):
+        with pytest.raises(
+            KwsError, match="no exported model.onnx under .*: train and export first"
+        ):
             locate_model(None, runs)
 
 

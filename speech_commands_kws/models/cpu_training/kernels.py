@@ -303,7 +303,11 @@ def _back_over_time(block, channel, grads, padded, changes, grad_signal):
     for start in range(0, length, TILE):
         found = grad_signal[start : start + TILE]
         early, now, late = padded[start:], padded[start + step :], padded[start + 2 * step :]
-        earlier, level, later = changes[start:], changes[start + step :], changes[start + 2 * step :]
+        earlier, level, later = (
+            changes[start:],
+            changes[start + step :],
+            changes[start + 2 * step :],
+        )
         here = change[start:]
         of_before, of_middle, of_after = np.float32(0.0), np.float32(0.0), np.float32(0.0)
         for i in range(len(found)):

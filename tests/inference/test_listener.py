@@ -1,0 +1,105 @@
+import asyncio
+
+import numpy as np
+import pytest
+from streaming_models import SECONDS, lively_sound, streaming_file
+from trained_looking import SAMPLE_RATE
+
+from speech_commands_kws import KeywordListener
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.inference.detector import Event
+from speech_commands_kws.inference.streaming import StreamingModel
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> StreamingModel:
+    return StreamingModel(streaming_file(tmp_path_factory.mktemp("model")))
+
+
+def sound(rate: int = SAMPLE_RATE) -> np.ndarray:
+    return lively_sound(SECONDS, rate)
+
+
+def heard(listener: KeywordListener, samples: np.ndarray, chunk: int) -> list[Event]:
+    events = []
+    for start in range(0, len(samples), chunk):
+        events += listener(samples[start : start + chunk])
+    return events + listener.finish()
+
+
+def low(listener_model: StreamingModel, **options) -> KeywordListener:
+    """A threshold that this untrained model reaches."""
+    return KeywordListener(listener_model, thresholds=0.35, **options)
+
+
+def same(events: list[Event], others: list[Event]) -> bool:
+    facts = [[(each.keyword, round(each.time, 6)) for each in found] for found in (events, others)]
+    return facts[0] == facts[1]
+
+
+def test_events_do_not_depend_on_the_chunks(model) -> None:
+    expected = heard(low(model), sound(), SECONDS * SAMPLE_RATE)
+    assert len(expected) >= 2
+    for chunk in (100, 160, 1600, 4097):
+        assert same(heard(low(model), sound(), chunk), expected)
+
+
+def test_two_listeners_share_a_model_and_not_their_streams(model) -> None:
+    alone = heard(low(model), sound(), 1600)
+    one, other = low(model), low(model)
+    events = []
+    for start in range(0, SECONDS * SAMPLE_RATE, 1600):
+        events += one(sound()[start : start + 1600])
+        other(np.zeros(1600, np.float32))
+    assert same(events + one.finish(), alone)
+
+
+def test_int16_and_several_channels_are_heard_alike(model) -> None:
+    expected = heard(
+        low(model), np.round(sound() * 32767).astype(np.int16) / np.float32(32768), 1600
+    )
+    integers = np.round(sound() * 32767).astype(np.int16)
+    assert same(heard(low(model), integers, 1600), expected)
+    assert same(heard(low(model), np.stack([integers, integers], axis=1), 1600), expected)
+
+
+def test_another_rate_is_converted(model) -> None:
+    listener = low(model, sample_rate=48000)
+    listener(np.zeros(48000, np.float32))
+    assert listener.seconds == pytest.approx(1, abs=0.15)
+    chunks, once = (heard(low(model, sample_rate=48000), sound(48000), n) for n in (997, 288000))
+    assert same(chunks, once)
+
+
+def test_after_the_end_a_new_stream_begins(model) -> None:
+    listener = low(model)
+    first = heard(listener, sound(), 1600)
+    assert listener.seconds == 0
+    assert same(heard(listener, sound(), 1600), first)
+
+
+def test_thresholds_are_those_of_the_file_unless_given(model) -> None:
+    assert KeywordListener(model).detector.thresholds == {"yes": 0.5, "no": 0.5}
+    assert KeywordListener(model, thresholds={"no": 0.9}).detector.thresholds == {
+        "yes": 0.5,
+        "no": 0.9,
+    }
+    with pytest.raises(KwsError, match="maybe"):
+        KeywordListener(model, thresholds={"maybe": 0.9})
+
+
+def test_asynchronous_chunks_give_the_same_events(model) -> None:
+    async def chunks():
+        for start in range(0, SECONDS * SAMPLE_RATE, 1600):
+            yield sound()[start : start + 1600]
+
+    async def collect() -> list[Event]:
+        return [event async for event in low(model).listen(chunks())]
+
+    assert same(asyncio.run(collect()), heard(low(model), sound(), 1600))
+
+
+@pytest.mark.parametrize("chunk", [np.zeros(10, np.uint8), np.zeros((2, 2, 2), np.float32)])
+def test_other_chunks_are_refused(model, chunk) -> None:
+    with pytest.raises(KwsError, match="expected"):
+        KeywordListener(model)(chunk)

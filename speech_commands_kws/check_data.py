@@ -3,10 +3,17 @@
 import sys
 from pathlib import Path
 
+import hydra
 from omegaconf import DictConfig
 
 from speech_commands_kws.assembly.engine import find_model
-from speech_commands_kws.cli.launch import build, command, run_answering
+from speech_commands_kws.cli.launch import (
+    CONFIG_DIR,
+    EXECUTION_WHITELIST,
+    build,
+    hiding_passwords,
+    run_answering,
+)
 from speech_commands_kws.data.packed import pack_folder
 from speech_commands_kws.data.quality import inspect
 from speech_commands_kws.data.quality_report import write_csv, write_json, write_table
@@ -62,7 +69,10 @@ def open_model(cfg: DictConfig, clip_samples: int) -> KeywordSpotter:
     return spotter
 
 
-@command("check_data")
+@hiding_passwords
+@hydra.main(
+    config_path=CONFIG_DIR, config_name="check_data", execution_whitelist=EXECUTION_WHITELIST
+)
 def main(cfg: DictConfig) -> float | None:
     return run_answering(run, cfg)
 

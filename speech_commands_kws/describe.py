@@ -3,10 +3,17 @@
 import json
 import sys
 
+import hydra
 from omegaconf import DictConfig
 
 from speech_commands_kws.assembly.engine import engine_of, find_model
-from speech_commands_kws.cli.launch import build, command, run_answering
+from speech_commands_kws.cli.launch import (
+    CONFIG_DIR,
+    EXECUTION_WHITELIST,
+    build,
+    hiding_passwords,
+    run_answering,
+)
 from speech_commands_kws.errors import KwsError, check_choice
 from speech_commands_kws.inference.description import describe, write_table
 
@@ -28,7 +35,8 @@ def run(cfg: DictConfig) -> float:
     return float(facts["bytes"])
 
 
-@command("describe")
+@hiding_passwords
+@hydra.main(config_path=CONFIG_DIR, config_name="describe", execution_whitelist=EXECUTION_WHITELIST)
 def main(cfg: DictConfig) -> None:
     run_answering(run, cfg)
 

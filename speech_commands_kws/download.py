@@ -4,10 +4,17 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import hydra
 from omegaconf import DictConfig
 
 from speech_commands_kws.audio.locate import sounds_below
-from speech_commands_kws.cli.launch import build, command, run_command
+from speech_commands_kws.cli.launch import (
+    CONFIG_DIR,
+    EXECUTION_WHITELIST,
+    build,
+    hiding_passwords,
+    run_command,
+)
 from speech_commands_kws.data.speech_tree import SPEECH_COMMANDS_PATTERN, SpeechTree, audio_paths
 from speech_commands_kws.files.atomic import write_json_file
 
@@ -47,7 +54,8 @@ def contents(tree: SpeechTree) -> dict[str, Any]:
     return found
 
 
-@command("download")
+@hiding_passwords
+@hydra.main(config_path=CONFIG_DIR, config_name="download", execution_whitelist=EXECUTION_WHITELIST)
 def main(cfg: DictConfig) -> float | None:
     return run_command(run, cfg)
 

@@ -5,6 +5,7 @@ import sys
 from functools import partial
 from typing import Any
 
+import hydra
 from omegaconf import DictConfig
 
 from speech_commands_kws.assembly.evaluation import (
@@ -14,7 +15,13 @@ from speech_commands_kws.assembly.evaluation import (
     open_model,
     pictures_folder,
 )
-from speech_commands_kws.cli.launch import build, command, run_answering
+from speech_commands_kws.cli.launch import (
+    CONFIG_DIR,
+    EXECUTION_WHITELIST,
+    build,
+    hiding_passwords,
+    run_answering,
+)
 from speech_commands_kws.cli.terminal import progress
 from speech_commands_kws.errors import display_name
 from speech_commands_kws.evaluation import scoring, tables
@@ -69,7 +76,8 @@ def report(title: str, facts: dict[str, Any], form: str, json_file: str | None) 
     write_json_file(json_file, facts)
 
 
-@command("evaluate")
+@hiding_passwords
+@hydra.main(config_path=CONFIG_DIR, config_name="evaluate", execution_whitelist=EXECUTION_WHITELIST)
 def main(cfg: DictConfig) -> float | None:
     return run_answering(run, cfg)
 

@@ -3,6 +3,7 @@
 `backend=tensorrt` builds a TensorRT plan of an exported ONNX file.
 """
 
+import hydra
 from omegaconf import DictConfig
 
 from speech_commands_kws.assembly.engine import engine_of
@@ -18,7 +19,13 @@ from speech_commands_kws.assembly.release import (
 )
 from speech_commands_kws.assembly.run_data import find_checkpoint, load_trained, recorded_split
 from speech_commands_kws.assembly.tensorrt import export_plan
-from speech_commands_kws.cli.launch import build, command, run_command
+from speech_commands_kws.cli.launch import (
+    CONFIG_DIR,
+    EXECUTION_WHITELIST,
+    build,
+    hiding_passwords,
+    run_command,
+)
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.backends.tensorrt import TensorRTBackend
@@ -72,7 +79,8 @@ def run(cfg: DictConfig) -> float:
     return model.difference
 
 
-@command("export")
+@hiding_passwords
+@hydra.main(config_path=CONFIG_DIR, config_name="export", execution_whitelist=EXECUTION_WHITELIST)
 def main(cfg: DictConfig) -> float | None:
     return run_command(run, cfg)
 

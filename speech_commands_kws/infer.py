@@ -3,10 +3,17 @@
 import sys
 from pathlib import Path
 
+import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.assembly.engine import engine_of, find_model
-from speech_commands_kws.cli.launch import build, command, run_answering
+from speech_commands_kws.cli.launch import (
+    CONFIG_DIR,
+    EXECUTION_WHITELIST,
+    build,
+    hiding_passwords,
+    run_answering,
+)
 from speech_commands_kws.errors import KwsError, ReportedError, check_choice, display_name
 from speech_commands_kws.inference.backends.triton import MODEL_NAME
 from speech_commands_kws.inference.batch import BatchInference
@@ -80,7 +87,8 @@ def input_names(names: object) -> list[str]:
     return [str(name) for name in names]
 
 
-@command("infer")
+@hiding_passwords
+@hydra.main(config_path=CONFIG_DIR, config_name="infer", execution_whitelist=EXECUTION_WHITELIST)
 def main(cfg: DictConfig) -> None:
     run_answering(run, cfg)
 

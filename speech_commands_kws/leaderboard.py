@@ -4,9 +4,15 @@ import json
 import sys
 from pathlib import Path
 
+import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.cli.launch import command, run_answering
+from speech_commands_kws.cli.launch import (
+    CONFIG_DIR,
+    EXECUTION_WHITELIST,
+    hiding_passwords,
+    run_answering,
+)
 from speech_commands_kws.cli.terminal import csv_cell
 from speech_commands_kws.errors import (
     check_choice,
@@ -68,7 +74,10 @@ def run(cfg: DictConfig) -> float:
     return float(len(shown))
 
 
-@command("leaderboard")
+@hiding_passwords
+@hydra.main(
+    config_path=CONFIG_DIR, config_name="leaderboard", execution_whitelist=EXECUTION_WHITELIST
+)
 def main(cfg: DictConfig) -> float | None:
     return run_answering(run, cfg)
 

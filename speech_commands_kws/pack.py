@@ -2,10 +2,17 @@
 
 from typing import Any
 
+import hydra
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.cli.launch import build, command, run_command
+from speech_commands_kws.cli.launch import (
+    CONFIG_DIR,
+    EXECUTION_WHITELIST,
+    build,
+    hiding_passwords,
+    run_command,
+)
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.speech_tree import SPLITS
 from speech_commands_kws.files.atomic import write_json_file
@@ -33,7 +40,8 @@ def summary(datamodule: KeywordDataModule) -> dict[str, Any]:
     }
 
 
-@command("pack")
+@hiding_passwords
+@hydra.main(config_path=CONFIG_DIR, config_name="pack", execution_whitelist=EXECUTION_WHITELIST)
 def main(cfg: DictConfig) -> float | None:
     return run_command(run, cfg)
 

@@ -3,10 +3,17 @@
 from getpass import getuser
 from pathlib import Path
 
+import hydra
 from omegaconf import DictConfig
 
 from speech_commands_kws.audio.takes import Session
-from speech_commands_kws.cli.launch import build, command, run_answering
+from speech_commands_kws.cli.launch import (
+    CONFIG_DIR,
+    EXECUTION_WHITELIST,
+    build,
+    hiding_passwords,
+    run_answering,
+)
 from speech_commands_kws.data.words import check_words
 from speech_commands_kws.errors import display_name
 
@@ -32,7 +39,8 @@ def run(cfg: DictConfig) -> float:
     return recorded
 
 
-@command("record")
+@hiding_passwords
+@hydra.main(config_path=CONFIG_DIR, config_name="record", execution_whitelist=EXECUTION_WHITELIST)
 def main(cfg: DictConfig) -> float | None:
     return run_answering(run, cfg)
 

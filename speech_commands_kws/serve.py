@@ -4,10 +4,17 @@ import signal
 import sys
 from pathlib import Path
 
+import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.assembly.engine import find_model
-from speech_commands_kws.cli.launch import build, command, run_answering
+from speech_commands_kws.cli.launch import (
+    CONFIG_DIR,
+    EXECUTION_WHITELIST,
+    build,
+    hiding_passwords,
+    run_answering,
+)
 from speech_commands_kws.errors import KwsError, check_choice, display_name
 from speech_commands_kws.packaging.triton_repository import MODEL_FILES, models_in
 
@@ -65,7 +72,8 @@ def say(line: str) -> None:
     print(display_name(line), file=sys.stderr, flush=True)
 
 
-@command("serve")
+@hiding_passwords
+@hydra.main(config_path=CONFIG_DIR, config_name="serve", execution_whitelist=EXECUTION_WHITELIST)
 def main(cfg: DictConfig) -> float | None:
     return run_answering(run, cfg)
 

@@ -3,11 +3,18 @@
 import logging
 from contextlib import nullcontext
 
+import hydra
 from omegaconf import DictConfig
 
 from speech_commands_kws.assembly.resume import open_run
 from speech_commands_kws.assembly.training import check_settings, train
-from speech_commands_kws.cli.launch import command, is_multirun, run_command
+from speech_commands_kws.cli.launch import (
+    CONFIG_DIR,
+    EXECUTION_WHITELIST,
+    hiding_passwords,
+    is_multirun,
+    run_command,
+)
 from speech_commands_kws.errors import KwsError, check_flag
 from speech_commands_kws.tracking import runs
 from speech_commands_kws.training.data_parallel import is_first_process
@@ -33,7 +40,8 @@ def run(cfg: DictConfig) -> float | list[float]:
     return values[0] if len(values) == 1 else values
 
 
-@command("train")
+@hiding_passwords
+@hydra.main(config_path=CONFIG_DIR, config_name="train", execution_whitelist=EXECUTION_WHITELIST)
 def main(cfg: DictConfig) -> float | list[float] | None:
     return run_command(run, cfg)
 

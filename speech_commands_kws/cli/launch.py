@@ -8,7 +8,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
@@ -40,20 +39,15 @@ CONFIG_DIR = str(
 EXECUTION_WHITELIST = [*TARGETS, "speech_commands_kws.cli.terminal.LogHandler"]
 
 
-def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
-    """`hydra.main` with the configuration of this name; passwords leave the command line before Hydra reads it."""
+def hiding_passwords(main: Callable[[], Any]) -> Callable[[], Any]:
+    """Above `hydra.main`: passwords leave the command line before Hydra reads it."""
 
-    def decorate(function: Callable[[Any], Any]) -> Callable[[], None]:
-        main = hydra.main(CONFIG_DIR, name, execution_whitelist=EXECUTION_WHITELIST)(function)
+    @wraps(main)
+    def start() -> Any:
+        sys.argv = without_passwords(sys.argv)
+        return main()
 
-        @wraps(function)
-        def start() -> None:
-            sys.argv = without_passwords(sys.argv)
-            main()
-
-        return start
-
-    return decorate
+    return start
 
 
 def build(node: Any, **arguments: Any) -> Any:

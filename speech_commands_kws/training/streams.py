@@ -21,7 +21,13 @@ from speech_commands_kws.audio.noise_recordings import read_noises
 from speech_commands_kws.augment.level import within_range
 from speech_commands_kws.augment.primitives import random_excerpts
 from speech_commands_kws.augment.subset import uniform
-from speech_commands_kws.errors import check_number, check_positive, check_range, check_whole
+from speech_commands_kws.errors import (
+    SettingError,
+    check_number,
+    check_positive,
+    check_range,
+    check_whole,
+)
 from speech_commands_kws.labels import SILENCE, UNKNOWN
 
 LEAST_POWER = 1e-10
@@ -99,7 +105,9 @@ class StreamTraining(nn.Module):
         check_positive(seconds=seconds, apart_seconds=apart_seconds)
         check_whole(words=words, hard_frames=hard_frames)
         check_number(0, 1, speech_share=speech_share)
-        check_number(0, 0.99, keywordless=keywordless)
+        check_number(0, 1, keywordless=keywordless)
+        if keywordless == 1:
+            raise SettingError("keywordless must be below 1, got 1: no stream would hold a word")
         check_range(speech_snr_db=speech_snr_db)
         check_range(level_db=level_db)
         self.hop = round(sample_rate * hop_ms / 1000)

@@ -27,6 +27,7 @@ COMMANDS = {
     "train": "train a keyword spotter on a tree of recordings",
     "evaluate": "score a checkpoint or an exported model on a split or a folder",
     "export": "write the best checkpoint of a run to ONNX, checked against torch",
+    "tune": "choose the thresholds of a streaming model for a rate of false alarms",
     "infer": "name the words in files, folders, patterns or - (standard input)",
     "serve": "serve a model by Triton, in an environment of its own or in a container",
     "describe": "show what an exported model says about itself",
@@ -38,7 +39,7 @@ COMMANDS = {
 }
 # The configuration key that plain names become: a list of them, or one.
 LIST_KEYS = {"infer": "input"}
-SINGLE_KEYS = {"evaluate": "model", "describe": "model", "leaderboard": "where"}
+SINGLE_KEYS = {"evaluate": "model", "describe": "model", "tune": "model", "leaderboard": "where"}
 EXAMPLES = {
     "train": (
         "'data.words=[computer,lights,music]'",
@@ -48,6 +49,7 @@ EXAMPLES = {
     ),
     "evaluate": ("split=test", "model.onnx input=recordings"),
     "export": ("", "quantize=int8", "run=plots/runs/NAME register=true"),
+    "tune": ("false_alarms_per_hour=0.5",),
     "infer": ("recording.wav", "recordings/ format=csv top_k=1"),
     "serve": ("", "model=model.onnx", "mode=container"),
     "describe": ("", "model.onnx format=json"),

@@ -15,6 +15,7 @@ from speech_commands_kws.assembly.evaluation import (
     open_model,
     pictures_folder,
 )
+from speech_commands_kws.assembly.streaming import evaluate_streams
 from speech_commands_kws.cli.launch import (
     CONFIG_DIR,
     EXECUTION_WHITELIST,
@@ -25,6 +26,7 @@ from speech_commands_kws.cli.launch import (
 from speech_commands_kws.cli.terminal import progress
 from speech_commands_kws.errors import display_name
 from speech_commands_kws.evaluation import scoring, tables
+from speech_commands_kws.evaluation.streaming.tables import write_point
 from speech_commands_kws.figures.evaluation import draw
 from speech_commands_kws.files.atomic import write_json_file, written_to
 
@@ -32,6 +34,8 @@ from speech_commands_kws.files.atomic import write_json_file, written_to
 def run(cfg: DictConfig) -> float:
     """Write figures to standard output and pictures into a folder; return the accuracy."""
     check_settings(cfg)
+    if cfg.get("protocol"):
+        return evaluate_streaming(cfg)
     robustness = build(cfg.robustness) if cfg.robustness else None
     path, run_folder = find_model(cfg)
     info, predict = open_model(path, cfg)
@@ -62,6 +66,17 @@ def run(cfg: DictConfig) -> float:
     }
     report(title, origin | facts | {"pictures": str(folder)}, cfg.format, cfg.json_file)
     return scores.accuracy
+
+
+def evaluate_streaming(cfg: DictConfig) -> float:
+    """Write what a listener misses and how often it is wrong to standard output; return the share that it finds."""
+    facts = evaluate_streams(cfg)
+    if cfg.format == "json":
+        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+    else:
+        write_point(facts, sys.stdout)
+    write_json_file(cfg.json_file, facts)
+    return 1 - facts["misses"]["miss_rate"]
 
 
 def report(title: str, facts: dict[str, Any], form: str, json_file: str | None) -> None:

@@ -52,6 +52,8 @@ TARGETS = (
     "speech_commands_kws.data.synthesis.talk.SyntheticTalk",
     "speech_commands_kws.data.task.Task",
     "speech_commands_kws.evaluation.robustness.Robustness",
+    "speech_commands_kws.evaluation.streaming.streams.AmbientStreams",
+    "speech_commands_kws.evaluation.streaming.streams.WordStreams",
     "speech_commands_kws.inference.backends.onnx.OnnxBackend",
     "speech_commands_kws.inference.backends.tensorrt.TensorRTBackend",
     "speech_commands_kws.inference.backends.triton.TritonBackend",

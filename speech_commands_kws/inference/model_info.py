@@ -34,6 +34,7 @@ class ModelInfo:
         streaming: of a model that takes a stream in pieces: samples of a frame (`hop_samples`), shape of the state
             (`state_shape`), frames that it remembers (`memory_frames`) and averages (`mean_frames`); else nothing.
         detector: settings of the detector of events in its answers.
+        operating_points: what its thresholds were measured to miss, and how often to be wrong.
     """
 
     labels: tuple[str, ...]
@@ -44,6 +45,7 @@ class ModelInfo:
     detection: dict[str, Any] = field(default_factory=dict)
     streaming: dict[str, Any] = field(default_factory=dict)
     detector: dict[str, Any] = field(default_factory=dict)
+    operating_points: dict[str, Any] = field(default_factory=dict)
 
     @property
     def threshold_note(self) -> str:
@@ -85,7 +87,14 @@ class ModelInfo:
             values = {name: json.loads(metadata[name]) for name in present}
             check_texts(labels=values["labels"])
             check_whole(sample_rate=values["sample_rate"], clip_samples=values["clip_samples"])
-            for name in ("frontend", "training", "detection", "streaming", "detector"):
+            for name in (
+                "frontend",
+                "training",
+                "detection",
+                "streaming",
+                "detector",
+                "operating_points",
+            ):
                 check_mapping(**{name: values.get(name, {})})
         except (ValueError, RecursionError) as error:  # a number may be too long for Python too
             raise KwsError(f"{source} has malformed metadata ({error}): export it again") from None

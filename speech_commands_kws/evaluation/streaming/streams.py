@@ -3,8 +3,9 @@
 Legend: T samples.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from speech_commands_kws.audio.locate import sounds_below
 from speech_commands_kws.audio.reading import read_audio, stream_audio
 from speech_commands_kws.audio.room_acoustics import convolve
 from speech_commands_kws.audio.takes import FRAME_SECONDS, word_frames
+from speech_commands_kws.data.dataset import SplitClips
 from speech_commands_kws.data.synthesis.talk import SyntheticTalk
 from speech_commands_kws.errors import (
     KwsError,
@@ -27,6 +29,7 @@ from speech_commands_kws.errors import (
 )
 from speech_commands_kws.evaluation.robustness import excerpts, within_range
 from speech_commands_kws.evaluation.streaming.matching import Word
+from speech_commands_kws.labels import SILENCE, UNKNOWN
 
 WORDS = "words"
 SECONDS_PER_HOUR = 3600
@@ -42,10 +45,11 @@ class Stream(NamedTuple):
 
 
 class Clip(NamedTuple):
-    """A recording of a word."""
+    """A recording of a word; `read` gives its waveform (T,) at a sample rate."""
 
     word: str
-    path: Path
+    name: str
+    read: Callable[[int], np.ndarray]
 
 
 def clips_below(folder: str | Path, words: Sequence[str]) -> tuple[list[Clip], list[Clip]]:
@@ -54,7 +58,10 @@ def clips_below(folder: str | Path, words: Sequence[str]) -> tuple[list[Clip], l
     Raises:
         KwsError: there is none of a keyword.
     """
-    clips = [Clip(path.parent.name, path) for path in sounds_below(Path(folder))]
+    clips = [
+        Clip(path.parent.name, display_name(path), partial(read_audio, path))
+        for path in sounds_below(Path(folder))
+    ]
     keywords = [clip for clip in clips if clip.word in words]
     if not keywords:
         raise KwsError(
@@ -62,6 +69,20 @@ def clips_below(folder: str | Path, words: Sequence[str]) -> tuple[list[Clip], l
         )
     others = [clip for clip in clips if clip.word not in words and not clip.word.startswith("_")]
     return keywords, others
+
+
+def clips_of(split: SplitClips, labels: Sequence[str]) -> tuple[list[Clip], list[Clip]]:
+    """The clips of a split: those of the keywords, and those of other words."""
+
+    def read(index: int, sample_rate: int) -> np.ndarray:
+        return split.waveforms(slice(index, index + 1))[0]
+
+    clips = [
+        Clip(labels[target], name, partial(read, i))
+        for i, (name, target) in enumerate(zip(split.names, split.targets, strict=True))
+    ]
+    keywords = [clip for clip in clips if clip.word not in (UNKNOWN, SILENCE)]
+    return keywords, [clip for clip in clips if clip.word == UNKNOWN]
 
 
 @dataclass(frozen=True)
@@ -181,13 +202,13 @@ class WordStreams:
 
     def _spoken(self, clip: Clip, level_db: float) -> tuple[np.ndarray, int, int]:
         """A clip with its word at a level, and where the word begins and ends in it (samples)."""
-        waveform = read_audio(clip.path, self.sample_rate)
+        waveform = clip.read(self.sample_rate)
         frame = round(FRAME_SECONDS * self.sample_rate)
         first, last = word_frames(frame_levels(waveform, frame), self.trim_db, self.pause_seconds)
         start, end = first * frame, (last + 1) * frame
         power = np.mean(np.square(waveform[start:end], dtype=np.float64))
         if not power:
-            raise KwsError(f"{display_name(clip.path)} is silent: remove it")
+            raise KwsError(f"{clip.name} is silent: remove it")
         return waveform * np.float32(amplitude(level_db) / np.sqrt(power)), start, end
 
 
@@ -214,7 +235,7 @@ class AmbientStreams:
     """Sound without keywords by kind, in blocks.
 
     Attributes:
-        folders: of recordings, by kind; they follow each other in the order of their names.
+        folder: of recordings, a folder in it for each kind; they follow each other in the order of their names.
         talk: synthetic talk of the test split, or None.
         talk_hours: of it.
         block_seconds: length of a stream of recordings; the last one of a kind is shorter.
@@ -223,7 +244,7 @@ class AmbientStreams:
         sample_rate: of the streams (Hz).
     """
 
-    folders: Mapping[str, str]
+    folder: str | None
     talk: SyntheticTalk | None
     talk_split: str
     talk_hours: float
@@ -237,15 +258,27 @@ class AmbientStreams:
         check_number(0, pause_seconds=self.pause_seconds, talk_hours=self.talk_hours)
 
     def streams(self) -> Iterator[Stream]:
-        for kind, folder in self.folders.items():
-            for number, block in enumerate(self._blocks(kind, Path(folder))):
-                yield Stream(f"{kind}, {number}", kind, block, [])
+        for kind in self._kinds():
+            for number, block in enumerate(self._blocks(kind.name, kind)):
+                yield Stream(f"{kind.name}, {number}", kind.name, block, [])
         if self.talk:
             for number in range(
                 round(self.talk_hours * SECONDS_PER_HOUR / self.talk.block_seconds)
             ):
                 block = self.talk.block(self.talk_split, number)
                 yield Stream(f"talk, {number}", "talk", block, [])
+
+    def _kinds(self) -> list[Path]:
+        if self.folder is None:
+            return []
+        folder = Path(self.folder).expanduser()
+        kinds = sorted(path for path in folder.glob("*") if path.is_dir())
+        if not kinds:
+            raise KwsError(
+                f"expected recordings without keywords in {folder}, a folder for each kind of sound, found none: put "
+                "them there, or run `make speech-corpora`"
+            )
+        return kinds
 
     def _blocks(self, kind: str, folder: Path) -> Iterator[np.ndarray]:
         paths = sounds_below(folder)

@@ -173,7 +173,7 @@ def test_silent_noise_stays_silent() -> None:
 
 def ambient(**changed: object) -> AmbientStreams:
     values = {
-        "folders": {},
+        "folder": None,
         "talk": None,
         "talk_split": "test",
         "talk_hours": 0.0,
@@ -186,36 +186,39 @@ def ambient(**changed: object) -> AmbientStreams:
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> dict[str, str]:
+def folder(tmp_path: Path) -> str:
     for kind, lengths in {"music": [3.0], "speech": [1.0, 0.75]}.items():
         for i, seconds in enumerate(lengths):
             ramp = np.full(round(seconds * RATE), 0.1 * (i + 1))
             write_wav(tmp_path / kind / f"{i}.wav", ramp, RATE)
-    return {kind: str(tmp_path / kind) for kind in ("speech", "music")}
+    return str(tmp_path)
 
 
-def test_ambient_sound_comes_in_blocks_by_kind(folders: dict[str, str]) -> None:
-    streams = list(ambient(folders=folders).streams())
+def test_ambient_sound_comes_in_blocks_by_kind(folder: str) -> None:
+    streams = list(ambient(folder=folder).streams())
     assert [(stream.name, len(stream.waveform) / RATE, stream.words) for stream in streams] == [
-        ("speech, 0", 2.0, []),
-        ("speech, 1", 0.75, []),
         ("music, 0", 2.0, []),
         ("music, 1", 1.5, []),
+        ("speech, 0", 2.0, []),
+        ("speech, 1", 0.75, []),
     ]
-    speech = np.concatenate([stream.waveform for stream in streams[:2]])
+    speech = np.concatenate([stream.waveform for stream in streams[2:]])
     borders = np.cumsum([0, 1, 0.5, 0.75, 0.5]) * RATE
     means = [speech[round(i) : round(j)].mean() for i, j in zip(borders, borders[1:], strict=False)]
     assert means == pytest.approx([0.1, 0, 0.2, 0], abs=1e-4)
 
 
-def test_hours_bound_each_kind(folders: dict[str, str]) -> None:
-    streams = list(ambient(folders=folders, hours=2.5 / 3600).streams())
+def test_hours_bound_each_kind(folder: str) -> None:
+    streams = list(ambient(folder=folder, hours=2.5 / 3600).streams())
     assert [len(stream.waveform) / RATE for stream in streams] == [2.0, 0.5, 2.0, 0.5]
 
 
 def test_a_kind_without_recordings_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(KwsError, match="a folder for each kind of sound, found none"):
+        list(ambient(folder=str(tmp_path)).streams())
+    (tmp_path / "noise").mkdir()
     with pytest.raises(KwsError, match="expected recordings of noise below .*speech-corpora"):
-        list(ambient(folders={"noise": str(tmp_path)}).streams())
+        list(ambient(folder=str(tmp_path)).streams())
 
 
 def test_talk_is_made_by_number() -> None:

@@ -1,0 +1,115 @@
+"""Runs a streaming model over words in streams and over hours of sound without them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from speech_commands_kws.assembly.run_data import recorded_split
+from speech_commands_kws.audio.room_acoustics import room_responses
+from speech_commands_kws.cli.launch import build
+from speech_commands_kws.cli.terminal import progress
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.evaluation.streaming.operating_points import (
+    ScoredStream,
+    Tuning,
+    scored_stream,
+)
+from speech_commands_kws.evaluation.streaming.streams import Stream, clips_below, clips_of
+from speech_commands_kws.inference.locate import STREAMING_FILE, locate_model, newest_export
+from speech_commands_kws.inference.streaming import StreamingModel
+from speech_commands_kws.labels import SILENCE, UNKNOWN
+from speech_commands_kws.tracking import runs
+
+CALL_FRAMES = 1000
+
+
+def open_streaming(cfg: DictConfig) -> tuple[StreamingModel, Path]:
+    """The streaming model asked for, or the newest one, and the folder of its run.
+
+    Raises:
+        KwsError: it lies in no run, whose data say what to try it on.
+    """
+    if cfg.model is None:
+        path = newest_export(cfg.paths.runs, STREAMING_FILE)
+        runs.say(f"model: {path}")
+    else:
+        path = locate_model(cfg.model, cfg.paths.runs)
+    folder = path.absolute().parent
+    if not (folder / runs.CONFIG_FILE).is_file():
+        raise KwsError(
+            f"expected a model in the folder of its run, {folder} has no {runs.CONFIG_FILE}"
+        )
+    return StreamingModel(path), folder
+
+
+def keywords_of(model: StreamingModel) -> list[str]:
+    return [label for label in model.info.labels if label not in (SILENCE, UNKNOWN)]
+
+
+def tuning_of(cfg: DictConfig, model: StreamingModel) -> Tuning:
+    """How thresholds are tried, as the settings say."""
+    settings = OmegaConf.to_container(cfg.detector)
+    settings.pop("threshold")
+    return Tuning(
+        labels=model.info.labels,
+        frame_ms=model.frame_ms,
+        settings=settings,
+        grid=list(cfg.protocol.grid),
+        late_seconds=cfg.protocol.late_seconds,
+        masked_seconds=cfg.protocol.masked_seconds,
+    )
+
+
+def evaluate_streams(cfg: DictConfig) -> dict[str, Any]:
+    """What a model misses in the streams of `cfg.protocol`, and how often it is wrong, at the thresholds in its file."""
+    model, folder = open_streaming(cfg)
+    detector = dict(model.info.detector)
+    thresholds = detector.pop("thresholds")
+    tuning = replace(tuning_of(cfg, model), settings=detector)
+    floor = min(thresholds.values()) - detector["hysteresis"]
+    streams = score_streams(model, streams_of(cfg, model, folder), min(floor, tuning.floor))
+    point = tuning.point(list(progress(streams, doing="listening")), thresholds)
+    return {"model": str(model.model), "split": cfg.split, "input": cfg.input} | point
+
+
+def streams_of(cfg: DictConfig, model: StreamingModel, folder: Path) -> Iterator[Stream]:
+    """Words of a split of the run's data, or of `input`, in streams, and sound without words."""
+    protocol = cfg.protocol
+    split = recorded_split(runs.read_config(folder), model.info, cfg.split)
+    if cfg.get("input"):
+        keywords, others = clips_below(Path(cfg.input).expanduser(), keywords_of(model))
+    else:
+        keywords, others = clips_of(split, model.info.labels)
+    responses = room_responses(**OmegaConf.to_container(protocol.rooms, resolve=True))
+    noises = list(split.noises.values())
+    if not noises:
+        raise KwsError("expected background noise in the data of the run, found none")
+    words = build(protocol.words).streams(keywords, others, noises, responses)
+    return chain(words, build(protocol.ambient).streams())
+
+
+def score_streams(
+    model: StreamingModel, streams: Iterable[Stream], floor: float
+) -> Iterator[ScoredStream]:
+    """What the model answers for each stream, as far as a detector may look at it; `floor` as of `scored_stream`."""
+    keywords = np.isin(model.info.labels, keywords_of(model))
+    for stream in streams:
+        rows = answers(model, stream.waveform)
+        yield scored_stream(stream.name, stream.kind, rows, stream.words, keywords, floor)
+
+
+def answers(model: StreamingModel, waveform: np.ndarray) -> np.ndarray:
+    """Probabilities (F, K) of a waveform (T,), some seconds at a time."""
+    state, parts = model.initial_state(), []
+    step = CALL_FRAMES * model.hop_samples
+    whole = len(waveform) // model.hop_samples * model.hop_samples
+    for start in range(0, whole, step):
+        piece = waveform[np.newaxis, start : min(start + step, whole)]
+        probabilities, state = model(piece, state)
+        parts.append(probabilities[0])
+    return np.concatenate(parts)

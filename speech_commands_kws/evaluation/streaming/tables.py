@@ -1,0 +1,59 @@
+"""What `operating_points` found, as tables for a person to read."""
+
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from speech_commands_kws.cli.terminal import write_rows
+from speech_commands_kws.errors import display_name
+from speech_commands_kws.evaluation.metrics import percent
+
+MS_PER_SECOND = 1000
+
+
+def write_point(facts: Mapping[str, Any], stream: TextIO) -> None:
+    """Write a point of operation: its misses, false alarms and latency."""
+    figures = ("words", "missed", "95 % interval", "confused")
+    groups = [("all words", facts["misses"])]
+    groups += facts["misses_by_condition"].items()
+    rows = [miss_row(name, found) for name, found in groups]
+    write_rows(stream, ("condition", *figures), rows, numbers=figures)
+    keywords = [
+        (*miss_row(keyword, found), f"{facts['thresholds'][keyword]:g}")
+        for keyword, found in facts["misses_by_keyword"].items()
+    ]
+    write_rows(
+        stream, ("keyword", *figures, "threshold"), keywords, numbers=(*figures, "threshold")
+    )
+    figures = ("hours", "false alarms", "an hour", "95 % limit")
+    kinds = [("all sound", facts["false_alarms"]), *facts["false_alarms_by_kind"].items()]
+    rows = [
+        (
+            display_name(kind),
+            f"{found['hours']:.2f}",
+            str(found["alarms"]),
+            *(shown_rate(found[name]) for name in ("per_hour", "limit_95")),
+        )
+        for kind, found in kinds
+    ]
+    write_rows(stream, ("without keywords", *figures), rows, numbers=figures)
+    latency = facts["latency_seconds"]
+    if latency["median"] is not None:
+        median, late = (latency[name] * MS_PER_SECOND for name in ("median", "p95"))
+        stream.write(
+            f"decided {median:.0f} ms after the end of a word (median), 95 % within {late:.0f} ms\n"
+        )
+
+
+def miss_row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
+    low, high = found["interval_95"]
+    return (
+        display_name(name),
+        str(found["words"]),
+        percent(found["miss_rate"]),
+        f"{percent(low)} to {percent(high)}",
+        str(found["confusions"]),
+    )
+
+
+def shown_rate(rate: float | None) -> str:
+    return "" if rate is None else f"{rate:.2f}"

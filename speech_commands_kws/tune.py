@@ -1,0 +1,77 @@
+"""Choose the thresholds of a streaming model for a wanted rate: `kws tune false_alarms_per_hour=0.5`."""
+
+import json
+import sys
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+from speech_commands_kws.assembly.streaming import (
+    keywords_of,
+    open_streaming,
+    score_streams,
+    streams_of,
+    tuning_of,
+)
+from speech_commands_kws.cli.launch import (
+    CONFIG_DIR,
+    EXECUTION_WHITELIST,
+    hiding_passwords,
+    run_answering,
+)
+from speech_commands_kws.cli.terminal import progress
+from speech_commands_kws.errors import check_choice, check_positive, display_name
+from speech_commands_kws.evaluation.streaming.tables import write_point
+from speech_commands_kws.files.atomic import replacing, write_json_file
+from speech_commands_kws.packaging.onnx_export import write_metadata
+
+FORMATS = ("table", "json")
+
+
+def run(cfg: DictConfig) -> float:
+    """Write the thresholds into the model file and what they cost to standard output; return the share missed."""
+    check_choice(FORMATS, format=cfg.format)
+    check_positive(false_alarms_per_hour=cfg.false_alarms_per_hour)
+    model, folder = open_streaming(cfg)
+    tuning, keywords = tuning_of(cfg, model), keywords_of(model)
+    watch = partial(progress, doing="listening")
+    streams = list(watch(score_streams(model, streams_of(cfg, model, folder), tuning.floor)))
+    thresholds = tuning.thresholds(streams, keywords, cfg.false_alarms_per_hour)
+    point = tuning.point(streams, thresholds)
+    facts = {"split": cfg.split, "wanted_per_hour": cfg.false_alarms_per_hour} | point
+    facts["curve"] = [summary(each) for each in tuning.curve(streams, keywords)]
+    detector = {**tuning.settings, "thresholds": thresholds}
+    info = replace(model.info, detector=detector, operating_points=facts)
+    with replacing(model.model) as partial_file:
+        partial_file.write_bytes(model.model.read_bytes())
+        write_metadata(info, partial_file)
+    if cfg.format == "json":
+        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+    else:
+        write_point(facts, sys.stdout)
+        print(f"written into {display_name(model.model)}")
+    write_json_file(cfg.json_file, facts)
+    return float(point["misses"]["miss_rate"])
+
+
+def summary(point: dict[str, Any]) -> dict[str, Any]:
+    """What a line of the table of operating points says."""
+    return {
+        "threshold": point["threshold"],
+        "miss_rate": point["misses"]["miss_rate"],
+        "per_hour": point["false_alarms"]["per_hour"],
+        "limit_95": point["false_alarms"]["limit_95"],
+    }
+
+
+@hiding_passwords
+@hydra.main(config_path=CONFIG_DIR, config_name="tune", execution_whitelist=EXECUTION_WHITELIST)
+def main(cfg: DictConfig) -> float | None:
+    return run_answering(run, cfg)
+
+
+if __name__ == "__main__":
+    main()

@@ -178,7 +178,7 @@ class StreamTraining(nn.Module):
         self, words: Tensor, chosen: Tensor, first: Tensor, last: Tensor, generator: Generator
     ) -> Tensor:
         """The chosen words without their first or their second half."""
-        middle = ((first + last) // 2 * self.hop)[:, None]
+        middle = ((first + last + 1) // 2 * self.hop)[:, None]
         positions = torch.arange(words.shape[1], device=words.device)
         keeps_first = torch.rand(len(words), 1, generator=generator, device=words.device) < 0.5
         kept = torch.where(keeps_first, positions < middle, positions >= middle)

@@ -1,0 +1,144 @@
+import math
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from speech_commands_kws.errors import SettingError
+from speech_commands_kws.training.streams import Streams, StreamTraining, active_frames
+
+RATE, HOP = 16000, 160
+LABELS = ["_silence_", "_unknown_", "yes", "no"]
+YES, NO, OTHER = 2, 3, 1
+
+
+def training(**changed: object) -> StreamTraining:
+    settings = {
+        "seconds": 3.2,
+        "words": 2,
+        "keywordless": 0.0,
+        "negatives": None,
+        "negatives_seconds": None,
+        "speech_share": 0.0,
+        "speech_snr_db": [10, 10],
+        "level_db": [-30, -30],
+        "early_seconds": 0.05,
+        "late_seconds": 0.3,
+        "masked_seconds": 0.75,
+        "hard_frames": 3,
+        "apart_seconds": 0.3,
+        "negative_weight": [1.0, 2.0],
+        "sample_rate": RATE,
+        "hop_ms": 10,
+        "labels": LABELS,
+    }
+    return StreamTraining(**settings | changed)
+
+
+def clips(count: int) -> Tensor:
+    """Words from 0.3 s to 0.6 s over a floor 40 dB below."""
+    waveform = 0.002 * torch.randn(count, RATE, generator=Generator().manual_seed(0))
+    time = torch.arange(RATE) / RATE
+    waveform[:, 4800:9600] += 0.2 * torch.sin(2 * math.pi * 500 * time[4800:9600])
+    return waveform
+
+
+def composed(streams: StreamTraining, targets: list[int]) -> Streams:
+    generator = Generator().manual_seed(1)
+    return streams.compose(clips(len(targets)), torch.tensor(targets), generator)
+
+
+def test_a_word_is_found_by_its_energy() -> None:
+    first, last = active_frames(clips(3), HOP)
+    assert first.tolist() == [30] * 3 and last.tolist() == [59] * 3
+
+
+def test_starts_and_ends_are_where_the_words_are() -> None:
+    streams = composed(training(), [YES, NO, YES, OTHER])
+    assert streams.waveform.shape == (2, 3.2 * RATE)
+    assert sorted(streams.targets.flatten().tolist()) == [-1, YES, YES, NO]
+    power = streams.waveform.unfold(1, HOP, HOP).square().mean(2)  # (S, F)
+    for i in range(2):
+        loud = (power[i] > 0.005).nonzero().flatten().tolist()
+        expected = [
+            frame
+            for start, end in zip(streams.starts[i].tolist(), streams.ends[i].tolist())
+            for frame in range(start, end + 1)
+        ]
+        assert loud == expected
+
+
+def test_further_streams_hold_no_keyword_and_half_of_one_at_most() -> None:
+    streams = composed(training(keywordless=0.5), [YES, NO, YES, NO])
+    assert streams.targets.tolist()[2:] == [[-1, -1], [-1, -1]]
+    assert (streams.targets[:2] >= 0).all()
+    power = streams.waveform.unfold(1, HOP, HOP).square().mean(2) > 0.005
+    assert power[2:].sum(1).tolist() == [30, 30]  # of 2 x 30 frames
+
+
+def test_speech_lies_under_the_words_at_the_ratio_asked_for() -> None:
+    streams = training(speech_share=1.0)
+    streams.speech = torch.full((RATE * 4,), 0.5)
+    with_speech, alone = composed(streams, [YES, NO]), composed(training(), [YES, NO])
+    under = (with_speech.waveform - alone.waveform).square().mean()
+    assert 10 * torch.log10(alone.waveform.square().mean() / under) == pytest.approx(10, abs=0.1)
+
+
+def test_streams_without_keywords_are_speech_at_a_level() -> None:
+    streams = training(keywordless=0.5)
+    streams.speech = torch.full((RATE * 4,), 0.5)
+    quiet = composed(streams, [YES, NO, YES, NO]).waveform[2:, :HOP]
+    assert quiet.flatten().tolist() == pytest.approx([10 ** (-30 / 20)] * len(quiet.flatten()), rel=0.2)
+
+
+def logits_for(streams: Streams, frames: int) -> Tensor:
+    """(S, K, F) that are sure of `_silence_`, everywhere."""
+    logits = torch.zeros(len(streams.targets), len(LABELS), frames)
+    logits[:, 0] = 20
+    return logits
+
+
+def one_word() -> Streams:
+    place = torch.tensor([[100]]), torch.tensor([[140]])
+    return Streams(torch.zeros(1, 51200), torch.tensor([[YES]]), *place)
+
+
+def loss_of(logits: Tensor, progress: float = 0.0) -> tuple[float, float]:
+    return tuple(map(float, training().loss(logits, one_word(), progress)))
+
+
+def answered(frame: int, label: int = YES) -> Tensor:
+    """Sure of a keyword in one frame alone."""
+    logits = logits_for(one_word(), 320)
+    logits[0, label, frame] = 40
+    return logits
+
+
+@pytest.mark.parametrize(
+    ("frame", "found", "loss"),
+    [(135, 1, 0), (170, 1, 0), (134, 0, 20), (171, 0, 20), (214, 0, 20), (90, 0, 20 + 20 / 3)],
+)
+def test_an_answer_counts_around_the_end_of_a_word_alone(frame, found, loss) -> None:
+    """Before the word it is one of three hardest frames too; within 0.75 s after the end it is not."""
+    assert loss_of(answered(frame)) == (pytest.approx(loss, abs=1e-3), found)
+
+
+def test_the_weight_of_false_alarms_grows() -> None:
+    missed = loss_of(answered(90))[0] - 20
+    assert loss_of(answered(90), progress=1.0)[0] - 20 == pytest.approx(2 * missed, rel=1e-3)
+
+
+def test_hard_frames_lie_in_different_stretches() -> None:
+    logits = answered(140)
+    logits[0, NO, 230:260] = 40  # two stretches of 30 frames: 210 to 239, 240 to 269
+    assert loss_of(logits)[0] == pytest.approx(2 * 20 / 3, rel=1e-3)
+
+
+def test_clips_must_fit() -> None:
+    with pytest.raises(ValueError, match="raise streams.seconds"):
+        composed(training(seconds=1.5), [YES, NO])
+
+
+def test_all_streams_without_a_keyword_are_refused() -> None:
+    with pytest.raises(SettingError, match="below 1"):
+        training(keywordless=1)

@@ -185,7 +185,7 @@ def test_files_become_one_override() -> None:
 @pytest.mark.parametrize(
     ("command", "arguments", "reason"),
     [
-        ("listen", [], "unknown command 'listen': choose from train, evaluate, export, infer"),
+        ("hear", [], "unknown command 'hear': choose from train, evaluate, export, tune, infer"),
         ("train", ["seed=1", "foo.wav"], "takes settings such as key=value, got 'foo.wav'"),
         ("export", ["model.onnx"], "takes settings such as key=value, got 'model.onnx'"),
         ("infer", ["nothere=x.wav"], "no setting 'nothere', and 'nothere=x.wav' is no file"),
@@ -298,7 +298,7 @@ def test_kws_equals_the_module(tiny_onnx: Path, burst_wav: Callable, tmp_path: P
     [("augment=null", "null"), ("augment=robast", "robast: did you mean robust\\?")],
 )
 def test_a_choice_that_a_group_does_not_have_is_one_line(override: str, got: str) -> None:
-    with pytest.raises(KwsError, match=f"augment must be one of none, recipe, robust, got {got}$"):
+    with pytest.raises(KwsError, match=f"augment must be one of none, recipe, robust, streams, got {got}$"):
         to_overrides("train", [override])
 
 

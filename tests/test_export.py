@@ -61,7 +61,7 @@ def test_a_model_that_nothing_would_be_done_with_is_refused(unrecorded_run, tmp_
 
 
 def test_a_run_without_a_record_cannot_be_registered(unrecorded_run, tmp_path) -> None:
-    with pytest.raises(KwsError, match="has no mlflow.json: train with logger=mlflow, or export"):
+    with pytest.raises(KwsError, match="has no mlflow.json of its own: train with logger=mlflow"):
         exported(tmp_path, "register=true")
     assert not (unrecorded_run / "model.onnx").exists()
 

@@ -66,7 +66,7 @@ def tuning_of(cfg: DictConfig, model: StreamingModel) -> Tuning:
 
 
 def evaluate_streams(cfg: DictConfig) -> dict[str, Any]:
-    """What a model misses in the streams of `cfg.protocol`, and how often it is wrong, at the thresholds in its file."""
+    """What a model misses in the protocol's streams, and how often it is wrong, at the thresholds in its file."""
     model, folder = open_streaming(cfg)
     detector = dict(model.info.detector)
     thresholds = detector.pop("thresholds")

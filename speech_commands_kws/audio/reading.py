@@ -5,7 +5,7 @@ Shapes: `T` samples, `C` channels.
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from io import SEEK_END, FileIO
 from pathlib import Path
@@ -152,10 +152,17 @@ def resample_blocks(
     if from_rate == to_rate:
         yield from blocks
         return
-    resampler = soxr.ResampleStream(from_rate, to_rate, num_channels=1, dtype="float32")
+    convert = resampler(from_rate, to_rate)
     for block in blocks:
-        yield resampler.resample_chunk(block)
-    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        yield convert(block)
+    yield convert(np.zeros(0, np.float32), last=True)
+
+
+def resampler(from_rate: int, to_rate: int) -> Callable[..., np.ndarray]:
+    """Called with consecutive blocks (T,), `last` at the end of the stream, it gives what is converted by then."""
+    if from_rate == to_rate:
+        return lambda block, last=False: block
+    return soxr.ResampleStream(from_rate, to_rate, num_channels=1, dtype="float32").resample_chunk
 
 
 def fit_length(waveform: np.ndarray, clip_samples: int) -> np.ndarray:

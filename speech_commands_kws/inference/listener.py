@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soxr
 
+from speech_commands_kws.audio.reading import resampler
 from speech_commands_kws.errors import KwsError, check_whole
 from speech_commands_kws.inference.detector import Detector, Event
 from speech_commands_kws.inference.streaming import StreamingModel
@@ -70,12 +70,7 @@ class KeywordListener:
         self.pending = np.zeros(0, np.float32)
         self.scores = np.zeros(len(self.labels), np.float32)
         self.samples = 0
-        target = self.model.info.sample_rate
-        self.resampler = (
-            soxr.ResampleStream(self.sample_rate, target, 1, dtype="float32")
-            if self.sample_rate != target
-            else None
-        )
+        self.convert = resampler(self.sample_rate, self.model.info.sample_rate)
 
     @property
     def seconds(self) -> float:
@@ -107,8 +102,7 @@ class KeywordListener:
             yield event
 
     def _hear(self, waveform: np.ndarray, is_last: bool) -> list[Event]:
-        if self.resampler:
-            waveform = self.resampler.resample_chunk(waveform, last=is_last)
+        waveform = self.convert(waveform, last=is_last)
         sound = np.concatenate([self.pending, waveform]) if len(self.pending) else waveform
         events: list[Event] = []
         start = 0

@@ -67,7 +67,9 @@ def test_another_rate_is_converted(model) -> None:
     listener = low(model, sample_rate=48000)
     listener(np.zeros(48000, np.float32))
     assert listener.seconds == pytest.approx(1, abs=0.15)
-    chunks, once = (heard(low(model, sample_rate=48000), sound(48000), n) for n in (997, 288000))
+    chunks, once = (
+        heard(low(model, sample_rate=48000), sound(48000), size) for size in (997, 288000)
+    )
     assert same(chunks, once)
 
 

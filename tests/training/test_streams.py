@@ -88,7 +88,9 @@ def test_streams_without_keywords_are_speech_at_a_level() -> None:
     streams = training(keywordless=0.5)
     streams.speech = torch.full((RATE * 4,), 0.5)
     quiet = composed(streams, [YES, NO, YES, NO]).waveform[2:, :HOP]
-    assert quiet.flatten().tolist() == pytest.approx([10 ** (-30 / 20)] * len(quiet.flatten()), rel=0.2)
+    assert quiet.flatten().tolist() == pytest.approx(
+        [10 ** (-30 / 20)] * len(quiet.flatten()), rel=0.2
+    )
 
 
 def logits_for(streams: Streams, frames: int) -> Tensor:

@@ -19,9 +19,9 @@ from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.streaming import StreamingModel
 from speech_commands_kws.tune import run
 
-CLIPS = ["backbone=bc_resnet_streaming", "trainer.max_epochs=8", "loader.batch_size=12"]
+CLIPS = ["backbone=bc_resnet_streaming", "trainer.max_epochs=12", "loader.batch_size=12"]
 STREAMS = [
-    *("experiment=streams", "trainer.max_epochs=6", "augment=none", "callbacks=streams"),
+    *("experiment=streams", "trainer.max_epochs=30", "augment=none", "callbacks=streams"),
     *("optimizer.lr=0.05", "weights=latest"),
 ]
 

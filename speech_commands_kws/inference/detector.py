@@ -92,11 +92,7 @@ class Detector:
         # Rounded like the probabilities, so that 0.7 reaches 0.7.
         self.on = np.array([thresholds.get(label, inf) for label in labels], np.float32)
         self.off = (self.on - np.float64(hysteresis)).astype(np.float32)
-        self.keywords = [
-            (k, float(self.on[k]), float(self.off[k]))
-            for k, label in enumerate(labels)
-            if label in thresholds
-        ]
+        self.limits = list(zip(self.on.tolist(), self.off.tolist(), strict=True))
         self.reset()
 
     @classmethod
@@ -128,7 +124,7 @@ class Detector:
         """The events that the next rows (F, K) decide."""
         above = np.greater_equal(rows, self.off)
         if above.any():
-            return self._events(rows, above.any(axis=1))
+            return self._events(rows, above)
         return self.skip(len(rows))
 
     def skip(self, frames: int) -> list[Event]:
@@ -138,18 +134,19 @@ class Detector:
         self.frame += frames
         return [self._decision()] if self.decides_in < self.frame else []
 
-    def _events(self, rows: np.ndarray, busy: np.ndarray) -> list[Event]:
+    def _events(self, rows: np.ndarray, above: np.ndarray) -> list[Event]:
         """Only rows in which a run goes on or may begin, and those behind them, in which it ends, are looked at."""
-        looked_at = busy.copy()
-        looked_at[1:] |= busy[:-1]
+        looked_at = above.any(axis=1)
+        looked_at[1:] |= looked_at[:-1]
         looked_at[:1] = True
+        columns = sorted({*above.any(axis=0).nonzero()[0].tolist(), *self.runs})
         indices = np.flatnonzero(looked_at)
         events = []
         for i, scores in zip(indices.tolist(), rows[indices].tolist(), strict=True):
             frame = self.frame + i
             if self.decides_in < frame:
                 events.append(self._decision())
-            self._follow(frame, scores)
+            self._follow(frame, scores, columns)
             if self.decides_in == frame:
                 events.append(self._decision())
         self.frame += len(rows)
@@ -157,9 +154,10 @@ class Detector:
             events.append(self._decision())
         return events
 
-    def _follow(self, frame: int, scores: list[float]) -> None:
-        """Begin, continue and end the runs by one row."""
-        for k, on, off in self.keywords:
+    def _follow(self, frame: int, scores: list[float], columns: list[int]) -> None:
+        """Begin, continue and end the runs of some columns by one row."""
+        for k in columns:
+            on, off = self.limits[k]
             score, run = scores[k], self.runs.get(k)
             if run is None:
                 if score >= on:

@@ -136,10 +136,10 @@ class Detector:
 
     def _events(self, rows: np.ndarray, above: np.ndarray) -> list[Event]:
         """Only rows in which a run goes on or may begin, and those behind them, in which it ends, are looked at."""
-        looked_at = above.any(axis=1)
+        looked_at = np.logical_or.reduce(above, axis=1)
         looked_at[1:] |= looked_at[:-1]
         looked_at[:1] = True
-        columns = sorted({*above.any(axis=0).nonzero()[0].tolist(), *self.runs})
+        columns = sorted({*np.flatnonzero(above.any(axis=0)).tolist(), *self.runs})
         indices = np.flatnonzero(looked_at)
         events = []
         for i, scores in zip(indices.tolist(), rows[indices].tolist(), strict=True):

@@ -29,7 +29,7 @@ from speech_commands_kws.errors import (
 )
 from speech_commands_kws.evaluation.robustness import excerpts, within_range
 from speech_commands_kws.evaluation.streaming.matching import Word
-from speech_commands_kws.labels import SILENCE, UNKNOWN
+from speech_commands_kws.labels import BACKGROUND_NOISE, SILENCE, UNKNOWN
 
 WORDS = "words"
 SECONDS_PER_HOUR = 3600
@@ -67,7 +67,8 @@ def clips_below(folder: str | Path, words: Sequence[str]) -> tuple[list[Clip], l
         raise KwsError(
             f"expected clips <word>/<clip> of {', '.join(words)} below {folder}, found none"
         )
-    others = [clip for clip in clips if clip.word not in words and not clip.word.startswith("_")]
+    left_out = (*words, SILENCE, BACKGROUND_NOISE)
+    others = [clip for clip in clips if clip.word not in left_out]
     return keywords, others
 
 

@@ -156,6 +156,10 @@ def test_a_stream_depends_on_the_seed_and_on_no_other_condition(clips: tuple) ->
 
 def test_no_clip_of_a_keyword_is_an_error(tmp_path: Path, clips: tuple) -> None:
     assert [clip.word for clip in clips[1]] == ["house"] * 3
+    write_wav(tmp_path / "_unknown_" / "0.wav", np.zeros(RATE), RATE)
+    write_wav(tmp_path / "_silence_" / "0.wav", np.zeros(RATE), RATE)
+    others = clips_below(tmp_path, ["left", "right"])[1]
+    assert [clip.word for clip in others] == ["_unknown_", *["house"] * 3]
     with pytest.raises(KwsError, match="expected clips <word>/<clip> of up below"):
         clips_below(tmp_path, ["up"])
 

@@ -27,14 +27,14 @@ COMMANDS = {
     "train": "train a keyword spotter on a tree of recordings",
     "evaluate": "score a checkpoint or an exported model on a split or a folder",
     "export": "write the best checkpoint of a run to ONNX, checked against torch",
-    "tune": "choose the thresholds of a streaming model for a rate of false alarms",
+    "tune": "choose the thresholds of a streaming model by false alarms",
     "infer": "name the words in files, folders, patterns or - (standard input)",
-    "serve": "serve a model by Triton, in an environment of its own or in a container",
+    "serve": "serve a model by Triton, without a container or in one",
     "describe": "show what an exported model says about itself",
     "check-data": "look recordings over: duplicates, levels, balance, suspect labels",
     "record": "record clips of a word from the microphone",
     "leaderboard": "compare the recorded runs of an experiment",
-    "download": "bring the recordings of a training: by DVC, or from where they are published",
+    "download": "fetch the recordings of a training, by DVC or their publisher",
     "pack": "pack the recordings of a training, and count what is in them",
 }
 # The configuration key that plain names become: a list of them, or one.

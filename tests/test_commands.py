@@ -189,6 +189,7 @@ def test_files_become_one_override() -> None:
         ("train", ["seed=1", "foo.wav"], "takes settings such as key=value, got 'foo.wav'"),
         ("export", ["model.onnx"], "takes settings such as key=value, got 'model.onnx'"),
         ("infer", ["nothere=x.wav"], "no setting 'nothere', and 'nothere=x.wav' is no file"),
+        ("train", ["experimnt=gsc12"], "no setting 'experimnt'.* did you mean experiment"),
         ("train", ["optimiser.lr=1"], "no setting 'optimiser.lr': did you mean optimizer.lr"),
         ("train", ["optimizer.lrr=1"], "no setting 'optimizer.lrr': did you mean optimizer.lr"),
         ("train", ["lr=1"], "no setting 'lr', and 'lr=1' is no file: did you mean optimizer.lr"),
@@ -298,7 +299,9 @@ def test_kws_equals_the_module(tiny_onnx: Path, burst_wav: Callable, tmp_path: P
     [("augment=null", "null"), ("augment=robast", "robast: did you mean robust\\?")],
 )
 def test_a_choice_that_a_group_does_not_have_is_one_line(override: str, got: str) -> None:
-    with pytest.raises(KwsError, match=f"augment must be one of none, recipe, robust, streams, got {got}$"):
+    with pytest.raises(
+        KwsError, match=f"augment must be one of none, recipe, robust, streams, got {got}$"
+    ):
         to_overrides("train", [override])
 
 

@@ -193,7 +193,7 @@ def check_override(command: str, key: str, value: str | None, settings: Mapping[
     try:
         default = reduce(below, key.split("."), settings)
     except KeyError:
-        known = list(dotted_names(settings))
+        known = [*dotted_names(settings), *settings["hydra"]["runtime"]["choices"]]
         last = key.rpartition(".")[2]
         same = [name for name in known if name.endswith(f".{last}") and "." not in key]
         raise KwsError(

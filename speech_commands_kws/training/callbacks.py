@@ -29,7 +29,8 @@ class EpochProgress(RichProgressBar):
     """One line on standard error while an epoch runs; the log tells the metrics, above it.
 
     It is there on a terminal only, and nothing of it stays. While it is there, what is written to `sys.stderr` passes
-    through its console, so that the two do not meet on one line.
+    through its console, so that the two do not meet on one line. Validation has no bar of its own: rich draws from a
+    thread beside ours, and what one writes while the other changes the number of lines destroys a line above.
     """
 
     def __init__(self) -> None:
@@ -49,10 +50,16 @@ class EpochProgress(RichProgressBar):
     ) -> dict[str, Any]:
         return {}
 
+    def on_validation_batch_start(self, *given: Any, **named: Any) -> None:
+        if self.progress is not None and self.train_progress_bar_id is not None:
+            description = self._get_train_description(self.trainer.current_epoch)
+            self.progress.update(
+                self.train_progress_bar_id, description=f"{description} validation"
+            )
+
     def _get_train_description(self, current_epoch: int) -> str:
         """Counted from 1, as in the log."""
-        description = f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
-        return description.ljust(len(self.validation_description))
+        return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
 
 
 class EpochHistory(lightning.Callback):

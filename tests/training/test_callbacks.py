@@ -109,6 +109,10 @@ def test_bar_and_log_share_a_terminal_and_a_file_has_no_bar(
     bar.on_train_start(running, None)
     bar.on_train_epoch_start(running, None)
     handler.emit(logging.makeLogRecord({"msg": "epoch 1/3"}))
+    bar.on_validation_batch_start(running, None, None, 0)
+    bar.on_validation_batch_end(running, None, None, None, 0)
+    bar.on_validation_epoch_end(running, None)
+    assert bar.is_disabled or [task.visible for task in bar.progress.tasks] == [True]
     bar.refresh(hard=True)
     bar.teardown(running, None, "fit")
     written = stream.getvalue()
@@ -116,7 +120,7 @@ def test_bar_and_log_share_a_terminal_and_a_file_has_no_bar(
         # The bar is taken away before the line, and the line ended before the bar is drawn again.
         before, _, after = written.partition("epoch 1/3\n")
         assert "epoch 2/3" in before and before.endswith("\x1b[2K")
-        assert "epoch 2/3" in after and after.rstrip("\x1b[?25h").endswith("\x1b[2K")
+        assert "epoch 2/3 validation" in after and after.rstrip("\x1b[?25h").endswith("\x1b[2K")
     else:
         assert written == "epoch 1/3\n"
 

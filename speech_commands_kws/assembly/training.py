@@ -84,7 +84,7 @@ def train(
                 logger.log_files(pictures, "plots")
     # Not the score of the best checkpoint, which Lightning forgets where the run's folder has moved.
     accuracy = max(row[ACCURACY] for row in rows if ACCURACY in row)
-    LOG.info("best validation accuracy %.4f; run: %s", accuracy, folder)
+    LOG.info("best validation accuracy %.1f%%; run: %s", accuracy * 100, folder)
     return {ACCURACY: accuracy} | measure_size(cfg, module)
 
 

@@ -122,8 +122,8 @@ def say_export(model: Path, runs: str | Path) -> None:
     """A line on standard error: which export was chosen, of when and how good, and which run is newer."""
     exported = model.stat().st_mtime
     accuracy = best_accuracy(model.parent)
-    line = f"model: {model}, exported {shown_time(exported)}"
-    line += f", best validation accuracy {accuracy:.4f}" if accuracy else ""
+    line = f"model: {here(model)}, exported {shown_time(exported)}"
+    line += f", best validation accuracy {accuracy:.1%}" if accuracy else ""
     with suppress(KwsError):  # no run below the folder has a checkpoint any more
         newest = find_run(LATEST, runs)
         if newest.resolve() != model.parent.resolve() and changed(newest) > exported:
@@ -149,8 +149,13 @@ def say(line: str) -> None:
 def summary(folder: Path) -> str:
     """A run, when it was trained and how good it became, in one line."""
     accuracy = best_accuracy(folder)
-    how_good = f"best validation accuracy {accuracy:.4f}" if accuracy else "not finished"
-    return f"{folder}, trained until {shown_time(changed(folder))}, {how_good}"
+    how_good = f"best validation accuracy {accuracy:.1%}" if accuracy else "not finished"
+    return f"{here(folder)}, trained until {shown_time(changed(folder))}, {how_good}"
+
+
+def here(path: Path) -> Path:
+    """A path as one would type it in the working folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def shown_time(seconds: float) -> str:

@@ -129,19 +129,19 @@ def test_a_warning_of_a_library_goes_into_the_log_and_not_to_the_terminal(tmp_pa
     assert [str(found.message) for found in recwarn] == ["after the run"]
 
 
-def test_what_was_chosen_is_said_in_one_line(tmp_path, capsys):
+def test_what_was_chosen_is_said_in_one_line(tmp_path, capsys, monkeypatch):
     trials = [make_run(tmp_path / "sweep" / str(i), age=i) for i in range(2)]
     write_history(trials[1], 0.2, 0.875)
     (trials[1] / "log.txt").write_text("2026-02-03 04:05:06,007 INFO a\nand more\n")
     for run in ("latest", "sweep"):
         assert runs.choose_run(run, tmp_path) == trials[1]
-        line = (
-            f"run: {trials[1]}, trained until 2026-02-03 04:05, best validation accuracy 0.8750\n"
-        )
+        line = f"run: {trials[1]}, trained until 2026-02-03 04:05, best validation accuracy 87.5%\n"
         assert capsys.readouterr().err == line
     assert runs.choose_run("sweep/0", tmp_path) == trials[0]
     assert capsys.readouterr().err == "", "it was named"
     assert runs.summary(trials[0]).endswith("not finished")
+    monkeypatch.chdir(tmp_path)
+    assert runs.summary(trials[0]).startswith("sweep/0, trained until ")
 
 
 def test_an_export_is_named_and_a_newer_run_that_is_better_or_of_other_data(tmp_path, capsys):
@@ -162,7 +162,7 @@ def test_an_export_is_named_and_a_newer_run_that_is_better_or_of_other_data(tmp_
         runs.say_export(model, tmp_path)
         line = capsys.readouterr().err
         assert line.startswith(f"model: {model}, exported 2001-09-09 ")
-        assert "best validation accuracy 0.5000" in line
+        assert "best validation accuracy 50.0%" in line
         assert (newer in line) and ("newer" in line) == bool(newer)
 
 

@@ -44,7 +44,7 @@ quickstart: setup
 	@echo "kws infer top_k=1, on clips by voices that training has not heard:"
 	@$(ACTIVATE) kws infer top_k=1 $$($(few_clips))
 	@echo "What the model knows, and how accurate it is on synthetic validation clips:"
-	@$(ACTIVATE) COLUMNS=240 kws describe | grep -E "file|labels|training.accuracy|threshold of"
+	@$(ACTIVATE) COLUMNS=240 kws describe 2>&1 | grep -E "^ (labels|training.accuracy) |threshold of|^error"
 	@echo "How good it is on recordings of people is not measured: it has heard synthetic speech alone."
 	@echo "Next, after . $(VENV)/bin/activate"
 	@echo "  kws infer recording.wav"

@@ -86,7 +86,7 @@ def test_the_newest_export_answers(
     outcome = answer("yes.wav", "model=null")
     assert outcome.heard == {"yes.wav": ["yes"]}
     (chosen,) = outcome.complaints
-    assert chosen.startswith(f"model: {export}, exported 20")
+    assert chosen.startswith(f"model: {export.relative_to(tmp_path)}, exported 20")
 
 
 @pytest.mark.parametrize(

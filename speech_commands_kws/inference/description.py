@@ -39,7 +39,7 @@ def write_table(facts: dict[str, Any], stream: TextIO, note: str = "") -> None:
     rows = [(display_name(name), display_name(text)) for name, text in _rows(facts)]
     rows = [(name, f"{text[:SHORT]}…" if HASH.fullmatch(text) else text) for name, text in rows]
     write_rows(stream, ("fact", "value"), rows, wrapped="value")
-    stream.write(f"{note} format=json has the hashes in full.".lstrip() + "\n")
+    stream.write(f"{note} format=json has everything in full.".lstrip() + "\n")
 
 
 def _rows(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -50,5 +50,6 @@ def _rows(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
             rows += _rows(value, f"{prefix}{name}.")
         else:
             text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            text = f"{value:.4g}" if isinstance(value, float) else text
             rows.append((f"{prefix}{name}", text))
     return rows

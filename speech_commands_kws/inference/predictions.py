@@ -84,7 +84,7 @@ def write_windows(predictions: Iterable[tuple[str, Prediction | None]], stream: 
         left_out += write_rows(stream, heads, rows, numbers, wrapped="file", optional=optional)
     if left_out:
         stream.write(
-            "Without the next keywords, for which the terminal is too narrow: format=csv has them.\n"
+            "The terminal is too narrow for the next keywords of each row: format=csv has them.\n"
         )
 
 

@@ -26,6 +26,7 @@ def test_the_table_fits_a_terminal_with_a_long_path_and_hashes(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     facts = describe(tiny_onnx, OnnxBackend(tiny_onnx).info)
+    facts["training"]["accuracy"] = 0.9398148148148148
     facts["file"] = (
         "/home/anna/speech/plots/runs/2026-11-26_22-57-35_bc_resnet_synthetic/model.onnx"
     )
@@ -34,5 +35,6 @@ def test_the_table_fits_a_terminal_with_a_long_path_and_hashes(
     lines = stream.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert f"{facts['sha256'][:16]}…" in stream.getvalue()
+    assert "training.accuracy " in stream.getvalue() and " 0.9398\n" in stream.getvalue()
     assert any("2026-11-26_22-57-35_bc_resnet_synthetic/" in line for line in lines)
-    assert lines[-1] == "The detection threshold finds little. format=json has the hashes in full."
+    assert lines[-1] == "The detection threshold finds little. format=json has everything in full."

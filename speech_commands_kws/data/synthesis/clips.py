@@ -1,6 +1,6 @@
 """Synthetic clips: a word spoken by espeak-ng in a clip of fixed length over a faint noise floor.
 
-Run as a program it makes one chunk of the embedded data: a pickled `Chunk` on standard input,
+Run as a program it makes one chunk of the synthetic speech: a pickled `Chunk` on standard input,
 WAV files out. A process a chunk, because what espeak-ng says depends on what the process said before.
 Levels are dBFS of the root mean square.
 """
@@ -187,7 +187,7 @@ def run_chunks(chunks: Sequence[Chunk]) -> None:
     """Make the chunks, as many at a time as there are processors; the first failure ends it."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as executor:
         runs = executor.map(run_chunk, chunks)
-        for _ in progress(runs, len(chunks), doing="Speaking the embedded data"):
+        for _ in progress(runs, len(chunks), doing="speaking"):
             pass
 
 

@@ -56,7 +56,7 @@ def require_espeak() -> None:
     """Raise KwsError where espeakng-loader is not installed."""
     if find_spec("espeakng_loader") is None:
         raise KwsError(
-            "the embedded data is spoken by espeak-ng, which is not installed: "
+            "synthetic speech is spoken by espeak-ng, which is not installed: "
             'pip install "speech-commands-kws[synthetic]", or train on recordings '
             "(data=speech_commands)"
         )

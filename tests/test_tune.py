@@ -16,6 +16,7 @@ from speech_commands_kws import KeywordListener, export
 from speech_commands_kws.audio.writing import write_wav
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.streaming import StreamingModel
 from speech_commands_kws.tune import run
 
@@ -63,6 +64,7 @@ def tuned(root: Path, *overrides: str) -> float:
 def test_thresholds_and_what_they_cost_are_written_into_the_file(root, capsys) -> None:
     (path,) = root.glob("plots/runs/*/model.streaming.onnx")
     assert set(StreamingModel(path).info.detector["thresholds"].values()) == {0.9}
+    assert OnnxBackend(path.with_name("model.onnx")).info.training["accuracy"] >= 0.7  # of clips
     missed = tuned(root, f"json_file={root}/point.json")
     assert missed <= 0.25
     info = StreamingModel(path).info

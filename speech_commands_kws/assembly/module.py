@@ -14,7 +14,7 @@ from speech_commands_kws.cli.launch import build
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.errors import KwsError, summarize_error
 from speech_commands_kws.labels import SILENCE
-from speech_commands_kws.models.checkpoint import load_spotter, module_facts
+from speech_commands_kws.models.checkpoint import keyword_mask, load_spotter, module_facts
 from speech_commands_kws.models.complexity import complexity
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.tracking import recording, runs
@@ -31,7 +31,9 @@ def build_module(
     sizes = {"n_classes": n_classes, "n_mels": cfg.frontend.n_mels}
     frontend, backbone = build(cfg.frontend), build(cfg.backbone, **sizes)
     try:
-        spotter = SpotterModule(frontend, backbone)
+        spotter = SpotterModule(
+            frontend, backbone, keyword_mask(datamodule.labels, bool(cfg.get("streams")))
+        )
     except ValueError as error:
         raise KwsError(str(error)) from None
     if cfg.get("streams") and not spotter.streams:
@@ -62,6 +64,7 @@ def build_module(
         "data_fingerprint": datamodule.fingerprint,
         "git_commit": recording.git_commit(recording.CODE_FOLDER)[0],
         "seed": cfg.seed,
+        "streams": bool(cfg.get("streams")),
         "noise_held_out": cfg.augment.get("noise_held_out", 0.0),
         **cost,
     }

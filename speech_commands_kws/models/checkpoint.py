@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from speech_commands_kws.errors import (
     check_whole,
     summarize_error,
 )
+from speech_commands_kws.labels import SILENCE, UNKNOWN
 from speech_commands_kws.models.bc_resnet import BCResNet
 from speech_commands_kws.models.ds_cnn import DSCNN
 from speech_commands_kws.models.frontend import LogMel
@@ -83,7 +85,8 @@ def load_spotter(path: Path) -> tuple[SpotterModule, dict[str, Any]]:
         check_texts(labels=facts["labels"])
         check_whole(sample_rate=facts["sample_rate"], clip_samples=facts["clip_samples"])
         check_mapping(frontend=facts["frontend"], backbone=facts["backbone"])
-        spotter = SpotterModule(_build(facts["frontend"]), _build(facts["backbone"]))
+        modules = _build(facts["frontend"]), _build(facts["backbone"])
+        spotter = SpotterModule(*modules, keyword_mask(facts["labels"], facts.get("streams")))
         spotter.load_state_dict(weights)
     except (TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError) as error:
         raise KwsError(
@@ -91,6 +94,11 @@ def load_spotter(path: Path) -> tuple[SpotterModule, dict[str, Any]]:
             f"({summarize_error(error, MESSAGE_CHARACTERS)}): train again"
         ) from None
     return spotter.eval(), facts
+
+
+def keyword_mask(labels: Sequence[str], streams: bool | None) -> list[bool] | None:
+    """Which labels are keywords, where the network was trained on streams; what `SpotterModule` takes."""
+    return [label not in (SILENCE, UNKNOWN) for label in labels] if streams else None
 
 
 def module_facts(target: str, **arguments: Any) -> dict[str, Any]:

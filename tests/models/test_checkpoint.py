@@ -42,6 +42,15 @@ def test_weights_come_back_in_evaluation_mode(tmp_path):
     assert torch.equal(spotter.backbone(log_mel), backbone.eval()(log_mel))
 
 
+def test_what_a_keyword_is_comes_back_where_streams_were_trained_on(tmp_path):
+    assert (
+        save(tmp_path / "clips.ckpt") and load_spotter(tmp_path / "clips.ckpt")[0].keywords is None
+    )
+    facts = FACTS | {"labels": ["_unknown_", "b", "c"], "streams": True}
+    save(tmp_path / "streams.ckpt", facts=facts)
+    assert load_spotter(tmp_path / "streams.ckpt")[0].keywords.tolist() == [[0], [1], [1]]
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(KwsError, match="found none"):
         read_checkpoint(tmp_path / "nowhere.ckpt")

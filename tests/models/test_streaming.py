@@ -66,6 +66,15 @@ def test_the_compiled_form_leaves_the_weights_usable_for_a_second_step() -> None
         torch.testing.assert_close(other, parameter, atol=1e-4, rtol=1e-3)
 
 
+def test_the_compiled_form_holds_no_more_memory_with_every_step() -> None:
+    form = network(fast_training=True)
+    held = []
+    for _ in range(4):
+        form(log_mel_like(6, 40)).square().mean().backward()
+        held.append(sum(map(len, form.workspace.free.values())))
+    assert held[1:] == held[:1] * 3
+
+
 def test_compiled_loops_are_for_their_own_kernel() -> None:
     with pytest.raises(ValueError, match="kernel of 3, got 5"):
         network(fast_training=True, kernel=5)

@@ -82,16 +82,21 @@ class _Trunk(Function):
     @once_differentiable
     def backward(ctx, grad_rows):
         check_first(ctx)
-        grad = grad_rows.permute(1, 2, 3, 0).flatten(2).contiguous().numpy()
-        grad *= ctx.output > 0
+        channels, mels, length = ctx.output.shape
+        # Of the workspace, into which the way back gives them.
+        grad = ctx.workspace.take(ctx.output.shape, ctx.output.dtype)
+        total = ctx.workspace.take((channels, length), ctx.output.dtype)
+        given = grad_rows.permute(1, 2, 3, 0).reshape(channels, mels, length).numpy()
+        np.multiply(given, ctx.output > 0, out=grad)
+        np.sum(grad, axis=1, out=total)
         with ctx.team:
-            return None, None, *turn_back(ctx, grad, grad.sum(1))
+            return None, None, *turn_back(ctx, grad, total)
 
 
 def begin(ctx, log_mel: Tensor, model, team: ThreadTeam) -> Activation:
     """Stem and blocks, kept in `ctx` for the way back."""
     ctx.team, batch = team, len(log_mel)
-    model.workspace = model.workspace or Workspace()
+    ctx.workspace = model.workspace = model.workspace or Workspace()
     shared = team, model.workspace
     ctx.stem = StemPass(model.stem, *shared)
     ctx.blocks = [BlockPass(block, batch, *shared) for block in model.blocks]

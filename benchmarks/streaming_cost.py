@@ -4,9 +4,9 @@ Protocol
     Untrained networks (weights do not matter to the time) are exported as `kws export` does: BC-ResNet-1 for clips, and
     the streaming networks. All are called with new sound every 100 ms, and with several calls' worth at once, on one
     thread, batch 1; the graph for clips gets the last second. The class is `KeywordListener`, with its detector, on
-    sound that it does not react to. Of other systems those that are installed take part, each with its own usual chunks.
-    All take turns, round after round, in one process. Given is the 25th percentile of the processor time for a second of
-    sound, and its ratio to the graph for clips.
+    sound that it does not react to. Of other systems those that are installed take part, each with its own usual
+    chunks. All take turns, round after round, in one process. Given is the 25th percentile of the processor time for a
+    second of sound, and its ratio to the graph for clips.
 
     python benchmarks/streaming_cost.py      prints a table, and JSON on the last line
 """

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
-from streaming_models import streaming_file
 from tone_trainings import train
 from tones import SAMPLE_RATE, make_tree, tone
 
@@ -108,8 +107,3 @@ def test_evaluate_measures_a_listener_at_its_thresholds(root) -> None:
 def test_no_sound_without_keywords_is_refused(root, tmp_path) -> None:
     with pytest.raises(KwsError, match="a folder for each kind of sound, found none"):
         tuned(root, f"protocol.ambient.folder={tmp_path}")
-
-
-def test_a_model_outside_of_its_run_is_refused(tmp_path) -> None:
-    with pytest.raises(KwsError, match="expected a model in the folder of its run"):
-        tuned(tmp_path, f"model={streaming_file(tmp_path)}")

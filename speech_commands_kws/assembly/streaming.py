@@ -10,6 +10,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.assembly.run_data import recorded_split
+from speech_commands_kws.audio.noise_recordings import noise_holdout
 from speech_commands_kws.audio.room_acoustics import room_responses
 from speech_commands_kws.cli.launch import build
 from speech_commands_kws.cli.terminal import progress
@@ -86,7 +87,10 @@ def streams_of(cfg: DictConfig, model: StreamingModel, folder: Path) -> Iterator
     else:
         keywords, others = clips_of(split, model.info.labels)
     responses = room_responses(**OmegaConf.to_container(protocol.rooms, resolve=True))
+    held_out, clip = model.info.training.get("noise_held_out", 0.0), model.info.clip_samples
     noises = list(split.noises.values())
+    if held_out:  # what training has not heard
+        noises = [noise_holdout(noise, held_out, clip) for noise in noises]
     if not noises:
         raise KwsError("expected background noise in the data of the run, found none")
     words = build(protocol.words).streams(keywords, others, noises, responses)

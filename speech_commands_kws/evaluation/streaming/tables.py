@@ -12,7 +12,7 @@ MS_PER_SECOND = 1000
 
 def write_point(facts: Mapping[str, Any], stream: TextIO) -> None:
     """Write a point of operation: its misses, false alarms and latency."""
-    figures = ("words", "missed", "95 % interval", "confused")
+    figures = ("words", "missed", "95% interval", "confused")
     groups = [("all words", facts["misses"])]
     groups += facts["misses_by_condition"].items()
     rows = [miss_row(name, found) for name, found in groups]
@@ -24,7 +24,7 @@ def write_point(facts: Mapping[str, Any], stream: TextIO) -> None:
     write_rows(
         stream, ("keyword", *figures, "threshold"), keywords, numbers=(*figures, "threshold")
     )
-    figures = ("hours", "false alarms", "an hour", "95 % limit")
+    figures = ("hours", "false alarms", "an hour", "95% limit")
     kinds = [("all sound", facts["false_alarms"]), *facts["false_alarms_by_kind"].items()]
     rows = [
         (
@@ -40,7 +40,7 @@ def write_point(facts: Mapping[str, Any], stream: TextIO) -> None:
     if latency["median"] is not None:
         median, late = (latency[name] * MS_PER_SECOND for name in ("median", "p95"))
         stream.write(
-            f"decided {median:.0f} ms after the end of a word (median), 95 % within {late:.0f} ms\n"
+            f"decided {median:.0f} ms after the end of a word (median), 95% within {late:.0f} ms\n"
         )
 
 

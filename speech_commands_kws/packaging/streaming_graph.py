@@ -8,6 +8,8 @@ Legend: B batch, n frames of a call, C channels, M mel bins, K keywords, R rows 
 frames of the mean.
 """
 
+from math import ceil, gcd, lcm
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -57,21 +59,21 @@ class StreamingGraph(nn.Module):
         self.kept = max(histories)
         layer_rows = [self.frontend.n_mels, *(block.channels for block in blocks)]
         layer_rows.append(self.depthwise.in_channels)
-        waveform_rows = exact_rows(self.frontend.history_samples, self.kept, "window - hop samples")
-        past_logits = classifier.out_channels * (self.mean_frames - 1)
-        logit_rows = exact_rows(past_logits, self.kept, "keywords x (mean_frames - 1)")
+        # Of sound and logits so many more than are needed that they fill whole rows.
+        hop, n_keywords = self.frontend.hop_samples, classifier.out_channels
+        self.past_samples = rounded_up(self.frontend.history_samples, lcm(hop, self.kept))
+        self.past_logits = rounded_up(self.mean_frames - 1, self.kept // gcd(n_keywords, self.kept))
+        waveform_rows = self.past_samples // self.kept
+        logit_rows = n_keywords * self.past_logits // self.kept
         self.rows = [waveform_rows, *layer_rows, logit_rows]
         self.state_shape = (sum(self.rows), self.kept)
-        window_frames = -(-self.frontend.history_samples // self.frontend.hop_samples)
-        self.memory_frames = window_frames + sum(histories) + self.mean_frames - 1
+        self.memory_frames = self.past_samples // hop + sum(histories) + self.past_logits
 
     def forward(self, waveform: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         past_sound, *past_layers, past_logits = state.split(self.rows, dim=1)
         batch = waveform.shape[0]
-        sound = torch.cat(
-            [past_sound.reshape(batch, self.frontend.history_samples), waveform], dim=1
-        )
-        log_mel = self.frontend.log_mel(self.frontend.cut_frames(sound)).squeeze(1)  # (B, M, n)
+        sound = torch.cat([past_sound.reshape(batch, self.past_samples), waveform], dim=1)
+        log_mel = self.frontend.log_mel(self._frames(sound)).squeeze(1)  # (B, M, n)
         inputs = [log_mel]
         extended = self._extend(past_layers[0], log_mel, self.stem_history)
         rows = functional.relu(self.stem(extended.unsqueeze(1))).flatten(1, 2)
@@ -85,28 +87,34 @@ class StreamingGraph(nn.Module):
         frame_logits = self.classifier(functional.relu(self.hidden(hidden)))  # (B, K, n)
 
         all_logits = torch.cat(
-            [past_logits.reshape(batch, -1, self.mean_frames - 1), frame_logits], dim=2
+            [past_logits.reshape(batch, -1, self.past_logits), frame_logits], dim=2
         )
-        logits = functional.avg_pool1d(all_logits, self.mean_frames, stride=1).transpose(1, 2)
+        unused = self.past_logits - self.mean_frames + 1
+        averaged = all_logits[:, :, unused:] if unused else all_logits
+        logits = functional.avg_pool1d(averaged, self.mean_frames, stride=1).transpose(1, 2)
         layers = torch.cat([torch.cat(past_layers, dim=1), torch.cat(inputs, dim=1)], dim=2)
         next_state = torch.cat(
             [
-                sound[:, -self.frontend.history_samples :].reshape(batch, -1, self.kept),
+                sound[:, -self.past_samples :].reshape(batch, -1, self.kept),
                 layers[:, :, -self.kept :],
-                all_logits[:, :, -(self.mean_frames - 1) :].reshape(batch, -1, self.kept),
+                all_logits[:, :, -self.past_logits :].reshape(batch, -1, self.kept),
             ],
             dim=1,
         )
         return logits.softmax(dim=2), logits, next_state
 
+    def _frames(self, sound: Tensor) -> Tensor:
+        """Frames (B, window, n) of whole hops: slices with a step, of a length not known yet, cannot be exported."""
+        hop, window = self.frontend.hop_samples, self.frontend.window_samples
+        past = self.past_samples // hop
+        hops = sound.reshape(sound.shape[0], -1, hop)
+        columns = torch.cat([hops[:, i : i - past or None] for i in range(past + 1)], dim=2)
+        return columns[..., self.past_samples + hop - window :].transpose(1, 2)
+
     def _extend(self, past: Tensor, rows: Tensor, n_frames: int) -> Tensor:
         return torch.cat([past[:, :, self.kept - n_frames :], rows], dim=2)
 
 
-def exact_rows(values: int, kept: int, what: str) -> int:
-    """Rows of a state that hold so many values."""
-    if values % kept:
-        raise ValueError(
-            f"expected {what} to be a multiple of {kept}, the frames of the state, got {values}"
-        )
-    return values // kept
+def rounded_up(count: int, multiple: int) -> int:
+    """To a multiple, one at least."""
+    return max(ceil(count / multiple), 1) * multiple

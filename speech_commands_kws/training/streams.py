@@ -8,6 +8,7 @@ Legend: B clips, T samples of a clip, S streams, L samples of a stream, P words 
 """
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ class StreamTraining(nn.Module):
         seconds: length of a stream.
         words: clips in each, P.
         keywordless: share of the streams without a keyword.
-        negatives: folder of recordings without keywords, or None.
+        negatives: folder of recordings without keywords, or None; less than a stream of them is repeated.
         negatives_seconds: at most so much of it.
         speech_share: share of the streams with keywords that have continuous speech under them.
         speech_snr_db: words over that speech (decibel), lowest and highest.
@@ -78,7 +79,11 @@ class StreamTraining(nn.Module):
         negative_weight: of the hardest frames' loss, at the beginning and at the end of the training.
         sample_rate: Hz.
         hop_ms: of the frames (milliseconds).
+        clip_seconds: length of a clip.
         labels: the classes.
+
+    Raises:
+        SettingError: a value out of its range; the clips do not fit into a stream; no class means "no keyword".
     """
 
     def __init__(
@@ -99,10 +104,13 @@ class StreamTraining(nn.Module):
         negative_weight: Sequence[float],
         sample_rate: int,
         hop_ms: float,
+        clip_seconds: float,
         labels: Sequence[str],
     ):
         super().__init__()
         check_positive(seconds=seconds, apart_seconds=apart_seconds)
+        check_number(0, early_seconds=early_seconds, late_seconds=late_seconds)
+        check_number(0, masked_seconds=masked_seconds)
         check_whole(words=words, hard_frames=hard_frames)
         check_number(0, 1, speech_share=speech_share)
         check_number(0, 1, keywordless=keywordless)
@@ -110,20 +118,33 @@ class StreamTraining(nn.Module):
             raise SettingError("keywordless must be below 1, got 1: no stream would hold a word")
         check_range(speech_snr_db=speech_snr_db)
         check_range(level_db=level_db)
+        check_range(0, negative_weight=negative_weight)
         self.hop = round(sample_rate * hop_ms / 1000)
         self.frames = round(seconds * sample_rate / self.hop)
+        self.clip_frames = ceil(round(clip_seconds * sample_rate) / self.hop)
+        if words * self.clip_frames > self.frames:
+            raise SettingError(
+                f"seconds must be more than {words * clip_seconds:g} for {words} clips of {clip_seconds:g} s, got "
+                f"{seconds}"
+            )
         self.words, self.keywordless = words, keywordless
         self.speech_share, self.speech_snr_db, self.level_db = speech_share, speech_snr_db, level_db
         frames = sample_rate / self.hop
         self.early, self.late = round(early_seconds * frames), round(late_seconds * frames)
         self.masked = round(masked_seconds * frames)
-        self.hard_frames, self.apart = hard_frames, round(apart_seconds * frames)
+        self.hard_frames, self.apart = hard_frames, max(round(apart_seconds * frames), 1)
         self.negative_weight = negative_weight
         speech = np.zeros(0, np.float32)
         if negatives:
             recordings = read_noises(Path(negatives), sample_rate, negatives_seconds)
             speech = np.concatenate(list(recordings.values()))
+            speech = np.resize(speech, max(len(speech), self.frames * self.hop))
         keywords = [label not in (SILENCE, UNKNOWN) for label in labels]
+        if all(keywords):
+            raise SettingError(
+                f"labels must have {UNKNOWN} or {SILENCE}, the answer where no keyword is, got {', '.join(labels)}: "
+                "streams need another task"
+            )
         self.register_buffer("is_keyword", torch.tensor(keywords), persistent=False)
         self.fade = round(FADE_SECONDS * sample_rate)
         self.register_buffer("speech", torch.from_numpy(speech), persistent=False)
@@ -131,13 +152,15 @@ class StreamTraining(nn.Module):
     def compose(self, clips: Tensor, targets: Tensor, generator: Generator) -> Streams:
         """Streams of clips (B, T) of the classes (B,)."""
         count, samples = clips.shape
-        n_with = count // self.words
+        n_with = max(count // self.words, 1)
         n_streams = max(round(n_with / (1 - self.keywordless)), n_with)
         order = torch.randperm(count, generator=generator, device=clips.device)
         drawn = torch.randint(
             count, ((n_streams - n_with) * self.words,), generator=generator, device=clips.device
         )
-        order = torch.cat([order[: n_with * self.words], drawn])
+        # Fewer clips than a stream holds, at the end of an epoch, are heard several times.
+        order = order.repeat(ceil(self.words / count))[: n_with * self.words]
+        order = torch.cat([order, drawn])
         words, targets = self._faded(clips[order]), targets[order]
         first, last = active_frames(words, self.hop)
         wanted = self.is_keyword[targets]
@@ -145,7 +168,7 @@ class StreamTraining(nn.Module):
         words = self._halve(words, self.is_keyword[targets] & ~wanted, first, last, generator)
 
         length = self.frames * self.hop
-        offsets = self._places(n_streams, samples // self.hop, generator)  # (S, P) frames
+        offsets = self._places(n_streams, generator)  # (S, P) frames
         waveform = clips.new_zeros(n_streams, length)
         positions = torch.arange(samples, device=clips.device)
         for i in range(self.words):
@@ -162,16 +185,12 @@ class StreamTraining(nn.Module):
         edge = torch.arange(samples, device=clips.device).add_(1)
         return clips * (torch.minimum(edge, edge.flip(0)) / self.fade).clamp(max=1)
 
-    def _places(self, n_streams: int, clip_frames: int, generator: Generator) -> Tensor:
+    def _places(self, n_streams: int, generator: Generator) -> Tensor:
         """(S, P) first frames of the clips, one after another at random distances."""
-        free = self.frames - self.words * clip_frames
-        if free < 0:
-            raise ValueError(
-                f"{self.words} clips do not fit into streams of {self.frames} frames: raise streams.seconds"
-            )
+        free = self.frames - self.words * self.clip_frames
         shape = n_streams, self.words
         gaps = torch.rand(shape, generator=generator, device=generator.device).sort(dim=1).values
-        steps = clip_frames * torch.arange(self.words, device=generator.device)
+        steps = self.clip_frames * torch.arange(self.words, device=generator.device)
         return (gaps * (free + 1)).long().clamp(max=free) + steps
 
     def _halve(

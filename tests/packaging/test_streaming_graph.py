@@ -9,8 +9,10 @@ from streaming_models import (
     streaming_spotter,
 )
 from torch import Tensor, nn
+from trained_looking import SAMPLE_RATE
 
 from speech_commands_kws.inference.streaming import StreamingModel
+from speech_commands_kws.models.frontend import LogMel
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.streaming_graph import StreamingGraph
 
@@ -77,12 +79,29 @@ def test_normalisations_are_folded() -> None:
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in graph.modules())
 
 
-def test_a_mean_that_the_state_cannot_hold_is_refused() -> None:
+@pytest.mark.parametrize("mean_frames", [1, 30])
+def test_a_mean_that_does_not_fill_its_rows(monkeypatch, mean_frames) -> None:
     spotter = streaming_spotter()
-    before = spotter.backbone.mean_frames
-    spotter.backbone.mean_frames = 30
-    try:
-        with pytest.raises(ValueError, match="multiple of 16"):
-            StreamingGraph(spotter)
-    finally:
-        spotter.backbone.mean_frames = before
+    monkeypatch.setattr(spotter.backbone, "mean_frames", mean_frames)
+    graph = StreamingGraph(spotter).eval()
+    with torch.inference_mode():
+        state = torch.zeros(2, *graph.state_shape)
+        given = torch.cat(in_pieces(graph, sound(2), state, np.random.default_rng(0)), dim=1)
+    torch.testing.assert_close(given, answers_at_once(spotter, sound(2)), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("window_ms", "hop_ms"), [(30, 20), (25, 10), (30, 8), (20, 20), (31, 12)])
+def test_other_windows_and_hops(window_ms, hop_ms) -> None:
+    frontend = LogMel(SAMPLE_RATE, window_ms, hop_ms, 512, 40, 0, 8000, 1e-6, causal=True)
+    spotter = SpotterModule(frontend, streaming_spotter().backbone).eval()
+    graph = StreamingGraph(spotter).eval()
+    hop, state = frontend.hop_samples, torch.zeros(1, *graph.state_shape)
+    waveform = sound(1)[:, : 100 * hop]
+    given = []
+    with torch.inference_mode():
+        for piece in waveform.split([hop, 7 * hop, 92 * hop], dim=1):
+            answers, _, state = graph(piece, state)
+            given.append(answers)
+    torch.testing.assert_close(
+        torch.cat(given, dim=1), answers_at_once(spotter, waveform), atol=1e-5, rtol=0
+    )

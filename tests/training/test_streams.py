@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from speech_commands_kws.audio.writing import write_wav
 from speech_commands_kws.errors import SettingError
 from speech_commands_kws.training.streams import Streams, StreamTraining, active_frames
 
@@ -30,6 +31,7 @@ def training(**changed: object) -> StreamTraining:
         "negative_weight": [1.0, 2.0],
         "sample_rate": RATE,
         "hop_ms": 10,
+        "clip_seconds": 1.0,
         "labels": LABELS,
     }
     return StreamTraining(**settings | changed)
@@ -137,8 +139,44 @@ def test_hard_frames_lie_in_different_stretches() -> None:
 
 
 def test_clips_must_fit() -> None:
-    with pytest.raises(ValueError, match="raise streams.seconds"):
-        composed(training(seconds=1.5), [YES, NO])
+    assert training(seconds=2.0).frames == 200
+    with pytest.raises(
+        SettingError, match="seconds must be more than 2 for 2 clips of 1 s, got 1.9"
+    ):
+        training(seconds=1.9)
+    with pytest.raises(SettingError, match="more than 3 for 2 clips of 1.5 s, got 2.9"):
+        training(seconds=2.9, clip_seconds=1.5)
+
+
+def test_a_hop_that_does_not_divide_a_clip() -> None:
+    """The clips of streams without any room to spare end with the stream, or less than a hop before it."""
+    streams = training(seconds=2.016, hop_ms=12)
+    assert streams.frames == 168
+    waveform = composed(streams, [YES, NO]).waveform
+    sound = waveform[0].abs() > 0.1
+    assert waveform.shape == (1, 168 * 192)
+    assert sound.nonzero().max() // 192 == (84 * 192 + 9599) // 192
+
+
+@pytest.mark.parametrize("targets", [[YES], [YES, NO, YES]])
+def test_a_batch_of_fewer_clips_than_words_or_an_odd_one_makes_a_stream(targets) -> None:
+    streams = composed(training(), targets)
+    assert streams.waveform.shape == (1, 3.2 * RATE) and (streams.targets >= 0).all()
+    loss, _ = training().loss(logits_for(streams, 320), streams, 0.0)
+    assert loss.item() == pytest.approx(20, abs=1e-3)
+
+
+def test_a_short_recording_without_keywords_is_repeated(tmp_path) -> None:
+    write_wav(tmp_path / "short.wav", clips(1)[0, :8000].numpy(), RATE)
+    streams = training(negatives=str(tmp_path))
+    assert len(streams.speech) == 3.2 * RATE
+    assert torch.equal(streams.speech[:8000], streams.speech[8000:16000])
+
+
+def test_classes_need_one_that_says_that_there_is_no_keyword() -> None:
+    with pytest.raises(SettingError, match="labels must have _unknown_ or _silence_"):
+        training(labels=["yes", "no"])
+    assert training(labels=["_unknown_", "yes"]).is_keyword.tolist() == [False, True]
 
 
 def test_all_streams_without_a_keyword_are_refused() -> None:

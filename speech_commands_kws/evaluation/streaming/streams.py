@@ -32,6 +32,7 @@ from speech_commands_kws.evaluation.streaming.matching import Word
 from speech_commands_kws.labels import BACKGROUND_NOISE, SILENCE, UNKNOWN
 
 WORDS = "words"
+FLOOR_QUANTILE = 0.1
 SECONDS_PER_HOUR = 3600
 
 
@@ -111,7 +112,8 @@ class WordStreams:
         gap_seconds: lowest and highest, before each clip.
         other_share: of the keywords, before which another word is said.
         level_db: lowest and highest level of the words of a stream (dBFS of the root mean square).
-        trim_db, pause_seconds: how a word is found in its clip, as of `TakeCriteria`. Levels and signal-to-noise ratios
+        trim_db, pause_seconds: how a word is found in its clip, as of `TakeCriteria`; but not nearer to the clip's
+            quiet frames than `floor_db`, or the word of a noisy clip would be all of it. Levels and signal-to-noise ratios
             are those of this part, and it is the truth that events are compared with.
         sample_rate: of the streams (Hz).
         seed: of all drawing.
@@ -123,6 +125,7 @@ class WordStreams:
     other_share: float
     level_db: Sequence[float]
     trim_db: float
+    floor_db: float
     pause_seconds: float
     sample_rate: int
     seed: int
@@ -133,7 +136,7 @@ class WordStreams:
         check_range(0, gap_seconds=self.gap_seconds)
         check_range(level_db=self.level_db)
         check_number(0, 1, other_share=self.other_share)
-        check_positive(trim_db=self.trim_db)
+        check_positive(trim_db=self.trim_db, floor_db=self.floor_db)
 
     def streams(
         self,
@@ -205,7 +208,10 @@ class WordStreams:
         """A clip with its word at a level, and where the word begins and ends in it (samples)."""
         waveform = clip.read(self.sample_rate)
         frame = round(FRAME_SECONDS * self.sample_rate)
-        first, last = word_frames(frame_levels(waveform, frame), self.trim_db, self.pause_seconds)
+        levels = frame_levels(waveform, frame)
+        above_floor = levels.max() - np.quantile(levels, FLOOR_QUANTILE) - self.floor_db
+        trim_db = min(self.trim_db, max(above_floor, self.floor_db))
+        first, last = word_frames(levels, trim_db, self.pause_seconds)
         start, end = first * frame, (last + 1) * frame
         power = np.mean(np.square(waveform[start:end], dtype=np.float64))
         if not power:

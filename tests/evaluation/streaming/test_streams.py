@@ -37,6 +37,7 @@ def settings(*conditions: dict, **changed: object) -> WordStreams:
         other_share=0.0,
         level_db=(-32.0, -20.0),
         trim_db=25.0,
+        floor_db=6.0,
         pause_seconds=0.2,
         sample_rate=RATE,
         seed=0,
@@ -99,6 +100,18 @@ def test_the_truth_is_where_the_word_is(clips: tuple) -> None:
     assert np.abs(silent).max() < 0.01
     between = np.diff([word.start for word in stream.words])
     assert np.all(between >= 2) and np.all(between <= 5)
+
+
+def test_a_noisy_clip_is_not_all_word(tmp_path: Path) -> None:
+    noise = 0.01 * np.random.default_rng(2).standard_normal(RATE)
+    for word, hertz in TONES.items():
+        waveform = noise.copy()
+        waveform[BURST] += 0.1 * np.sin(2 * np.pi * hertz * np.arange(4_800) / RATE)
+        write_wav(tmp_path / word / "0.wav", waveform, RATE)
+    for stream in made(settings(CLEAN), clips_below(tmp_path, ["left", "right"])):
+        assert [word.end - word.start for word in stream.words] == pytest.approx(
+            [0.3, 0.3], abs=0.02
+        )
 
 
 def test_levels_are_those_of_the_word_and_differ_between_streams(clips: tuple) -> None:

@@ -1,6 +1,6 @@
 """The console script: `kws train a.b=c -m` equals `python -m speech_commands_kws.train a.b=c -m`.
 
-`infer`, `evaluate` and `describe` also take plain file names, `leaderboard` conditions, which Hydra's
+`infer`, `listen`, `evaluate` and `describe` also take plain file names, `leaderboard` conditions, which Hydra's
 grammar refuses: they become one quoted override.
 """
 
@@ -29,6 +29,7 @@ COMMANDS = {
     "export": "write the best checkpoint of a run to ONNX, checked against torch",
     "tune": "choose the thresholds of a streaming model by false alarms",
     "infer": "name the words in files, folders, patterns or - (standard input)",
+    "listen": "report keywords as they are said: microphone, file or -",
     "serve": "serve a model by Triton, without a container or in one",
     "describe": "show what an exported model says about itself",
     "check-data": "look recordings over: duplicates, levels, balance, suspect labels",
@@ -39,7 +40,10 @@ COMMANDS = {
 }
 # The configuration key that plain names become: a list of them, or one.
 LIST_KEYS = {"infer": "input"}
-SINGLE_KEYS = {"evaluate": "model", "describe": "model", "tune": "model", "leaderboard": "where"}
+SINGLE_KEYS = {
+    **{"evaluate": "model", "describe": "model", "tune": "model"},
+    **{"listen": "input", "leaderboard": "where"},
+}
 EXAMPLES = {
     "train": (
         "'data.words=[computer,lights,music]'",
@@ -51,6 +55,7 @@ EXAMPLES = {
     "export": ("", "quantize=int8", "run=plots/runs/NAME register=true"),
     "tune": ("false_alarms_per_hour=0.5",),
     "infer": ("recording.wav", "recordings/ format=csv top_k=1"),
+    "listen": ("", "talk.wav speed=0", "- format=json", "'on_event=[notify-send,\"{keyword}\"]'"),
     "serve": ("", "model=model.onnx", "mode=container"),
     "describe": ("", "model.onnx format=json"),
     "check-data": ("data=folder data.root=recordings picture=check.png",),

@@ -1,7 +1,6 @@
 """Serve a model by Triton: `kws serve [model=FILE | repository=FOLDER] [mode=container]`."""
 
 import signal
-import sys
 from pathlib import Path
 
 import hydra
@@ -15,7 +14,8 @@ from speech_commands_kws.cli.launch import (
     hiding_passwords,
     run_answering,
 )
-from speech_commands_kws.errors import KwsError, check_choice, display_name
+from speech_commands_kws.cli.terminal import say
+from speech_commands_kws.errors import KwsError, check_choice
 from speech_commands_kws.packaging.triton_repository import MODEL_FILES, models_in
 
 EMBEDDED, CONTAINER = "embedded", "container"
@@ -66,10 +66,6 @@ def served_models(cfg: DictConfig) -> tuple[Path, list[str]]:
             "puts one there"
         )
     return repository, names
-
-
-def say(line: str) -> None:
-    print(display_name(line), file=sys.stderr, flush=True)
 
 
 @hiding_passwords

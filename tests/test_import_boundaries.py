@@ -62,6 +62,7 @@ LIGHT_MODULES = [
     ".commands",
     ".describe",
     ".infer",
+    ".listen",
     ".serve",
     ".inference.backends.triton",
     ".inference.backends.triton_async",

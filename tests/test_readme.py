@@ -27,11 +27,11 @@ SHELL_BLOCK = re.compile(r"^```(?:bash|sh|shell)\n(.*?)^```", re.MULTILINE | re.
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MAKE_TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 MODULE_PREFIX = "speech_commands_kws."
-OTHER_PROGRAMS = set(". source cd cat git mlflow pip poetry pre-commit".split())
+OTHER_PROGRAMS = set(". source arecord cd cat git mlflow pip poetry pre-commit".split())
 SEPARATORS = "|&;<>"
 MADE_HERE = {"synthetic", "folder", "mixed"}
-# They need a microphone, and end when they are told to.
-NOT_TYPED = {"record", "serve"}
+# They need a microphone or another model, and end when they are told to.
+NOT_TYPED = {"listen", "record", "serve"}
 MULTIRUN = "-m"
 SHORT = "trainer.max_epochs=2"
 LITTLE_SPEECH = (

@@ -6,6 +6,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.cli.launch import is_multirun
+from speech_commands_kws.cli.terminal import say
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.atomic import written_to
 from speech_commands_kws.models.checkpoint import FACTS_KEY, read_checkpoint
@@ -41,7 +42,7 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
 def reopen_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
     folder = runs.find_run_to_resume(cfg.run, cfg.paths.runs).absolute()
     if is_first_process():
-        runs.say(f"resuming {runs.summary(folder)}")
+        say(f"resuming {runs.summary(folder)}")
     saved = runs.read_config(folder)
     refuse_changes(cfg, saved)
     check_processes(saved.trainer, is_multirun())

@@ -186,7 +186,7 @@ def mono_waveform(samples: np.ndarray, sample_rate: int, name: str = "the array"
     Raises:
         AudioError: another type or shape, no samples, NaN, or values far beyond full scale.
     """
-    _check_rate(sample_rate, name)
+    check_rate(sample_rate, name)
     if samples.ndim not in (1, 2) or samples.size == 0:
         raise AudioError(
             f"{name} has shape {samples.shape}: expected (samples,) or (samples, channels)"
@@ -196,13 +196,13 @@ def mono_waveform(samples: np.ndarray, sample_rate: int, name: str = "the array"
             f"{name} has more channels than samples, shape {samples.shape}: transpose it to "
             "(samples, channels)"
         )
-    columns = _to_float(samples.reshape(len(samples), -1), name)
+    columns = to_float(samples.reshape(len(samples), -1), name)
     _check_values(columns, name)
     columns = columns.astype(np.float32)
     return columns @ _mixing_weights([columns])
 
 
-def _to_float(samples: np.ndarray, name: str) -> np.ndarray:
+def to_float(samples: np.ndarray, name: str) -> np.ndarray:
     if np.issubdtype(samples.dtype, np.floating):
         return samples
     if samples.dtype == np.uint8:
@@ -299,13 +299,13 @@ def _sound(handle: IO[bytes], name: str) -> _Sound:
     if sound.subtype.startswith("MPEG"):
         # In a WAV there need not be an index.
         sound.slack = MP3_SLACK if sound.format == "MP3" else UNKNOWN_FRAMES
-    _check_rate(sound.samplerate, name)
+    check_rate(sound.samplerate, name)
     if fault := header_fault(sound):
         raise AudioError(f"{name} {fault}")
     return sound
 
 
-def _check_rate(sample_rate: int, name: str) -> None:
+def check_rate(sample_rate: int, name: str) -> None:
     if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
         raise AudioError(
             f"{name} has a sample rate of {sample_rate} Hz: expected {LOWEST_RATE} to "

@@ -26,6 +26,7 @@ TARGETS = (
     "optuna.pruners.ThresholdPruner",
     "optuna.pruners.WilcoxonPruner",
     "speech_commands_kws.audio.microphone.Microphone",
+    "speech_commands_kws.audio.microphone.MicrophoneStream",
     "speech_commands_kws.audio.takes.TakeCriteria",
     "speech_commands_kws.augment.chain.Chain",
     "speech_commands_kws.augment.channel.BandLimit",

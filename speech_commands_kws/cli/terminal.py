@@ -91,6 +91,11 @@ def require_output() -> None:
     sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def say(line: str) -> None:
+    """One line on standard error; standard output is for results."""
+    print(display_name(line), file=sys.stderr, flush=True)
+
+
 class LogHandler(logging.StreamHandler):
     """Writes to what `sys.stderr` is at that moment, so that a line stands above a progress bar and not in it."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from speech_commands_kws.audio.reading import resampler
-from speech_commands_kws.errors import KwsError, check_whole
+from speech_commands_kws.errors import KwsError, check_positive, check_whole
 from speech_commands_kws.inference.detector import Detector, Event
 from speech_commands_kws.inference.streaming import StreamingModel
 
@@ -40,6 +40,7 @@ class KeywordListener:
         labels: what the model knows.
         seconds: sound heard so far.
         scores: probabilities of the labels in the frame that was scored last.
+        rows: those of all frames that the last chunk completed, a list of (F, K).
 
     Raises:
         KwsError: the file is no streaming model, or a value is out of its range.
@@ -57,6 +58,7 @@ class KeywordListener:
         self.labels = info.labels
         self.sample_rate = info.sample_rate if sample_rate is None else sample_rate
         check_whole(sample_rate=self.sample_rate)
+        check_positive(call_ms=call_ms)
         frames = max(round(call_ms / self.model.frame_ms), 1)
         self.call_samples = frames * self.model.hop_samples
         settings = detector_settings(info.detector, thresholds, self.model.model)
@@ -69,6 +71,7 @@ class KeywordListener:
         self.state = self.model.initial_state()
         self.pending = np.zeros(0, np.float32)
         self.scores = np.zeros(len(self.labels), np.float32)
+        self.rows: list[np.ndarray] = []
         self.samples = 0
         self.convert = resampler(self.sample_rate, self.model.info.sample_rate)
 
@@ -105,6 +108,7 @@ class KeywordListener:
         waveform = self.convert(waveform, last=is_last)
         sound = np.concatenate([self.pending, waveform]) if len(self.pending) else waveform
         events: list[Event] = []
+        self.rows = []
         start = 0
         while len(sound) - start >= self.call_samples:
             events += self._score(sound[start : start + self.call_samples])
@@ -120,6 +124,7 @@ class KeywordListener:
         probabilities, self.state = self.model(sound[np.newaxis], self.state)
         self.samples += len(sound)
         self.scores = probabilities[0, -1]
+        self.rows.append(probabilities[0])
         return self.detector(probabilities[0])
 
 

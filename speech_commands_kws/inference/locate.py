@@ -24,8 +24,9 @@ def newest_export(runs: str | Path, name: str = MODEL_FILE) -> Path:
     """
     exports = [path for path in Path(runs).rglob(name) if path.is_file()]
     if not exports:
+        training = "kws train" + " backbone=bc_resnet_streaming" * (name == STREAMING_FILE)
         raise KwsError(
-            f"no exported {name} under {runs}: train and export first (`kws train`, `kws export`), "
+            f"no exported {name} under {runs}: train and export first (`{training}`, `kws export`), "
             "or give model=PATH"
         )
     return max(exports, key=lambda path: (path.stat().st_mtime_ns, str(path)))

@@ -99,7 +99,8 @@ class KeywordSpotter:
         self.backend = backend(model)
         if self.backend.info.streaming:
             raise KwsError(
-                f"{model} listens to a stream: use KeywordListener or `kws listen`, or give the model.onnx beside it"
+                f"{model} listens to a stream: use `kws listen FILE speed=0` or KeywordListener, or give the "
+                "model.onnx beside it"
             )
         self.labels = self.backend.info.labels
         self.sample_rate = self.backend.info.sample_rate

@@ -4,7 +4,6 @@ import json
 import logging
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -15,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from speech_commands_kws.cli.terminal import MaskedFormatter
-from speech_commands_kws.errors import KwsError, SettingError, display_name
+from speech_commands_kws.cli.terminal import MaskedFormatter, say
+from speech_commands_kws.errors import KwsError, SettingError
 from speech_commands_kws.files.atomic import written_to
 from speech_commands_kws.tracking.old_names import renamed
 from speech_commands_kws.training.objectives import ACCURACY, MAXIMIZE, best_first
@@ -140,10 +139,6 @@ def newer(newest: Path, exported: Path) -> str:
     else:
         return ""
     return f"; newer, {about}: {summary(newest)} (`kws export` exports it)"
-
-
-def say(line: str) -> None:
-    print(display_name(line), file=sys.stderr, flush=True)
 
 
 def summary(folder: Path) -> str:

@@ -39,5 +39,7 @@ def test_a_model_for_clips_is_refused_and_one_for_streams_by_the_spotter(tmp_pat
     write_onnx(trained_looking(DSCNN(4, 40, 8, 1, [4, 10], [2, 2], 0.2)), INFO, OPSET, clips)
     with pytest.raises(KwsError, match="answers for clips.*model.streaming.onnx"):
         StreamingModel(clips)
-    with pytest.raises(KwsError, match="listens to a stream: use KeywordListener"):
+    with pytest.raises(
+        KwsError, match="listens to a stream: use `kws listen FILE speed=0` or KeywordListener"
+    ):
         KeywordSpotter(streaming_file(tmp_path))

@@ -14,7 +14,7 @@ from speech_commands_kws.inference.model_info import ModelInfo
 HEADER_LENGTH = "Inference-Header-Content-Length"
 LABELS = ("yes", "no", "_unknown_")
 INFO = ModelInfo(LABELS, 8000, 400, {}, {})
-ANSWER, SLOW, LOST, DRIP, NONSENSE = 200, 0, -1, -2, -3
+ANSWER, SLOW, LOST, DRIP, NONSENSE, GRPC = 200, 0, -1, -2, -3, -4
 
 
 class StandIn:
@@ -63,6 +63,10 @@ def stand_in() -> Iterator[StandIn]:
                 return
             if status == NONSENSE:
                 self.send(200, b"<html>hello</html>", {HEADER_LENGTH: "9"})
+                return
+            if status == GRPC:
+                self.wfile.write(b"\x00\x00\x18\x04\x00\x00\x00\x00\x00\r\n")
+                self.close_connection = True
                 return
             if status == DRIP:
                 self.send(200, b"", {"Content-Length": "1000"})

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.dvc import ensure_present
+from speech_commands_kws.files.log_time import last_time
 
 MODEL_FILE = "model.onnx"
 STREAMING_FILE = "model.streaming.onnx"
@@ -29,7 +30,13 @@ def newest_export(runs: str | Path, name: str = MODEL_FILE) -> Path:
             f"no exported {name} under {runs}: train and export first (`{training}`, `kws export`), "
             "or give model=PATH"
         )
-    return max(exports, key=lambda path: (path.stat().st_mtime_ns, str(path)))
+    return max(exports, key=lambda path: (exported_at(path), str(path)))
+
+
+def exported_at(model: Path) -> float:
+    """When a model was exported: the last time in the log of that, which a copy keeps, or else that of the file."""
+    logged = last_time(model.with_name(f"{model.name.partition('.')[0]}.log"))
+    return model.stat().st_mtime if logged is None else logged
 
 
 def locate_model(

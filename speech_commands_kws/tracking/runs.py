@@ -17,6 +17,8 @@ from yaml import YAMLError
 from speech_commands_kws.cli.terminal import MaskedFormatter, say
 from speech_commands_kws.errors import KwsError, SettingError
 from speech_commands_kws.files.atomic import written_to
+from speech_commands_kws.files.log_time import last_time
+from speech_commands_kws.inference.locate import exported_at
 from speech_commands_kws.tracking.old_names import renamed
 from speech_commands_kws.training.objectives import ACCURACY, MAXIMIZE, best_first
 
@@ -119,7 +121,7 @@ def choose_run(run: str | Path, runs: str | Path) -> Path:
 
 def say_export(model: Path, runs: str | Path) -> None:
     """A line on standard error: which export was chosen, of when and how good, and which run is newer."""
-    exported = model.stat().st_mtime
+    exported = exported_at(model)
     accuracy = best_accuracy(model.parent)
     line = f"model: {here(model)}, exported {shown_time(exported)}"
     line += f", best validation accuracy {accuracy:.1%}" if accuracy else ""
@@ -181,10 +183,9 @@ def trained_runs(folder: str | Path, depth: str) -> list[Path]:
 
 def changed(folder: Path) -> float:
     """When a run was last trained: the last time in its log, which a copy keeps, or else that of its files."""
-    log = folder / LOG_FILE
-    for line in reversed(log.read_text("utf-8", "replace").splitlines() if log.is_file() else []):
-        with suppress(ValueError):  # a line of a longer message
-            return datetime.fromisoformat(line.partition(",")[0]).timestamp()
+    logged = last_time(folder / LOG_FILE)
+    if logged is not None:
+        return logged
     files = (folder / CONFIG_FILE, *folder.glob(f"{CHECKPOINTS}/*.ckpt"))
     return max(path.stat().st_mtime for path in files)
 

@@ -20,6 +20,7 @@ DEFAULT_URLS = {HTTP: "127.0.0.1:8000", GRPC: "127.0.0.1:8001"}
 OVERLOADED = ("503", "StatusCode.UNAVAILABLE")
 NO_SERVER = ("failed to connect", "errors resolving")  # in the words of gRPC
 HIGHEST_PORT = 65_535
+LONGEST_REASON = 80  # characters of what is no answer
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def checked_url(url: str | None, protocol: str) -> str:
 
 def is_worth_another_try(error: Exception) -> bool:
     """Whether one of `failures` is a 503, or a connection that was refused or lost; what has timed out is not."""
-    is_answer = isinstance(error, (TimeoutError, ValueError))
+    is_answer = isinstance(error, TimeoutError) or is_of_another(error)
     return not is_answer and _status(error) in (None, *OVERLOADED)
 
 
@@ -108,8 +109,14 @@ def failures() -> tuple[type[Exception], ...]:
     import aiohttp
     from tritonclient.utils import InferenceServerException
 
-    lost = aiohttp.ClientConnectionError, aiohttp.ClientPayloadError
-    return InferenceServerException, OSError, ValueError, *lost
+    return InferenceServerException, OSError, ValueError, aiohttp.ClientError
+
+
+def is_of_another(error: Exception) -> bool:
+    """Whether the answer is none of Triton's HTTP: other JSON, or another protocol."""
+    import aiohttp
+
+    return isinstance(error, (ValueError, aiohttp.ClientResponseError))
 
 
 def explained(error: Exception, url: str, name: str, timeout_seconds: float) -> KwsError:
@@ -119,9 +126,10 @@ def explained(error: Exception, url: str, name: str, timeout_seconds: float) -> 
         return KwsError(
             f"no answer from {url} within {timeout_seconds:g} s: ask for more with timeout_seconds="
         )
-    if isinstance(error, ValueError):
+    if is_of_another(error):
         return KwsError(
-            f"what answers at {url} is no Triton server ({reason}): give url=HOST:PORT of one"
+            f"what answers at {url} is no Triton server ({reason[:LONGEST_REASON]}): give url=HOST:PORT of one; its "
+            "gRPC port needs backend=triton_grpc"
         )
     if _status(error) is None or any(words in reason for words in NO_SERVER):
         return KwsError(

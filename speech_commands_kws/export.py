@@ -63,9 +63,9 @@ def run(cfg: DictConfig) -> float:
     # Beside the model, because the folder of the run is an input here, as DVC sees it.
     with runs.log_file(output.with_suffix(".log")):
         model = build_release(cfg, spotter, info, split, output)
-    files = [model.path]
-    if spotter.streams:
-        files.append(build_streaming(cfg, spotter, model, streaming_file(output)))
+        files = [model.path]
+        if spotter.streams:
+            files.append(build_streaming(cfg, spotter, model, streaming_file(output)))
     try:
         if variant:
             files.append(build_variant(cfg, variant, model, split, saved))

@@ -36,7 +36,9 @@ def run(cfg: DictConfig) -> float:
     check_choice(FORMATS, format=cfg.format)
     check_positive(false_alarms_per_hour=cfg.false_alarms_per_hour)
     model, folder = open_streaming(cfg)
-    tuning, keywords = tuning_of(cfg, model), keywords_of(model)
+    tuning, keywords = tuning_of(cfg, model), list(cfg.keywords or keywords_of(model))
+    for keyword in keywords:
+        check_choice(keywords_of(model), **{"a keyword of keywords": keyword})
     watch = partial(progress, doing="listening")
     streams = list(watch(score_streams(model, streams_of(cfg, model, folder), tuning.floor)))
     thresholds = tuning.thresholds(streams, keywords, cfg.false_alarms_per_hour)

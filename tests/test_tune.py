@@ -104,6 +104,20 @@ def test_evaluate_measures_a_listener_at_its_thresholds(root) -> None:
 
 
 @pytest.mark.integration
+def test_it_can_listen_for_one_of_its_keywords(root) -> None:
+    tuned(root, "keywords=[no]")
+    (path,) = root.glob("plots/runs/*/model.streaming.onnx")
+    info = StreamingModel(path).info
+    assert (
+        set(info.detector["thresholds"])
+        == set(info.operating_points["misses_by_keyword"])
+        == {"no"}
+    )
+    with pytest.raises(KwsError, match="a keyword of keywords must be one of yes, no, got tree"):
+        tuned(root, "keywords=[tree]")
+
+
+@pytest.mark.integration
 def test_no_sound_without_keywords_is_refused(root, tmp_path) -> None:
     with pytest.raises(KwsError, match="a folder for each kind of sound, found none"):
         tuned(root, f"protocol.ambient.folder={tmp_path}")

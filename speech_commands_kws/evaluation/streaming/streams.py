@@ -3,6 +3,7 @@
 Legend: T samples.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ import numpy as np
 
 from speech_commands_kws.audio.levels import amplitude, amplitude_for_snr, frame_levels
 from speech_commands_kws.audio.locate import sounds_below
-from speech_commands_kws.audio.reading import read_audio, stream_audio
+from speech_commands_kws.audio.reading import AudioError, read_audio, stream_audio
 from speech_commands_kws.audio.room_acoustics import convolve
 from speech_commands_kws.audio.takes import FRAME_SECONDS, word_frames
 from speech_commands_kws.data.dataset import SplitClips
@@ -31,6 +32,7 @@ from speech_commands_kws.evaluation.robustness import excerpts, within_range
 from speech_commands_kws.evaluation.streaming.matching import Word
 from speech_commands_kws.labels import BACKGROUND_NOISE, SILENCE, UNKNOWN
 
+LOG = logging.getLogger(__name__)
 WORDS = "words"
 FLOOR_QUANTILE = 0.1
 SECONDS_PER_HOUR = 3600
@@ -113,7 +115,7 @@ class WordStreams:
         other_share: of the keywords, before which another word is said.
         level_db: lowest and highest level of the words of a stream (dBFS of the root mean square).
         trim_db, pause_seconds: how a word is found in its clip, as of `TakeCriteria`; but not nearer to the clip's
-            quiet frames than `floor_db`, or the word of a noisy clip would be all of it. Levels and signal-to-noise ratios
+            quiet frames than `floor_db`, or a noisy clip would be all word. Levels and signal-to-noise ratios
             are those of this part, and it is the truth that events are compared with.
         sample_rate: of the streams (Hz).
         seed: of all drawing.
@@ -295,7 +297,7 @@ class AmbientStreams:
             )
         pause = np.zeros(round(self.pause_seconds * self.sample_rate), np.float32)
         sounds = chain.from_iterable(
-            chain(stream_audio(path, self.sample_rate), [pause]) for path in paths
+            chain(readable(path, self.sample_rate), [pause]) for path in paths
         )
         left = (
             None if self.hours is None else round(self.hours * SECONDS_PER_HOUR * self.sample_rate)
@@ -304,6 +306,14 @@ class AmbientStreams:
             yield block[:left]
             if left is not None and (left := left - len(block)) <= 0:
                 return
+
+
+def readable(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
+    """The sound of a recording, as far as it can be read; a line in the log says why it ends."""
+    try:
+        yield from stream_audio(path, sample_rate)
+    except AudioError as error:
+        LOG.warning("left out: %s", error)
 
 
 def blocks_of(sounds: Iterator[np.ndarray], samples: int) -> Iterator[np.ndarray]:

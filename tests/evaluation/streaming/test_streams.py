@@ -238,6 +238,17 @@ def test_a_kind_without_recordings_is_an_error(tmp_path: Path) -> None:
         list(ambient(folder=str(tmp_path)).streams())
 
 
+def test_a_recording_that_cannot_be_read_is_passed_over(folder: str, caplog) -> None:
+    (Path(folder) / "music/0.wav").write_bytes(b"RIFF")
+    write_wav(Path(folder) / "music/1.wav", np.full(RATE, 0.3), RATE)
+    streams = list(ambient(folder=folder, pause_seconds=0.0).streams())
+    assert [(stream.name, len(stream.waveform) / RATE) for stream in streams] == [
+        ("music, 0", 1.0),
+        ("speech, 0", 1.75),
+    ]
+    assert "left out" in caplog.text and "0.wav" in caplog.text
+
+
 def test_talk_is_made_by_number() -> None:
     class Talk:
         block_seconds = 1.0

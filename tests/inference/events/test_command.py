@@ -1,3 +1,4 @@
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -44,6 +45,8 @@ def test_nothing_waits_for_a_program_and_only_some_run_at_once(capfd) -> None:
     assert time.monotonic() - begin < 10
     processes = command.running
     assert len(processes) == 2
+    # Ctrl-C in the terminal does not reach them.
+    assert [os.getsid(process.pid) for process in processes] == [each.pid for each in processes]
     assert (
         f"on_event: {sys.executable} still runs 2 times, passed over yes" in capfd.readouterr().err
     )

@@ -44,6 +44,7 @@ def run(cfg: DictConfig) -> float:
         ranked = experiments.select(ranked, str(cfg.where))
     columns = experiments.varied_settings(ranked, ignored) if columns is None else columns
     experiments.require(known, columns, "columns")
+    n_sets = experiments.keyword_sets(ranked)
     ranked = experiments.summarize(ranked, cfg.metric, columns)
     shown = ranked[: cfg.top]
     if cfg.format == "table":
@@ -55,7 +56,7 @@ def run(cfg: DictConfig) -> float:
         sys.stdout.write(json.dumps(shown.to_dict("records"), indent=2) + "\n")
     else:
         shown.map(csv_cell).to_csv(sys.stdout, index=False)
-    if (n_sets := experiments.keyword_sets(ranked)) > 1:
+    if n_sets > 1:
         print(
             f"these runs have learnt {n_sets} different lists of keywords, so their figures do not compare: choose "
             "with a condition, such as 'choices.data = synthetic'",

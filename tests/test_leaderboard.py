@@ -124,6 +124,23 @@ def test_json_has_all_that_is_known_the_best_first(ask: Ask) -> None:
     assert (rows[3][ACCURACY], rows[3]["status"], rows[3]["sweep"]) == (None, "FAILED", None)
 
 
+def test_runs_that_learnt_other_keywords_are_told_apart(local, tmp_path, monkeypatch, capsys):
+    root = shutil.copytree(local, tmp_path / "copy")
+    monkeypatch.chdir(root)
+    client = MlflowClient(sqlite_uri(root / "plots/mlflow.db"))
+    for run in client.search_runs(
+        client.get_experiment_by_name("speech-commands-kws").experiment_id
+    ):
+        client.set_tag(run.info.run_id, "labels", "a" if run.info.run_name == "2_12_sweep" else "b")
+        client.log_param(run.info.run_id, "data.words", f"['one', '{run.info.run_name[0]}']")
+    given = ["kws", "leaderboard", f"tracking_uri={free_address()}", "columns=[data.words]"]
+    monkeypatch.setattr(sys, "argv", given)
+    main()
+    output, complaints = capsys.readouterr()
+    assert "these runs have learnt 2 different lists of keywords" in complaints
+    assert " one, 2 " in output
+
+
 def test_the_table_is_short_and_marks_changed_code(ask: Ask, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     _, output, _ = ask()

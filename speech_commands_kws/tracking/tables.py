@@ -62,7 +62,8 @@ def readable(run: Mapping[str, Any]) -> dict[str, str]:
 
 
 def rounded(value: Any) -> str:
-    """A fraction to four digits; anything else as it is."""
+    """A fraction to four digits, a list of texts without brackets and quotes; anything else as it is."""
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() else f"{value:.4g}"
-    return "" if value is None else str(value)
+    text = "" if value is None else str(value)
+    return text[2:-2].replace("', '", ", ") if text.startswith("['") else text

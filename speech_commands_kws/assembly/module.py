@@ -61,6 +61,7 @@ def build_module(
         "frontend": _module_facts(cfg.frontend),
         "backbone": _module_facts(cfg.backbone, **sizes),
         "data": cfg.data.name,
+        "data_description": cfg.data.get("description") or "",
         "data_fingerprint": datamodule.fingerprint,
         "git_commit": recording.git_commit(recording.CODE_FOLDER)[0],
         "seed": cfg.seed,

@@ -56,7 +56,7 @@ def model_card(
         "gives `probabilities` and `logits`, (batch, classes) in the order above. The log-mel front-end is part of it.",
         *detection(info),
         "## Accuracy",
-        accuracy(scores),
+        accuracy(scores, info.training.get("data_description")),
         table(["class", "recall", "precision", "clips"], class_rows(scores)),
         "## Cost",
         table(["figure", "value"], cost_rows(path, info, figures)),
@@ -93,12 +93,13 @@ def with_interval(share: float, n_clips: int | None, of_what: str) -> str:
     return f"{share:.1%} of {n_clips:,} {of_what} (95 % interval {low:.1%} to {high:.1%})"
 
 
-def accuracy(scores: Mapping[str, Any]) -> str:
+def accuracy(scores: Mapping[str, Any], of_what: str | None) -> str:
     low, high = scores["accuracy_interval_95"]
     return (
         f"{scores['accuracy']:.2%} of {scores['clips']:,} validation clips (95 % interval {low:.2%} to {high:.2%}), "
         f"expected calibration error {scores['expected_calibration_error']:.2%}. The checkpoint was chosen by these "
         "clips, so that they flatter it a little; `kws evaluate split=test` tells about others."
+        + (f" The clips are {display_name(of_what)}." if of_what else "")
     )
 
 

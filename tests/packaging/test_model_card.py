@@ -18,7 +18,7 @@ SCORES = {
 
 def test_the_card_tells_what_was_measured(tiny_onnx: Path) -> None:
     training = {"run": "2030_x", "data": "tones", "data_fingerprint": "abc", "multiply_adds": 12345}
-    training["operators"] = {"Mul": 2, "Softmax": 1}
+    training |= {"operators": {"Mul": 2, "Softmax": 1}, "data_description": "hums of a fan"}
     point = {"threshold": 0.9, "recall": 0.85, "false_alarm_rate": 0.01}
     info = ModelInfo(("yes", "n|o"), 16_000, 8_000, {}, training, point)
     rounded = ModelInfo(
@@ -43,6 +43,7 @@ def test_the_card_tells_what_was_measured(tiny_onnx: Path) -> None:
         "above a probability of 0.900",
         "finds 85.0% of the keywords and takes 1.0% of the other clips",
         "95.10% of 1,234 validation clips (95 % interval 94.00% to 96.00%)",
+        "tells about others. The clips are hums of a fan.\n",
         "| yes | 90.0% | 80.0% | 20 |",
         "| n\\|o | – | – | 0 |",
         "| multiply-adds of the network | 12,345 |",

@@ -115,11 +115,17 @@ def _choose_store(
 
 
 def server_command(store_uri: str, address: str) -> str:
-    """The shell command that shows a SQLite store at `address`, with the settings that start fastest."""
+    """The shell command that shows a SQLite store at `address`, with the settings that start fastest.
+
+    A store below the working folder is named from there.
+    """
     port = urlsplit(address).port or DEFAULT_PORT
     options = ["--backend-store-uri", store_uri]
     options += ["--artifacts-destination", str(artifact_folder(store_uri))]
     options += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    here = Path.cwd()
+    if here != here.parent:
+        options = [option.replace(f"{here}/", "") for option in options]
     return "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false " + shlex.join(["mlflow", "server", *options])
 
 

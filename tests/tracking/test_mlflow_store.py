@@ -152,6 +152,17 @@ def test_server_command_shows_the_store_at_the_address_asked_for() -> None:
     ]
 
 
+def test_server_command_is_short_in_the_working_folder(tmp_path: Path, monkeypatch) -> None:
+    store = sqlite_uri(tmp_path / "plots/mlflow.db")
+    monkeypatch.chdir("/")
+    assert f" {store} " in server_command(store, "http://127.0.0.1:8081")
+    monkeypatch.chdir(tmp_path)
+    assert (
+        " sqlite:///plots/mlflow.db --artifacts-destination plots/mlartifacts --host "
+        in server_command(store, "http://127.0.0.1:8081")
+    )
+
+
 def test_other_stores_are_used_as_given(tmp_path: Path, monkeypatch, caplog) -> None:
     monkeypatch.chdir(tmp_path)
     assert usable_uri("databricks", "plots", PROBE_SECONDS) == "databricks"

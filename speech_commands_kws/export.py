@@ -16,6 +16,7 @@ from speech_commands_kws.assembly.release import (
     copy_registered,
     output_file,
     write_card,
+    write_streaming_card,
 )
 from speech_commands_kws.assembly.run_data import find_checkpoint, load_trained, recorded_split
 from speech_commands_kws.assembly.tensorrt import export_plan
@@ -63,17 +64,19 @@ def run(cfg: DictConfig) -> float:
     # Beside the model, because the folder of the run is an input here, as DVC sees it.
     with runs.log_file(output.with_suffix(".log")):
         model = build_release(cfg, spotter, info, split, output)
-        files = [model.path]
+        clip_models, files = [model.path], []
         if spotter.streams:
-            files.append(build_streaming(cfg, spotter, model, streaming_file(output)))
+            streaming = build_streaming(cfg, spotter, model, streaming_file(output))
+            files = [streaming, write_streaming_card(streaming)]
     try:
         if variant:
-            files.append(build_variant(cfg, variant, model, split, saved))
+            clip_models.append(build_variant(cfg, variant, model, split, saved))
     finally:  # a model whose variant was refused has its card too
         card = write_card(cfg, model, split)
     if triton:
-        fill_repository(triton, [file for file in files if file != streaming_file(output)])
-    recording.log_to_run(folder, [*files, card], "model", {} if record else model.figures)
+        fill_repository(triton, clip_models)
+    figures = {} if record else model.figures
+    recording.log_to_run(folder, [*clip_models, *files, card], "model", figures)
     if record:
         register(cfg, record, checkpoint, model, split, saved)
     return model.difference

@@ -9,6 +9,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
+from speech_commands_kws.assembly.release import write_streaming_card
 from speech_commands_kws.assembly.streaming import (
     keywords_of,
     open_streaming,
@@ -23,10 +24,12 @@ from speech_commands_kws.cli.launch import (
     run_answering,
 )
 from speech_commands_kws.cli.terminal import progress
+from speech_commands_kws.data.speech_tree import SPLITS
 from speech_commands_kws.errors import check_choice, check_positive, display_name
 from speech_commands_kws.evaluation.streaming.tables import write_point
 from speech_commands_kws.files.atomic import replacing, write_json_file
 from speech_commands_kws.packaging.onnx_export import write_metadata
+from speech_commands_kws.tracking import recording
 
 FORMATS = ("table", "json")
 
@@ -34,6 +37,7 @@ FORMATS = ("table", "json")
 def run(cfg: DictConfig) -> float:
     """Write the thresholds into the model file and what they cost to standard output; return the share missed."""
     check_choice(FORMATS, format=cfg.format)
+    check_choice(SPLITS, split=cfg.split)
     check_positive(false_alarms_per_hour=cfg.false_alarms_per_hour)
     model, folder = open_streaming(cfg)
     tuning, keywords = tuning_of(cfg, model), list(cfg.keywords or keywords_of(model))
@@ -50,11 +54,13 @@ def run(cfg: DictConfig) -> float:
     with replacing(model.model) as partial_file:
         partial_file.write_bytes(model.model.read_bytes())
         write_metadata(info, partial_file)
+    card = write_streaming_card(model.model)
+    recording.log_to_run(folder, [model.model, card], "model")
     if cfg.format == "json":
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
     else:
         write_point(facts, sys.stdout)
-        print(f"written into {display_name(model.model)}")
+        print(f"written into {display_name(model.model)} and {card.name}")
     write_json_file(cfg.json_file, facts)
     return float(point["misses"]["miss_rate"])
 

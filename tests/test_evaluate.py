@@ -211,6 +211,13 @@ def test_a_model_without_data_is_told_what_to_name(evaluate, model):
         evaluate(f"model={model}")
 
 
+def test_a_streaming_model_is_scored_on_streams(evaluate, tree, tmp_path, make_tiny_onnx):
+    streaming = METADATA | {"streaming": json.dumps({"hop_samples": 160})}
+    model = make_tiny_onnx(tmp_path / "streaming.onnx", streaming)
+    with pytest.raises(KwsError, match="listens to a stream: add protocol=streaming, or give the"):
+        evaluate(f"model={model}", f"input={tree}")
+
+
 def test_an_engine_that_scores_no_checkpoint_is_one_clear_error(evaluate, model, trained_run):
     for engine in ("triton", "triton_grpc"):
         with pytest.raises(KwsError, match="evaluate runs a file: give backend=onnx or"):

@@ -17,6 +17,7 @@ from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.streaming import StreamingModel
+from speech_commands_kws.packaging.onnx_export import operator_counts
 from speech_commands_kws.tune import run
 
 CLIPS = ["backbone=bc_resnet_streaming", "trainer.max_epochs=12", "loader.batch_size=12"]
@@ -75,6 +76,10 @@ def test_thresholds_and_what_they_cost_are_written_into_the_file(root, capsys) -
     assert facts["misses"]["miss_rate"] == missed
     shown = capsys.readouterr().out
     assert "10 dB" in shown and "hiss" in shown and "an hour" in shown
+    card = path.with_suffix(".md").read_text()
+    assert "Chosen for 0.5 false alarms an hour" in card and "| hiss |" in card
+    assert "model.streaming.md" in (path.parent / "model.md").read_text()
+    assert info.training["operators"] == operator_counts(path)
 
 
 @pytest.mark.integration

@@ -60,6 +60,10 @@ def open_model(path: Path, cfg: DictConfig) -> tuple[ModelInfo, Predict]:
             raise KwsError(f"{path} is a checkpoint: backend=tensorrt needs model=FILE.plan")
         return open_checkpoint(path)
     backend = build(cfg.backend)(path)
+    if backend.info.streaming:
+        raise KwsError(
+            f"{path} listens to a stream: add protocol=streaming, or give the {runs.MODEL_FILE} beside it"
+        )
     return backend.info, lambda waveforms: backend(waveforms)[0]
 
 

@@ -51,8 +51,6 @@ def build_module(
         "parameters: %s, multiply-adds: %s, front-end: %s",
         *(f"{count:,}" for count in cost.values()),
     )
-    if cfg.get("weights"):
-        load_weights(spotter, datamodule.labels, runs.choose_run(cfg.weights, cfg.paths.runs))
     mixup = cfg.augment.get("mixup")
     facts: dict[str, Any] = {
         "labels": datamodule.labels,
@@ -69,6 +67,8 @@ def build_module(
         "noise_held_out": cfg.augment.get("noise_held_out", 0.0),
         **cost,
     }
+    if cfg.get("weights") and not cfg.resume:
+        load_weights(spotter, facts, Path(cfg.weights))
     return KeywordModule(
         spotter,
         with_noise(waveform_augment or build(cfg.augment.waveform), cfg.augment, datamodule),
@@ -86,17 +86,28 @@ def build_module(
     )
 
 
-def load_weights(spotter: SpotterModule, labels: list[str], folder: Path) -> None:
+def load_weights(spotter: SpotterModule, wanted: dict[str, Any], folder: Path) -> None:
     """Begin with the best weights of a run.
+
+    Args:
+        wanted: the facts about `spotter`.
 
     Raises:
         KwsError: it has other labels, another front-end or another backbone.
     """
     trained, facts = load_spotter(runs.checkpoint_of(folder, runs.BEST, runs.LAST))
-    if list(facts["labels"]) != list(labels):
+    if list(facts["labels"]) != list(wanted["labels"]):
         raise KwsError(
-            f"expected weights for the labels {', '.join(labels)}, those of {folder} are for "
+            f"expected weights for the labels {', '.join(wanted['labels'])}, those of {folder} are for "
             f"{', '.join(facts['labels'])}: train on the same words, or leave weights= out"
+        )
+    other = [
+        name for name, value in wanted["frontend"].items() if facts["frontend"].get(name) != value
+    ]
+    if other:
+        raise KwsError(
+            f"the weights of {folder} are for another front-end ({', '.join(other)}): choose the same, or leave "
+            "weights= out"
         )
     try:
         spotter.load_state_dict(trained.state_dict())

@@ -29,10 +29,11 @@ from speech_commands_kws.files.atomic import replacing, write_whole
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.locate import MODEL_FILE
 from speech_commands_kws.inference.model_info import ModelInfo
+from speech_commands_kws.inference.streaming import StreamingModel
 from speech_commands_kws.labels import SILENCE, UNKNOWN
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.latency import median_latency_ms
-from speech_commands_kws.packaging.model_card import model_card
+from speech_commands_kws.packaging.model_card import model_card, streaming_card
 from speech_commands_kws.packaging.onnx_export import (
     check_opset,
     operator_counts,
@@ -181,6 +182,9 @@ def build_streaming(cfg: DictConfig, spotter: SpotterModule, model: Release, out
     info = replace(model.info, detection={}, detector={"thresholds": thresholds, **settings})
     with replacing(output) as partial:
         write_streaming_onnx(spotter, info, cfg.opset, partial)
+        written = StreamingModel(partial).info
+        facts = written.training | {"operators": operator_counts(partial)}
+        write_metadata(replace(written, training=facts), partial)
         probes = probe_waveforms(model.clips, cfg.seed)
         difference = check_streaming_parity(spotter, partial, probes, cfg.parity.tolerance)
     LOG.info(
@@ -188,6 +192,13 @@ def build_streaming(cfg: DictConfig, spotter: SpotterModule, model: Release, out
         *(output, output.stat().st_size, difference),
     )
     return output
+
+
+def write_streaming_card(model: Path) -> Path:
+    """Write the card of a streaming model beside it, with what its thresholds were measured to do."""
+    card = model.with_suffix(".md")
+    write_whole(card, streaming_card(model, StreamingModel(model).info))
+    return card
 
 
 def build_variant(

@@ -35,7 +35,14 @@ def open_streaming(cfg: DictConfig) -> tuple[StreamingModel, Path]:
     Raises:
         KwsError: it lies in no run, whose data say what to try it on.
     """
-    if cfg.model is None:
+    run = cfg.get("run", runs.LATEST)
+    if cfg.model is None and run != runs.LATEST:
+        path = runs.find_run(run, cfg.paths.runs) / STREAMING_FILE
+        if not path.is_file():
+            raise KwsError(
+                f"expected {path}, found none: `kws export run={run}` writes it for a streaming backbone"
+            )
+    elif cfg.model is None:
         path = newest_export(cfg.paths.runs, STREAMING_FILE)
         runs.say(f"model: {path}")
     else:
@@ -86,15 +93,24 @@ def streams_of(cfg: DictConfig, model: StreamingModel, folder: Path) -> Iterator
         keywords, others = clips_below(Path(cfg.input).expanduser(), keywords_of(model))
     else:
         keywords, others = clips_of(split, model.info.labels)
+        if not keywords:
+            raise KwsError(
+                f"expected clips of {', '.join(keywords_of(model))} in the {cfg.split} split, found none: give another "
+                "split, or more speakers to it"
+            )
     responses = room_responses(**OmegaConf.to_container(protocol.rooms, resolve=True))
     held_out, clip = model.info.training.get("noise_held_out", 0.0), model.info.clip_samples
     noises = list(split.noises.values())
     if held_out:  # what training has not heard
         noises = [noise_holdout(noise, held_out, clip) for noise in noises]
     if not noises:
-        raise KwsError("expected background noise in the data of the run, found none")
+        raise KwsError(
+            "expected background noise in the data of the run, found none: put recordings of it into their folder "
+            "_background_noise_"
+        )
     words = build(protocol.words).streams(keywords, others, noises, responses)
-    return chain(words, build(protocol.ambient).streams())
+    # First what is missing where no corpora were fetched.
+    return chain(build(protocol.ambient).streams(), words)
 
 
 def score_streams(

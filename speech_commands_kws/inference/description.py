@@ -36,10 +36,45 @@ def describe(model: Path, info: ModelInfo) -> dict[str, Any]:
 
 
 def write_table(facts: dict[str, Any], stream: TextIO, note: str = "") -> None:
-    rows = [(display_name(name), display_name(text)) for name, text in _rows(facts)]
+    rows = [(display_name(name), display_name(text)) for name, text in _rows(in_short(facts))]
     rows = [(name, f"{text[:SHORT]}…" if HASH.fullmatch(text) else text) for name, text in rows]
     write_rows(stream, ("fact", "value"), rows, wrapped="value")
     stream.write(f"{note} format=json has everything in full.".lstrip() + "\n")
+
+
+def in_short(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts with a row for all thresholds of a detector, and with a few for what they were measured to do."""
+    shown = dict(facts)
+    if facts.get("detector"):
+        thresholds = facts["detector"]["thresholds"].items()
+        texts = [f"{keyword} {threshold:g}" for keyword, threshold in thresholds]
+        shown["detector"] = facts["detector"] | {"thresholds": texts}
+    if facts.get("operating_points"):
+        shown["operating_points"] = operating_rows(facts["operating_points"])
+    return shown
+
+
+def operating_rows(point: dict[str, Any]) -> dict[str, str]:
+    """What `kws tune` measured: words missed, false alarms and latency, each in a row."""
+    missed, alarms, latency = point["misses"], point["false_alarms"], point["latency_seconds"]
+    low, high = missed["interval_95"]
+    by_condition = [
+        f"{name} {found['miss_rate']:.1%}" for name, found in point["misses_by_condition"].items()
+    ]
+    by_kind = [f"{name} {found['alarms']}" for name, found in point["false_alarms_by_kind"].items()]
+    rows = {
+        "chosen_for": f"{point['wanted_per_hour']:g} false alarms an hour, {point['split']} split",
+        "missed": f"{missed['miss_rate']:.1%} of {missed['words']} words (95% interval {low:.1%} to {high:.1%})",
+        "missed_by_condition": ", ".join(by_condition),
+        "false_alarms": f"{alarms['per_hour']:.2f} an hour, below {alarms['limit_95']:.2f} with 95% confidence: "
+        f"{alarms['alarms']} in {alarms['hours']:.2f} h without keywords",
+        "false_alarms_by_kind": ", ".join(by_kind),
+    }
+    if latency["median"] is not None:
+        rows["latency"] = (
+            f"{latency['median']:.2f} s after the end of a word (median), 95% within {latency['p95']:.2f} s"
+        )
+    return rows
 
 
 def _rows(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

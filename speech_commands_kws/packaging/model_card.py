@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from speech_commands_kws.errors import display_name
-from speech_commands_kws.evaluation.metrics import wilson_interval
+from speech_commands_kws.evaluation.metrics import percent, wilson_interval
+from speech_commands_kws.evaluation.streaming.tables import latency_line, point_tables, shown_rate
+from speech_commands_kws.inference.locate import streaming_file
 from speech_commands_kws.inference.model_info import ModelInfo
 
 # Facts of the training that a reader asks for, with their names in words.
@@ -55,6 +57,7 @@ def model_card(
         f"`{path.name}` takes `waveform`, float32 (batch, {info.clip_samples}) within ±1 at {info.sample_rate} Hz, and "
         "gives `probabilities` and `logits`, (batch, classes) in the order above. The log-mel front-end is part of it.",
         *detection(info),
+        *streaming_note(streaming_file(path)),
         "## Accuracy",
         accuracy(scores, info.training.get("data_description")),
         table(["class", "recall", "precision", "clips"], class_rows(scores)),
@@ -71,6 +74,55 @@ def model_card(
     ]
     # The card has no HTML of its own; that of a label must not become the page's.
     return escape("\n\n".join(sections), quote=False) + "\n"
+
+
+def streaming_note(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    card = path.with_suffix(".md").name
+    return [
+        f"`{path.name}` is the form that listens to a stream; its thresholds and false alarms: [{card}]({card})."
+    ]
+
+
+def streaming_card(path: Path, info: ModelInfo) -> str:
+    """The text of the card of the streaming model file `path`."""
+    hop, (rows, frames) = info.streaming["hop_samples"], info.streaming["state_shape"]
+    sections = [
+        f"# {display_name(info.training.get('run', path.stem))}, for streams",
+        f"Listens to sound without an end, and tells when one of these words was said: "
+        f"{', '.join(map(display_name, info.detector['thresholds']))}.",
+        "## Use",
+        f"`{path.name}` takes `waveform`, float32 (batch, {hop} n) within ±1 at {info.sample_rate} Hz, and `state`, "
+        f"(batch, {rows}, {frames}), zeros at first. It gives `probabilities` and `logits`, (batch, n, classes), and "
+        "`next_state`, which goes into the next call. `KeywordListener` of the package does this, and makes events of "
+        "the probabilities.",
+        *operating_point(info),
+        "## Origin",
+        table(["fact", "value"], fact_rows(TRAINING_FACTS, info.training)),
+    ]
+    return escape("\n\n".join(sections), quote=False) + "\n"
+
+
+def operating_point(info: ModelInfo) -> list[str]:
+    """What the thresholds of a streaming model were measured to do."""
+    point = info.operating_points
+    if not point:
+        return ["## Thresholds", "They have not been chosen yet: run `kws tune`."]
+    curve = [
+        [f"{each['threshold']:g}", percent(each["miss_rate"])]
+        + [shown_rate(each[name]) for name in ("per_hour", "limit_95")]
+        for each in point["curve"]
+    ]
+    return [
+        "## Thresholds",
+        f"Chosen for {point['wanted_per_hour']:g} false alarms an hour on the {point['split']} split, so that these "
+        "figures flatter them a little; `kws evaluate protocol=streaming split=test` tells about others.",
+        *(table(found.heads, found.rows) for found in point_tables(point)),
+        latency_line(point["latency_seconds"]).strip(),
+        "With one threshold for all keywords:",
+        table(["threshold", "missed", "false alarms an hour", "95% limit"], curve),
+    ]
 
 
 def detection(info: ModelInfo) -> list[str]:

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
@@ -51,3 +53,24 @@ def test_a_model_outside_of_its_run_is_refused(tmp_path) -> None:
     cfg = OmegaConf.create({"model": str(streaming_file(tmp_path)), "paths": {"runs": "runs"}})
     with pytest.raises(KwsError, match="expected a model in the folder of its run"):
         open_streaming(cfg)
+
+
+def test_the_model_of_a_run_is_opened_and_one_without_is_refused(tmp_path) -> None:
+    run = tmp_path / "runs" / "one"
+    run.mkdir(parents=True)
+    (run / "config.yaml").touch()
+    cfg = OmegaConf.create({"model": None, "run": "one", "paths": {"runs": f"{tmp_path}/runs"}})
+    with pytest.raises(KwsError, match=r"model.streaming.onnx, found none: `kws export run=one`"):
+        open_streaming(cfg)
+    path = streaming_file(run)
+    streaming_file(tmp_path / "runs")  # a newer one, of no run
+    assert (open_streaming(cfg)[0].model, open_streaming(cfg)[1]) == (path, run)
+
+
+def test_a_split_without_keywords_is_refused(tmp_path, model, monkeypatch) -> None:
+    split = SimpleNamespace(names=["a"], targets=[1], noises={})
+    monkeypatch.setattr(streaming, "recorded_split", lambda *_: split)
+    monkeypatch.setattr(streaming.runs, "read_config", lambda _: None)
+    cfg = OmegaConf.create({"protocol": {}, "split": "test", "input": None})
+    with pytest.raises(KwsError, match="expected clips of yes, no in the test split, found none"):
+        streaming.streams_of(cfg, model, tmp_path)

@@ -267,9 +267,9 @@ class AmbientStreams:
         check_number(0, pause_seconds=self.pause_seconds, talk_hours=self.talk_hours)
 
     def streams(self) -> Iterator[Stream]:
-        for kind in self._kinds():
-            for number, block in enumerate(self._blocks(kind.name, kind)):
-                yield Stream(f"{kind.name}, {number}", kind.name, block, [])
+        for kind, paths in self._kinds().items():
+            for number, block in enumerate(self._blocks(paths)):
+                yield Stream(f"{kind}, {number}", kind, block, [])
         if self.talk:
             for number in range(
                 round(self.talk_hours * SECONDS_PER_HOUR / self.talk.block_seconds)
@@ -277,24 +277,26 @@ class AmbientStreams:
                 block = self.talk.block(self.talk_split, number)
                 yield Stream(f"talk, {number}", "talk", block, [])
 
-    def _kinds(self) -> list[Path]:
+    def _kinds(self) -> dict[str, list[Path]]:
+        """The recordings of each kind."""
         if self.folder is None:
-            return []
+            return {}
         folder = Path(self.folder).expanduser()
-        kinds = sorted(path for path in folder.glob("*") if path.is_dir())
+        below = sorted(path for path in folder.glob("*") if path.is_dir())
+        kinds = {path.name: sounds_below(path) for path in below}
         if not kinds:
             raise KwsError(
                 f"expected recordings without keywords in {folder}, a folder for each kind of sound, found none: put "
                 "them there, or run `make speech-corpora`"
             )
+        for kind, paths in kinds.items():
+            if not paths:
+                raise KwsError(
+                    f"expected recordings below {folder / kind}, found none: run `make speech-corpora`"
+                )
         return kinds
 
-    def _blocks(self, kind: str, folder: Path) -> Iterator[np.ndarray]:
-        paths = sounds_below(folder)
-        if not paths:
-            raise KwsError(
-                f"expected recordings of {kind} below {folder}, found none: run `make speech-corpora`"
-            )
+    def _blocks(self, paths: Sequence[Path]) -> Iterator[np.ndarray]:
         pause = np.zeros(round(self.pause_seconds * self.sample_rate), np.float32)
         sounds = chain.from_iterable(
             chain(readable(path, self.sample_rate), [pause]) for path in paths

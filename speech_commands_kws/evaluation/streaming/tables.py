@@ -1,7 +1,7 @@
 """What `operating_points` found, as tables for a person to read."""
 
-from collections.abc import Mapping
-from typing import Any, TextIO
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TextIO
 
 from speech_commands_kws.cli.terminal import write_rows
 from speech_commands_kws.errors import display_name
@@ -10,20 +10,33 @@ from speech_commands_kws.evaluation.metrics import percent
 MS_PER_SECOND = 1000
 
 
+class Table(NamedTuple):
+    """Heads, rows, and the heads of the columns of figures."""
+
+    heads: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    numbers: tuple[str, ...]
+
+
 def write_point(facts: Mapping[str, Any], stream: TextIO) -> None:
     """Write a point of operation: its misses, false alarms and latency."""
+    for table in point_tables(facts):
+        write_rows(stream, table.heads, table.rows, numbers=table.numbers)
+    stream.write(latency_line(facts["latency_seconds"]))
+
+
+def point_tables(facts: Mapping[str, Any]) -> Iterator[Table]:
+    """Misses by condition and by keyword, and false alarms by kind of sound."""
     figures = ("words", "missed", "95% interval", "confused")
     groups = [("all words", facts["misses"])]
     groups += facts["misses_by_condition"].items()
     rows = [miss_row(name, found) for name, found in groups]
-    write_rows(stream, ("condition", *figures), rows, numbers=figures)
+    yield Table(("condition", *figures), rows, figures)
     keywords = [
         (*miss_row(keyword, found), f"{facts['thresholds'][keyword]:g}")
         for keyword, found in facts["misses_by_keyword"].items()
     ]
-    write_rows(
-        stream, ("keyword", *figures, "threshold"), keywords, numbers=(*figures, "threshold")
-    )
+    yield Table(("keyword", *figures, "threshold"), keywords, (*figures, "threshold"))
     figures = ("hours", "false alarms", "an hour", "95% limit")
     kinds = [("all sound", facts["false_alarms"]), *facts["false_alarms_by_kind"].items()]
     rows = [
@@ -35,13 +48,14 @@ def write_point(facts: Mapping[str, Any], stream: TextIO) -> None:
         )
         for kind, found in kinds
     ]
-    write_rows(stream, ("without keywords", *figures), rows, numbers=figures)
-    latency = facts["latency_seconds"]
-    if latency["median"] is not None:
-        median, late = (latency[name] * MS_PER_SECOND for name in ("median", "p95"))
-        stream.write(
-            f"decided {median:.0f} ms after the end of a word (median), 95% within {late:.0f} ms\n"
-        )
+    yield Table(("without keywords", *figures), rows, figures)
+
+
+def latency_line(latency: Mapping[str, float | None]) -> str:
+    if latency["median"] is None:
+        return ""
+    median, late = (latency[name] * MS_PER_SECOND for name in ("median", "p95"))
+    return f"decided {median:.0f} ms after the end of a word (median), 95% within {late:.0f} ms\n"
 
 
 def miss_row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:

@@ -123,9 +123,9 @@ class StreamTraining(nn.Module):
         self.frames = round(seconds * sample_rate / self.hop)
         self.clip_frames = ceil(round(clip_seconds * sample_rate) / self.hop)
         if words * self.clip_frames > self.frames:
+            needed = words * self.clip_frames * self.hop / sample_rate
             raise SettingError(
-                f"seconds must be more than {words * clip_seconds:g} for {words} clips of {clip_seconds:g} s, got "
-                f"{seconds}"
+                f"seconds must be at least {needed:g} for {words} clips of {clip_seconds:g} s, got {seconds}"
             )
         self.words, self.keywordless = words, keywordless
         self.speech_share, self.speech_snr_db, self.level_db = speech_share, speech_snr_db, level_db

@@ -141,10 +141,10 @@ def test_hard_frames_lie_in_different_stretches() -> None:
 def test_clips_must_fit() -> None:
     assert training(seconds=2.0).frames == 200
     with pytest.raises(
-        SettingError, match="seconds must be more than 2 for 2 clips of 1 s, got 1.9"
+        SettingError, match="seconds must be at least 2 for 2 clips of 1 s, got 1.9"
     ):
         training(seconds=1.9)
-    with pytest.raises(SettingError, match="more than 3 for 2 clips of 1.5 s, got 2.9"):
+    with pytest.raises(SettingError, match="at least 3 for 2 clips of 1.5 s, got 2.9"):
         training(seconds=2.9, clip_seconds=1.5)
 
 

@@ -12,6 +12,8 @@ from speech_commands_kws.inference.model_info import ModelInfo
 
 # Of the network, and of the front-end, for one clip.
 SIZES = ("parameters", "multiply_adds", "frontend_multiply_adds")
+# What other models have nothing of.
+OF_STREAMS = ("streaming", "detector", "operating_points")
 
 HASH = re.compile("[0-9a-f]{64}")
 SHORT = 16
@@ -21,6 +23,7 @@ def describe(model: Path, info: ModelInfo) -> dict[str, Any]:
     """The facts about a model file, in the order in which they are shown."""
     content = model.read_bytes()
     facts = asdict(info)
+    facts = {name: fact for name, fact in facts.items() if fact or name not in OF_STREAMS}
     operators = facts["training"].pop("operators", {})
     nested = {name: facts.pop(name) for name in ("frontend", "detection", "training")}
     return {

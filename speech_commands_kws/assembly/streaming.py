@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.assembly.run_data import recorded_split
 from speech_commands_kws.audio.noise_recordings import noise_holdout
 from speech_commands_kws.audio.room_acoustics import room_responses
 from speech_commands_kws.cli.launch import build
@@ -87,6 +86,9 @@ def evaluate_streams(cfg: DictConfig) -> dict[str, Any]:
 
 def streams_of(cfg: DictConfig, model: StreamingModel, folder: Path) -> Iterator[Stream]:
     """Words of a split of the run's data, or of `input`, in streams, and sound without words."""
+    # Here and not above: to score clips by an exported model needs no torch.
+    from speech_commands_kws.assembly.run_data import recorded_split
+
     protocol = cfg.protocol
     split = recorded_split(runs.read_config(folder), model.info, cfg.split)
     if cfg.get("input"):

@@ -5,7 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 from streaming_models import SECONDS, lively_sound, streaming_file
 
-from speech_commands_kws.assembly import streaming
+from speech_commands_kws.assembly import run_data, streaming
 from speech_commands_kws.assembly.streaming import (
     answers,
     keywords_of,
@@ -69,7 +69,7 @@ def test_the_model_of_a_run_is_opened_and_one_without_is_refused(tmp_path) -> No
 
 def test_a_split_without_keywords_is_refused(tmp_path, model, monkeypatch) -> None:
     split = SimpleNamespace(names=["a"], targets=[1], noises={})
-    monkeypatch.setattr(streaming, "recorded_split", lambda *_: split)
+    monkeypatch.setattr(run_data, "recorded_split", lambda *_: split)
     monkeypatch.setattr(streaming.runs, "read_config", lambda _: None)
     cfg = OmegaConf.create({"protocol": {}, "split": "test", "input": None})
     with pytest.raises(KwsError, match="expected clips of yes, no in the test split, found none"):

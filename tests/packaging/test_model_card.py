@@ -80,6 +80,7 @@ POINT = {
     "misses_by_keyword": {"yes": MISSES},
     "false_alarms": ALARMS,
     "false_alarms_by_kind": {"music": ALARMS},
+    "false_alarms_by_keyword": {"yes": 3},
     "latency_seconds": {"median": 0.151, "p95": 0.384},
     "curve": [{"threshold": 0.9, "miss_rate": 0.1, "per_hour": 2.5, "limit_95": 3.5}],
 }

@@ -120,6 +120,7 @@ class Tuning:
         detector = self.detector(thresholds)
         outcomes, false_alarms = [], []
         alarms: Counter[str] = Counter()
+        heard: Counter[str] = Counter()
         seconds: Counter[str] = Counter()
         for stream in streams:
             found = self.matching(stream, detector)
@@ -128,6 +129,7 @@ class Tuning:
                 false_alarms += found.false_alarms
                 continue
             alarms[stream.kind] += len(found.others)
+            heard.update(event.keyword for event in found.others)
             seconds[stream.kind] += self.seconds(stream)
         return {
             "thresholds": dict(thresholds),
@@ -138,6 +140,7 @@ class Tuning:
             "latency_seconds": latency(outcomes),
             "false_alarms": alarm_facts(alarms.total(), seconds.total()),
             "false_alarms_by_kind": alarms_by_kind(alarms, seconds),
+            "false_alarms_by_keyword": {keyword: heard[keyword] for keyword in thresholds},
         }
 
     def matching(self, stream: ScoredStream, detector: Detector) -> Matching:

@@ -32,11 +32,13 @@ def point_tables(facts: Mapping[str, Any]) -> Iterator[Table]:
     groups += facts["misses_by_condition"].items()
     rows = [miss_row(name, found) for name, found in groups]
     yield Table(("condition", *figures), rows, figures)
+    alarms = facts["false_alarms_by_keyword"]
     keywords = [
-        (*miss_row(keyword, found), f"{facts['thresholds'][keyword]:g}")
+        (*miss_row(keyword, found), f"{facts['thresholds'][keyword]:g}", str(alarms[keyword]))
         for keyword, found in facts["misses_by_keyword"].items()
     ]
-    yield Table(("keyword", *figures, "threshold"), keywords, (*figures, "threshold"))
+    figures = (*figures, "threshold", "false alarms")
+    yield Table(("keyword", *figures), keywords, figures)
     figures = ("hours", "false alarms", "an hour", "95% limit")
     kinds = [("all sound", facts["false_alarms"]), *facts["false_alarms_by_kind"].items()]
     rows = [

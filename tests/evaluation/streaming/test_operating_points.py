@@ -101,6 +101,7 @@ def test_a_point_counts_decisions_and_not_crossings() -> None:
     assert point["false_alarms"]["per_hour"] == pytest.approx(2)
     kinds = point["false_alarms_by_kind"]
     assert kinds["speech"]["per_hour"] == 2 and kinds["music"]["per_hour"] == 2
+    assert point["false_alarms_by_keyword"] == {"left": 2, "right": 1}
     assert (point["misses"]["words"], point["misses"]["misses"]) == (5, 3)
     assert point["misses_by_condition"]["0 dB"]["miss_rate"] == 1
     assert point["misses_by_keyword"]["left"]["miss_rate"] == 0.5

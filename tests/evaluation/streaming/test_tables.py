@@ -28,6 +28,7 @@ def shown(**changed: object) -> list[list[str]]:
         "false_alarms_by_kind": {
             "music": ALARMS | {"hours": 0.0, "per_hour": None, "limit_95": None}
         },
+        "false_alarms_by_keyword": {"yes": 3},
         "latency_seconds": {"median": 0.151, "p95": 0.384},
     }
     stream = io.StringIO()
@@ -43,7 +44,7 @@ def test_misses_and_false_alarms_are_shown_with_what_they_rest_on() -> None:
     found = rows(shown())
     missed = ["40", "15.0%", "7.1% to 29.1%", "2"]
     assert ["all words", *missed] in found and ["10 dB", *missed] in found
-    assert ["yes", *missed, "0.97"] in found
+    assert ["yes", *missed, "0.97", "3"] in found
     assert ["all sound", "6.00", "3", "0.50", "1.29"] in found
     assert ["music", "0.00", "3"] in found
     assert found[-1] == ["decided 151 ms after the end of a word (median), 95% within 384 ms"]

@@ -105,7 +105,7 @@ def test_the_newest_export_listens(listen, model, expected, tmp_path) -> None:
     export.write_bytes(model.read_bytes())
     done = listen("talk.wav", "model=null")
     assert events_of(done.out) == expected
-    assert done.lines[0].startswith(f"model: {export}, exported 20")
+    assert done.lines[0].startswith(f"model: {export.relative_to(tmp_path)}, exported 20")
 
 
 def test_programs_are_run_and_clips_are_kept(listen, expected, tmp_path) -> None:

@@ -11,7 +11,6 @@ from omegaconf import DictConfig
 
 from speech_commands_kws.assembly.release import write_streaming_card
 from speech_commands_kws.assembly.streaming import (
-    keywords_of,
     open_streaming,
     score_streams,
     streams_of,
@@ -28,6 +27,7 @@ from speech_commands_kws.data.speech_tree import SPLITS
 from speech_commands_kws.errors import check_choice, check_positive, display_name
 from speech_commands_kws.evaluation.streaming.tables import write_point
 from speech_commands_kws.files.atomic import replacing, write_json_file
+from speech_commands_kws.labels import keywords_of
 from speech_commands_kws.packaging.onnx_export import write_metadata
 from speech_commands_kws.tracking import recording
 
@@ -40,9 +40,10 @@ def run(cfg: DictConfig) -> float:
     check_choice(SPLITS, split=cfg.split)
     check_positive(false_alarms_per_hour=cfg.false_alarms_per_hour)
     model, folder = open_streaming(cfg)
-    tuning, keywords = tuning_of(cfg, model), list(cfg.keywords or keywords_of(model))
+    known = keywords_of(model.info.labels)
+    tuning, keywords = tuning_of(cfg, model), list(cfg.keywords or known)
     for keyword in keywords:
-        check_choice(keywords_of(model), **{"a keyword of keywords": keyword})
+        check_choice(known, **{"a keyword of keywords": keyword})
     watch = partial(progress, doing="listening")
     streams = list(watch(score_streams(model, streams_of(cfg, model, folder), tuning.floor)))
     thresholds = tuning.thresholds(streams, keywords, cfg.false_alarms_per_hour)

@@ -30,7 +30,7 @@ from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.locate import MODEL_FILE
 from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.inference.streaming import StreamingModel
-from speech_commands_kws.labels import SILENCE, UNKNOWN
+from speech_commands_kws.labels import is_keyword, keywords_of
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.latency import median_latency_ms
 from speech_commands_kws.packaging.model_card import model_card, streaming_card
@@ -176,15 +176,14 @@ def build_streaming(cfg: DictConfig, spotter: SpotterModule, model: Release, out
     Raises:
         KwsError: its answers differ from those of the trained module; nothing is written.
     """
-    keywords = [label for label in model.info.labels if label not in (SILENCE, UNKNOWN)]
+    keywords = keywords_of(model.info.labels)
     settings = OmegaConf.to_container(cfg.detector)
     thresholds = dict.fromkeys(keywords, settings.pop("threshold"))
     info = replace(model.info, detection={}, detector={"thresholds": thresholds, **settings})
     with replacing(output) as partial:
-        write_streaming_onnx(spotter, info, cfg.opset, partial)
-        written = StreamingModel(partial).info
-        facts = written.training | {"operators": operator_counts(partial)}
-        write_metadata(replace(written, training=facts), partial)
+        info = write_streaming_onnx(spotter, info, cfg.opset, partial)
+        facts = info.training | {"operators": operator_counts(partial)}
+        write_metadata(replace(info, training=facts), partial)
         probes = probe_waveforms(model.clips, cfg.seed)
         difference = check_streaming_parity(spotter, partial, probes, cfg.parity.tolerance)
     LOG.info(
@@ -271,7 +270,7 @@ def detection_facts(
     scores: Scores, hop_seconds: float, false_alarm_rate: float
 ) -> dict[str, float]:
     """What the file says about deciding with it; no threshold where all validation clips are keywords."""
-    keywords = np.array([label not in (SILENCE, UNKNOWN) for label in scores.labels])
+    keywords = np.array(list(map(is_keyword, scores.labels)))
     point = operating_point(scores.probabilities, scores.targets, keywords, false_alarm_rate)
     facts = {"hop_seconds": hop_seconds} | (point._asdict() if point else {})
     return {name: round(value, DIGITS) for name, value in facts.items()}

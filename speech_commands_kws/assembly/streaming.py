@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from speech_commands_kws.audio.noise_recordings import noise_holdout
 from speech_commands_kws.audio.room_acoustics import room_responses
 from speech_commands_kws.cli.launch import build
-from speech_commands_kws.cli.terminal import progress
+from speech_commands_kws.cli.terminal import progress, say
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation.streaming.operating_points import (
     ScoredStream,
@@ -22,7 +22,7 @@ from speech_commands_kws.evaluation.streaming.operating_points import (
 from speech_commands_kws.evaluation.streaming.streams import Stream, clips_below, clips_of
 from speech_commands_kws.inference.locate import STREAMING_FILE, locate_model, newest_export
 from speech_commands_kws.inference.streaming import StreamingModel
-from speech_commands_kws.labels import SILENCE, UNKNOWN
+from speech_commands_kws.labels import is_keyword, keywords_of
 from speech_commands_kws.tracking import runs
 
 CALL_FRAMES = 1000
@@ -43,7 +43,7 @@ def open_streaming(cfg: DictConfig) -> tuple[StreamingModel, Path]:
             )
     elif cfg.model is None:
         path = newest_export(cfg.paths.runs, STREAMING_FILE)
-        runs.say(f"model: {path}")
+        say(f"model: {path}")
     else:
         path = locate_model(cfg.model, cfg.paths.runs)
     folder = path.absolute().parent
@@ -52,10 +52,6 @@ def open_streaming(cfg: DictConfig) -> tuple[StreamingModel, Path]:
             f"expected a model in the folder of its run, {folder} has no {runs.CONFIG_FILE}"
         )
     return StreamingModel(path), folder
-
-
-def keywords_of(model: StreamingModel) -> list[str]:
-    return [label for label in model.info.labels if label not in (SILENCE, UNKNOWN)]
 
 
 def tuning_of(cfg: DictConfig, model: StreamingModel) -> Tuning:
@@ -89,15 +85,15 @@ def streams_of(cfg: DictConfig, model: StreamingModel, folder: Path) -> Iterator
     # Here and not above: to score clips by an exported model needs no torch.
     from speech_commands_kws.assembly.run_data import recorded_split
 
-    protocol = cfg.protocol
+    protocol, words = cfg.protocol, keywords_of(model.info.labels)
     split = recorded_split(runs.read_config(folder), model.info, cfg.split)
     if cfg.get("input"):
-        keywords, others = clips_below(Path(cfg.input).expanduser(), keywords_of(model))
+        keywords, others = clips_below(Path(cfg.input).expanduser(), words)
     else:
         keywords, others = clips_of(split, model.info.labels)
         if not keywords:
             raise KwsError(
-                f"expected clips of {', '.join(keywords_of(model))} in the {cfg.split} split, found none: give another "
+                f"expected clips of {', '.join(words)} in the {cfg.split} split, found none: give another "
                 "split, or more speakers to it"
             )
     responses = room_responses(**OmegaConf.to_container(protocol.rooms, resolve=True))
@@ -110,28 +106,16 @@ def streams_of(cfg: DictConfig, model: StreamingModel, folder: Path) -> Iterator
             "expected background noise in the data of the run, found none: put recordings of it into their folder "
             "_background_noise_"
         )
-    words = build(protocol.words).streams(keywords, others, noises, responses)
+    spoken = build(protocol.words).streams(keywords, others, noises, responses)
     # First what is missing where no corpora were fetched.
-    return chain(build(protocol.ambient).streams(), words)
+    return chain(build(protocol.ambient).streams(), spoken)
 
 
 def score_streams(
     model: StreamingModel, streams: Iterable[Stream], floor: float
 ) -> Iterator[ScoredStream]:
     """What the model answers for each stream, as far as a detector may look at it; `floor` as of `scored_stream`."""
-    keywords = np.isin(model.info.labels, keywords_of(model))
+    keywords = np.array(list(map(is_keyword, model.info.labels)))
     for stream in streams:
-        rows = answers(model, stream.waveform)
+        rows = model.rows(stream.waveform, repeat(CALL_FRAMES))
         yield scored_stream(stream.name, stream.kind, rows, stream.words, keywords, floor)
-
-
-def answers(model: StreamingModel, waveform: np.ndarray) -> np.ndarray:
-    """Probabilities (F, K) of a waveform (T,), some seconds at a time."""
-    state, parts = model.initial_state(), []
-    step = CALL_FRAMES * model.hop_samples
-    whole = len(waveform) // model.hop_samples * model.hop_samples
-    for start in range(0, whole, step):
-        piece = waveform[np.newaxis, start : min(start + step, whole)]
-        probabilities, state = model(piece, state)
-        parts.append(probabilities[0])
-    return np.concatenate(parts)

@@ -27,7 +27,7 @@ from speech_commands_kws.data.speech_tree import (
 from speech_commands_kws.data.task import Task
 from speech_commands_kws.data.words import check_spelling
 from speech_commands_kws.errors import KwsError, check_choice
-from speech_commands_kws.labels import SILENCE, UNKNOWN
+from speech_commands_kws.labels import SILENCE, UNKNOWN, is_keyword, keywords_of
 
 # Why fewer clips are trained on and scored than there are.
 ONE_SHARE = f" (of {UNKNOWN} and {SILENCE} as many clips each as of one keyword)"
@@ -189,9 +189,7 @@ class KeywordDataset:
     def keywords_without_clips(self, split: str) -> list[str]:
         there = set(self.target_of_row[self.rows_of(split)[0]].tolist())
         return [
-            label
-            for i, label in enumerate(self.labels)
-            if i not in there and label not in (SILENCE, UNKNOWN)
+            label for i, label in enumerate(self.labels) if i not in there and is_keyword(label)
         ]
 
     def _test_folder(self) -> SplitClips | None:
@@ -265,7 +263,7 @@ def labelled_split(
     Raises:
         KwsError: the data cannot give these classes, or there is no such split.
     """
-    words = [label for label in labels if label not in (SILENCE, UNKNOWN)]
+    words = keywords_of(labels)
     task = Task(words, unknown=UNKNOWN in labels, silence=SILENCE in labels)
     dataset = KeywordDataset(source, task, sample_rate, clip_samples, silence_volume, cache, seed)
     if tuple(dataset.labels) != tuple(labels):

@@ -18,7 +18,7 @@ from speech_commands_kws.errors import (
     check_number,
     check_positive,
 )
-from speech_commands_kws.labels import SILENCE, UNKNOWN
+from speech_commands_kws.labels import keywords_of
 
 MS_PER_SECOND = 1000
 
@@ -192,7 +192,7 @@ def check_thresholds(
     labels: Sequence[str], thresholds: Mapping[str, float], hysteresis: float
 ) -> None:
     check_mapping(thresholds=thresholds)
-    keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
+    keywords = keywords_of(labels)
     for keyword, threshold in thresholds.items():
         check_choice(keywords, **{"a keyword of thresholds": keyword})
         check_number(0, 1, **{f"thresholds.{keyword}": threshold})

@@ -21,7 +21,6 @@ from speech_commands_kws.inference.streaming import StreamingModel
 
 CALL_MS = 100  # sound that is scored at once: more of it costs less time, and answers later
 INT16_SCALE = 2**15
-MS_PER_SECOND = 1000
 
 
 class KeywordListener:

@@ -87,15 +87,9 @@ class ModelInfo:
             values = {name: json.loads(metadata[name]) for name in present}
             check_texts(labels=values["labels"])
             check_whole(sample_rate=values["sample_rate"], clip_samples=values["clip_samples"])
-            for name in (
-                "frontend",
-                "training",
-                "detection",
-                "streaming",
-                "detector",
-                "operating_points",
-            ):
-                check_mapping(**{name: values.get(name, {})})
+            for name in present:
+                if name not in ("labels", "sample_rate", "clip_samples"):
+                    check_mapping(**{name: values[name]})
         except (ValueError, RecursionError) as error:  # a number may be too long for Python too
             raise KwsError(f"{source} has malformed metadata ({error}): export it again") from None
         return cls(**values | {"labels": tuple(values["labels"])})

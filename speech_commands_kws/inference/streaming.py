@@ -3,6 +3,7 @@
 Legend: B streams, n frames of a call, K keywords, R rows of the state, H frames that it keeps.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,8 @@ import numpy as np
 
 from speech_commands_kws.errors import KwsError, check_whole, summarize_error
 from speech_commands_kws.inference.backends.onnx import OnnxBackend, refusals
+from speech_commands_kws.inference.detector import MS_PER_SECOND
 from speech_commands_kws.inference.model_info import INPUT, NEXT_STATE, PROBABILITIES, STATE
-
-MS_PER_SECOND = 1000
 
 
 class StreamingModel:
@@ -72,3 +72,16 @@ class StreamingModel:
                 "the call before"
             ) from None
         return probabilities, next_state
+
+    def rows(self, waveform: np.ndarray, call_frames: Iterable[int]) -> np.ndarray:
+        """Probabilities (F, K) of a whole stream (T,), by calls of so many frames each."""
+        state, parts, start = self.initial_state(), [], 0
+        whole = len(waveform) // self.hop_samples * self.hop_samples
+        for n_frames in call_frames:
+            stop = min(start + n_frames * self.hop_samples, whole)
+            probabilities, state = self(waveform[np.newaxis, start:stop], state)
+            parts.append(probabilities[0])
+            start = stop
+            if start == whole:
+                break
+        return np.concatenate(parts)

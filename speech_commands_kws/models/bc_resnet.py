@@ -3,6 +3,8 @@
 Legend: B batch, C channels, M mel bins (frequency), F frames (time), K keywords.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -130,11 +132,7 @@ class BCResNet(nn.Module):
         self.fast_training = fast_training
         self.workspace = None  # arrays of the compiled loops, which make it
         check_positive(width=width)
-        if n_mels % (TOTAL_STRIDE * sub_bands):
-            raise ValueError(
-                f"expected n_mels to be a multiple of {TOTAL_STRIDE * sub_bands} "
-                f"(stride {TOTAL_STRIDE} x sub_bands {sub_bands}), got {n_mels}"
-            )
+        check_mels(n_mels, sub_bands)
         base = int(BASE_CHANNELS * width)
         channels = int(base * STEM_CHANNELS)
         self.stem = nn.Sequential(
@@ -144,24 +142,8 @@ class BCResNet(nn.Module):
             nn.BatchNorm2d(channels),
             nn.ReLU(),
         )
-        blocks = []
-        for factor, n_blocks, stride, dilation in zip(
-            STAGE_CHANNELS, STAGE_BLOCKS, STAGE_STRIDES, STAGE_DILATIONS, strict=True
-        ):
-            for i in range(n_blocks):
-                out_channels = int(base * factor)
-                blocks.append(
-                    BroadcastedBlock(
-                        channels,
-                        out_channels,
-                        stride if i == 0 else 1,
-                        dilation,
-                        sub_bands,
-                        dropout,
-                    )
-                )
-                channels = out_channels
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = make_blocks(width, STAGE_BLOCKS, STAGE_DILATIONS, sub_bands, dropout)
+        channels = self.blocks[-1].pointwise.out_channels
         hidden = int(base * HEAD_CHANNELS)
         head_kernel = (n_mels // TOTAL_STRIDE, STEM_KERNEL)
         self.head = nn.Sequential(
@@ -187,3 +169,34 @@ class BCResNet(nn.Module):
 
             return training_forward(self, log_mel)
         return self.head(self.blocks(self.stem(log_mel))).flatten(1)
+
+
+def check_mels(n_mels: int, sub_bands: int) -> None:
+    if n_mels % (TOTAL_STRIDE * sub_bands):
+        raise ValueError(
+            f"expected n_mels to be a multiple of {TOTAL_STRIDE * sub_bands} "
+            f"(stride {TOTAL_STRIDE} x sub_bands {sub_bands}), got {n_mels}"
+        )
+
+
+def make_blocks(
+    width: float,
+    stage_blocks: Sequence[int],
+    dilations: Sequence[int],
+    sub_bands: int,
+    dropout: float,
+    kernel: int = BLOCK_KERNEL,
+    causal: bool = False,
+) -> nn.Sequential:
+    """The blocks of all stages, behind the stem."""
+    base = int(BASE_CHANNELS * width)
+    channels = int(base * STEM_CHANNELS)
+    blocks = []
+    for factor, n_blocks, stride, dilation in zip(
+        STAGE_CHANNELS, stage_blocks, STAGE_STRIDES, dilations, strict=True
+    ):
+        for i in range(n_blocks):
+            sizes = (channels, int(base * factor), stride if i == 0 else 1, dilation)
+            blocks.append(BroadcastedBlock(*sizes, sub_bands, dropout, kernel, causal))
+            channels = int(base * factor)
+    return nn.Sequential(*blocks)

@@ -16,7 +16,7 @@ from speech_commands_kws.errors import (
     check_whole,
     summarize_error,
 )
-from speech_commands_kws.labels import SILENCE, UNKNOWN
+from speech_commands_kws.labels import is_keyword
 from speech_commands_kws.models.bc_resnet import BCResNet
 from speech_commands_kws.models.ds_cnn import DSCNN
 from speech_commands_kws.models.frontend import LogMel
@@ -98,7 +98,7 @@ def load_spotter(path: Path) -> tuple[SpotterModule, dict[str, Any]]:
 
 def keyword_mask(labels: Sequence[str], streams: bool | None) -> list[bool] | None:
     """Which labels are keywords, where the network was trained on streams; what `SpotterModule` takes."""
-    return [label not in (SILENCE, UNKNOWN) for label in labels] if streams else None
+    return list(map(is_keyword, labels)) if streams else None
 
 
 def module_facts(target: str, **arguments: Any) -> dict[str, Any]:

@@ -16,12 +16,11 @@ from speech_commands_kws.models.bc_resnet import (
     BASE_CHANNELS,
     BLOCK_KERNEL,
     HEAD_CHANNELS,
-    STAGE_CHANNELS,
-    STAGE_STRIDES,
     STEM_CHANNELS,
     STEM_KERNEL,
     TOTAL_STRIDE,
-    BroadcastedBlock,
+    check_mels,
+    make_blocks,
 )
 
 
@@ -65,10 +64,7 @@ class StreamingBCResNet(nn.Module):
         self.workspace = None  # arrays of the compiled loops, which make it
         check_positive(width=width)
         check_whole(kernel=kernel, mean_frames=mean_frames)
-        if n_mels % (TOTAL_STRIDE * sub_bands):
-            raise ValueError(
-                f"expected n_mels to be a multiple of {TOTAL_STRIDE * sub_bands}, got {n_mels}"
-            )
+        check_mels(n_mels, sub_bands)
         self.mean_frames = mean_frames
         base = int(BASE_CHANNELS * width)
         channels = int(base * STEM_CHANNELS)
@@ -78,15 +74,10 @@ class StreamingBCResNet(nn.Module):
             nn.BatchNorm2d(channels),
             nn.ReLU(),
         )
-        blocks = []
-        for factor, n_blocks, stride, dilation in zip(
-            STAGE_CHANNELS, stage_blocks, STAGE_STRIDES, dilations, strict=True
-        ):
-            for i in range(n_blocks):
-                sizes = (channels, int(base * factor), stride if i == 0 else 1, dilation)
-                blocks.append(BroadcastedBlock(*sizes, sub_bands, dropout, kernel, causal=True))
-                channels = int(base * factor)
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = make_blocks(
+            width, stage_blocks, dilations, sub_bands, dropout, kernel, causal=True
+        )
+        channels = self.blocks[-1].pointwise.out_channels
         hidden = int(base * HEAD_CHANNELS)
         picture = (n_mels // TOTAL_STRIDE, STEM_KERNEL)
         self.head = nn.Sequential(

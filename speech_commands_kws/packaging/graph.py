@@ -7,6 +7,8 @@ with all that follows it linearly is one matrix for each channel, a grouped conv
 Legend: B batch, C channels, M mel bins (N after a stride), F frames.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -41,12 +43,7 @@ class FlatBCResNet(nn.Module):
         super().__init__()
         convolution, norm, _ = network.stem
         self.stem = fuse_conv_bn_eval(convolution, norm)
-        rows = -(-n_mels // self.stem.stride[0])
-        blocks = []
-        for block in network.blocks:
-            blocks.append(FlatBlock(block, rows))
-            rows = blocks[-1].rows_out
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = nn.Sequential(*flat_blocks(network.blocks, self.stem, n_mels))
         depthwise, pointwise, norm, _, _, classifier = network.head
         self.depthwise = convolution_1d(
             depthwise.weight.squeeze(1), groups=depthwise.groups, padding=depthwise.padding[1]
@@ -128,6 +125,17 @@ class FlatBlock(nn.Module):
             return functional.relu(temporal + spectral)
         pictures = spectral.unflatten(1, (self.channels, self.rows_out))
         return functional.relu(temporal.unsqueeze(2) + pictures).flatten(1, 2)
+
+
+def flat_blocks(
+    blocks: Iterable[BroadcastedBlock], stem: nn.Conv2d, n_mels: int
+) -> list[FlatBlock]:
+    rows = -(-n_mels // stem.stride[0])
+    flat: list[FlatBlock] = []
+    for block in blocks:
+        flat.append(FlatBlock(block, rows))
+        rows = flat[-1].rows_out
+    return flat
 
 
 def affine_maps(layer: nn.Module, channels: int, rows: int) -> tuple[Tensor, Tensor]:

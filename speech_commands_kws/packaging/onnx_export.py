@@ -64,8 +64,12 @@ def write_onnx(spotter: SpotterModule, info: ModelInfo, opset: int | None, path:
 
 def write_streaming_onnx(
     spotter: SpotterModule, info: ModelInfo, opset: int | None, path: Path
-) -> None:
-    """Write the form of a streaming module that takes a few frames of sound and the state of the stream."""
+) -> ModelInfo:
+    """Write the form of a streaming module that takes a few frames of sound and the state of the stream.
+
+    Returns:
+        what the file says about itself.
+    """
     graph = StreamingGraph(spotter)
     hop = spotter.frontend.hop_samples
     frames, batch = torch.export.Dim("frames", max=MOST_FRAMES), torch.export.Dim.DYNAMIC
@@ -85,7 +89,9 @@ def write_streaming_onnx(
         "memory_frames": graph.memory_frames,
         "mean_frames": graph.mean_frames,
     }
-    save_model(model, replace(info, streaming=streaming), path)
+    info = replace(info, streaming=streaming)
+    save_model(model, info, path)
+    return info
 
 
 def export_program(

@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from speech_commands_kws.models.spotter_module import SpotterModule
-from speech_commands_kws.packaging.graph import FlatBlock, convolution_1d
+from speech_commands_kws.packaging.graph import convolution_1d, flat_blocks
 
 
 class StreamingGraph(nn.Module):
@@ -38,12 +38,9 @@ class StreamingGraph(nn.Module):
         stem = fuse_conv_bn_eval(convolution, norm)
         stem.padding = (stem.kernel_size[0] // 2, 0)
         self.stem = stem
-        rows = -(-self.frontend.n_mels // stem.stride[0])
-        blocks = []
-        for block in network.blocks:
-            blocks.append(FlatBlock(block, rows))
-            blocks[-1].temporal = ungrouped(blocks[-1].temporal)
-            rows = blocks[-1].rows_out
+        blocks = flat_blocks(network.blocks, stem, self.frontend.n_mels)
+        for block in blocks:
+            block.temporal = ungrouped(block.temporal)
         self.blocks = nn.ModuleList(blocks)
         _, depthwise, pointwise, norm, _, classifier = network.head
         self.depthwise = convolution_1d(depthwise.weight.squeeze(1), groups=depthwise.groups)

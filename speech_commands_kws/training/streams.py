@@ -29,7 +29,7 @@ from speech_commands_kws.errors import (
     check_range,
     check_whole,
 )
-from speech_commands_kws.labels import SILENCE, UNKNOWN
+from speech_commands_kws.labels import SILENCE, UNKNOWN, is_keyword
 
 LEAST_POWER = 1e-10
 # A frame is part of the word from this many dB below its loudest frame on, or this share of the way up from the floor.
@@ -139,7 +139,7 @@ class StreamTraining(nn.Module):
             recordings = read_noises(Path(negatives), sample_rate, negatives_seconds)
             speech = np.concatenate(list(recordings.values()))
             speech = np.resize(speech, max(len(speech), self.frames * self.hop))
-        keywords = [label not in (SILENCE, UNKNOWN) for label in labels]
+        keywords = list(map(is_keyword, labels))
         if all(keywords):
             raise SettingError(
                 f"labels must have {UNKNOWN} or {SILENCE}, the answer where no keyword is, got {', '.join(labels)}: "

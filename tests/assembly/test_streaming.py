@@ -6,12 +6,7 @@ from omegaconf import OmegaConf
 from streaming_models import SECONDS, lively_sound, streaming_file
 
 from speech_commands_kws.assembly import run_data, streaming
-from speech_commands_kws.assembly.streaming import (
-    answers,
-    keywords_of,
-    open_streaming,
-    score_streams,
-)
+from speech_commands_kws.assembly.streaming import open_streaming, score_streams
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation.streaming.streams import Stream
 from speech_commands_kws.inference.streaming import StreamingModel
@@ -24,29 +19,17 @@ def model(tmp_path_factory) -> StreamingModel:
     return StreamingModel(streaming_file(tmp_path_factory.mktemp("model")))
 
 
-def test_a_long_waveform_is_answered_as_in_one_call(model, monkeypatch) -> None:
-    sound = lively_sound(SECONDS)
-    expected = model(sound[np.newaxis], model.initial_state())[0][0]
-    monkeypatch.setattr(streaming, "CALL_FRAMES", 70)
-    found = answers(model, sound[:-1])  # of the last frame a sample is missing
-    np.testing.assert_allclose(found, expected[:-1], atol=1e-5)
-
-
 def test_of_each_stream_the_frames_are_kept_in_which_a_keyword_may_be_heard(model) -> None:
     sound = lively_sound(SECONDS)
     stream = Stream("speech, 0", "speech", sound, [])
     (scored,) = score_streams(model, [stream], floor=0.5)
-    rows = answers(model, sound)
+    rows = model.rows(sound, [FRAMES])
     assert (scored.kind, scored.frames, scored.words) == ("speech", FRAMES, [])
     kept = sum(len(part) for _, part in scored.stretches)
     heard = (rows[:, 2:] >= 0.5).any(axis=1).sum()
     assert heard <= kept < FRAMES
     start, first = scored.stretches[0]
     np.testing.assert_array_equal(first, rows[start : start + len(first)])
-
-
-def test_labels_that_are_no_keyword_are_left_out(model) -> None:
-    assert keywords_of(model) == ["yes", "no"]
 
 
 def test_a_model_outside_of_its_run_is_refused(tmp_path) -> None:

@@ -1,6 +1,8 @@
+from itertools import repeat
+
 import numpy as np
 import pytest
-from streaming_models import HOP_SAMPLES, streaming_file
+from streaming_models import HOP_SAMPLES, SECONDS, lively_sound, streaming_file
 from trained_looking import INFO, OPSET, trained_looking
 
 from speech_commands_kws.errors import KwsError
@@ -26,6 +28,13 @@ def test_the_state_makes_the_difference(tmp_path) -> None:
     first, state = model(sound, model.initial_state())
     second, _ = model(sound, state)
     assert np.abs(first - second).max() > 0.01
+
+
+def test_a_long_waveform_is_answered_as_in_one_call(tmp_path) -> None:
+    model, sound = StreamingModel(streaming_file(tmp_path)), lively_sound(SECONDS)
+    expected = model(sound[np.newaxis], model.initial_state())[0][0]
+    found = model.rows(sound[:-1], repeat(70))  # of the last frame a sample is missing
+    np.testing.assert_allclose(found, expected[:-1], atol=1e-5)
 
 
 def test_half_a_frame_is_refused(tmp_path) -> None:

@@ -29,13 +29,13 @@ from speech_commands_kws.errors import (
     display_name,
 )
 from speech_commands_kws.evaluation.robustness import excerpts, within_range
+from speech_commands_kws.evaluation.streaming.alarm_rates import SECONDS_PER_HOUR
 from speech_commands_kws.evaluation.streaming.matching import Word
-from speech_commands_kws.labels import BACKGROUND_NOISE, SILENCE, UNKNOWN
+from speech_commands_kws.labels import BACKGROUND_NOISE, SILENCE, UNKNOWN, is_keyword
 
 LOG = logging.getLogger(__name__)
 WORDS = "words"
 FLOOR_QUANTILE = 0.1
-SECONDS_PER_HOUR = 3600
 
 
 class Stream(NamedTuple):
@@ -85,7 +85,7 @@ def clips_of(split: SplitClips, labels: Sequence[str]) -> tuple[list[Clip], list
         Clip(labels[target], name, partial(read, i))
         for i, (name, target) in enumerate(zip(split.names, split.targets, strict=True))
     ]
-    keywords = [clip for clip in clips if clip.word not in (UNKNOWN, SILENCE)]
+    keywords = [clip for clip in clips if is_keyword(clip.word)]
     return keywords, [clip for clip in clips if clip.word == UNKNOWN]
 
 
@@ -174,14 +174,14 @@ class WordStreams:
     ) -> Stream:
         level_db = generator.uniform(*self.level_db)
         pieces, noisy, words, samples = [], [], [], 0
-        for clip, is_keyword in self._with_others(clips, others, generator):
+        for clip, is_wanted in self._with_others(clips, others, generator):
             gap = np.zeros(
                 round(generator.uniform(*self.gap_seconds) * self.sample_rate), np.float32
             )
             spoken, start, end = self._spoken(clip, level_db)
             if condition.room:
                 spoken = in_room(spoken, responses[generator.integers(len(responses))])
-            if is_keyword:
+            if is_wanted:
                 at = samples + len(gap)
                 times = ((at + sample) / self.sample_rate for sample in (start, end))
                 words.append(Word(name, clip.word, *times, condition.name))

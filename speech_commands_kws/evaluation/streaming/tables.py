@@ -6,8 +6,7 @@ from typing import Any, NamedTuple, TextIO
 from speech_commands_kws.cli.terminal import write_rows
 from speech_commands_kws.errors import display_name
 from speech_commands_kws.evaluation.metrics import percent
-
-MS_PER_SECOND = 1000
+from speech_commands_kws.inference.detector import MS_PER_SECOND
 
 
 class Table(NamedTuple):

@@ -61,12 +61,13 @@ class StreamTraining(nn.Module):
     """Composes streams of the clips of a batch, and tells how wrong the answers for them are.
 
     Streams hold `words` clips each, at random places; a further share of streams holds no keyword: other words and
-    halves of keywords. Continuous speech without keywords, where there is some, lies under both.
+    fragments of keywords. Continuous speech without keywords, where there is some, lies under both.
 
     Args:
         seconds: length of a stream.
         words: clips in each, P.
         keywordless: share of the streams without a keyword.
+        fragment_share: of a keyword, its beginning or its end, that may be left there.
         negatives: folder of recordings without keywords, or None; less than a stream of them is repeated.
         negatives_seconds: at most so much of it.
         speech_share: share of the streams with keywords that have continuous speech under them.
@@ -91,6 +92,7 @@ class StreamTraining(nn.Module):
         seconds: float,
         words: int,
         keywordless: float,
+        fragment_share: float,
         negatives: str | None,
         negatives_seconds: float | None,
         speech_share: float,
@@ -113,7 +115,7 @@ class StreamTraining(nn.Module):
         check_number(0, masked_seconds=masked_seconds)
         check_whole(words=words, hard_frames=hard_frames)
         check_number(0, 1, speech_share=speech_share)
-        check_number(0, 1, keywordless=keywordless)
+        check_number(0, 1, keywordless=keywordless, fragment_share=fragment_share)
         if keywordless == 1:
             raise SettingError("keywordless must be below 1, got 1: no stream would hold a word")
         check_range(speech_snr_db=speech_snr_db)
@@ -128,6 +130,7 @@ class StreamTraining(nn.Module):
                 f"seconds must be at least {needed:g} for {words} clips of {clip_seconds:g} s, got {seconds}"
             )
         self.words, self.keywordless = words, keywordless
+        self.fragment_share = fragment_share
         self.speech_share, self.speech_snr_db, self.level_db = speech_share, speech_snr_db, level_db
         frames = sample_rate / self.hop
         self.early, self.late = round(early_seconds * frames), round(late_seconds * frames)
@@ -165,7 +168,7 @@ class StreamTraining(nn.Module):
         first, last = active_frames(words, self.hop)
         wanted = self.is_keyword[targets]
         wanted[n_with * self.words :] = False
-        words = self._halve(words, self.is_keyword[targets] & ~wanted, first, last, generator)
+        words = self._cut(words, self.is_keyword[targets] & ~wanted, first, last, generator)
 
         length = self.frames * self.hop
         offsets = self._places(n_streams, generator)  # (S, P) frames
@@ -193,15 +196,18 @@ class StreamTraining(nn.Module):
         steps = self.clip_frames * torch.arange(self.words, device=generator.device)
         return (gaps * (free + 1)).long().clamp(max=free) + steps
 
-    def _halve(
+    def _cut(
         self, words: Tensor, chosen: Tensor, first: Tensor, last: Tensor, generator: Generator
     ) -> Tensor:
-        """The chosen words without their first or their second half."""
-        middle = ((first + last + 1) // 2 * self.hop)[:, None]
+        """The chosen words without all but a fragment at their beginning or their end."""
+        kept = (self.fragment_share * (last + 1 - first)).round().long()
+        first_end, last_start = (first + kept) * self.hop, (last + 1 - kept) * self.hop
         positions = torch.arange(words.shape[1], device=words.device)
         keeps_first = torch.rand(len(words), 1, generator=generator, device=words.device) < 0.5
-        kept = torch.where(keeps_first, positions < middle, positions >= middle)
-        return words * (kept | ~chosen[:, None])
+        is_kept = torch.where(
+            keeps_first, positions < first_end[:, None], positions >= last_start[:, None]
+        )
+        return words * (is_kept | ~chosen[:, None])
 
     def _over_speech(self, waveform: Tensor, n_with: int, generator: Generator) -> Tensor:
         """Streams with continuous speech under some of them."""

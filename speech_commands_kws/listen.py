@@ -11,6 +11,7 @@ import hydra
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from speech_commands_kws.assembly.engine import find_model
 from speech_commands_kws.audio.chunks import file_chunks, pipe_chunks
 from speech_commands_kws.audio.locate import STANDARD_INPUT
 from speech_commands_kws.cli.launch import (
@@ -28,8 +29,7 @@ from speech_commands_kws.inference.events.command import EventCommand
 from speech_commands_kws.inference.events.view import EventView
 from speech_commands_kws.inference.events.writer import EventWriter
 from speech_commands_kws.inference.listener import KeywordListener
-from speech_commands_kws.inference.locate import STREAMING_FILE, locate_model, newest_export
-from speech_commands_kws.tracking.runs import say_export
+from speech_commands_kws.inference.locate import STREAMING_FILE
 
 AUTO, TEXT, JSON, VIEW = "auto", "text", "json", "view"
 
@@ -37,7 +37,9 @@ AUTO, TEXT, JSON, VIEW = "auto", "text", "json", "view"
 def run(cfg: DictConfig) -> float:
     """Report the keywords until the sound ends; return how many."""
     check_choice((AUTO, TEXT, JSON, VIEW), format=cfg.format)
-    listener = KeywordListener(model_of(cfg), None, plain(cfg.thresholds), cfg.call_ms)
+    listener = KeywordListener(
+        find_model(cfg, STREAMING_FILE), None, plain(cfg.thresholds), cfg.call_ms
+    )
     rate = listener.model.info.sample_rate
     begin, samples, count = time.monotonic(), 0, 0
     with ExitStack() as stack:
@@ -63,14 +65,6 @@ def heard(
 
 def plain(value: Any) -> Any:
     return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
-
-
-def model_of(cfg: DictConfig) -> Path:
-    if cfg.model is not None:
-        return locate_model(cfg.model, cfg.paths.runs, build(cfg.registry))
-    model = newest_export(cfg.paths.runs, STREAMING_FILE)
-    say_export(model, cfg.paths.runs)
-    return model
 
 
 def sound_of(cfg: DictConfig, sample_rate: int) -> Any:

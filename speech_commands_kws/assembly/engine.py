@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from speech_commands_kws.cli.launch import build
-from speech_commands_kws.inference.locate import locate_model
+from speech_commands_kws.inference.locate import MODEL_FILE, locate_model
 from speech_commands_kws.tracking.runs import say_export
 
 
@@ -18,9 +18,9 @@ def engine_of(backend: DictConfig) -> type[Any]:
     return build(backend).func
 
 
-def find_model(cfg: DictConfig) -> Path:
-    """The model file asked for; where none is, the newest export, and a line on standard error says which one."""
-    model = locate_model(cfg.model, cfg.paths.runs, build(cfg.registry))
+def find_model(cfg: DictConfig, name: str = MODEL_FILE) -> Path:
+    """The model file asked for; where none is, the newest export of this name, and standard error says which one."""
+    model = locate_model(cfg.model, cfg.paths.runs, build(cfg.registry), name)
     if cfg.model is None:
         say_export(model, cfg.paths.runs)
     return model

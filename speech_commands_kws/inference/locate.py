@@ -43,8 +43,9 @@ def locate_model(
     model: str | Path | None,
     runs: str | Path,
     fetch: Callable[[str], Path] | None = None,
+    name: str = MODEL_FILE,
 ) -> Path:
-    """The model file asked for, or the newest export where none is.
+    """The model file asked for, or the newest export of this name where none is.
 
     Args:
         fetch: brings the file of an address such as `models:/<name>@<alias>`.
@@ -53,12 +54,12 @@ def locate_model(
         KwsError: it does not exist, or is no file.
     """
     if model is None:
-        return newest_export(runs)
+        return newest_export(runs, name)
     if fetch is not None and str(model).startswith(REGISTERED):
         return fetch(str(model))
     path = ensure_present(Path(str(model)).expanduser())
     if not path.is_file():
         raise KwsError(
-            f"{path} is not a file: model= takes an exported model such as {path / MODEL_FILE}"
+            f"{path} is not a file: model= takes an exported model such as {path / name}"
         )
     return path

@@ -108,7 +108,7 @@ def streams_of(cfg: DictConfig, model: StreamingModel, folder: Path) -> Iterator
         )
     spoken = build(protocol.words).streams(keywords, others, noises, responses)
     # First what is missing where no corpora were fetched.
-    return chain(build(protocol.ambient).streams(), spoken)
+    return chain(build(protocol.ambient).streams(words), spoken)
 
 
 def score_streams(
@@ -118,4 +118,4 @@ def score_streams(
     keywords = np.array(list(map(is_keyword, model.info.labels)))
     for stream in streams:
         rows = model.rows(stream.waveform, repeat(CALL_FRAMES))
-        yield scored_stream(stream.name, stream.kind, rows, stream.words, keywords, floor)
+        yield scored_stream(stream, rows, keywords, floor)

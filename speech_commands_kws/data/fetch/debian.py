@@ -1,6 +1,8 @@
 """Sound without keywords out of Debian's packages: continuous speech, music, and a text for synthetic talk."""
 
+import gzip
 import logging
+import re
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +32,9 @@ G722_RATE, G722_BITS_PER_SECOND = 16_000, 64_000
 # what compress(1) makes, without its first three bytes.
 TEXT_MAGIC, TEXT_HEADER, TEXT_OFFSET = b"EC02Compressed Data File", Struct(">I"), 0x58
 COMPRESS_HEADER = b"\x1f\x9d\x90"
+# What Asterisk and Festival call the texts of their recordings.
+ASTERISK_TEXTS = tuple(f"core-sounds-{language}.txt.gz" for language in ("en", "it", "ru"))
+FESTIVAL_TEXTS, FESTIVAL_LINE = "txt.done.data", re.compile(r'^\( (\S+) "(.*)" \)$', re.MULTILINE)
 
 LOG = logging.getLogger(__name__)
 
@@ -137,14 +142,22 @@ def write_text(content: bytes, path: Path) -> None:
 
 def uncompressed(block: bytes) -> bytes:
     """Python does not read what compress(1) writes, and gzip, which is on every machine with make, does."""
-    gzip = ["gzip", "--decompress", "--stdout"]
+    command = ["gzip", "--decompress", "--stdout"]
     return subprocess.run(
-        gzip, input=COMPRESS_HEADER + block, capture_output=True, check=True
+        command, input=COMPRESS_HEADER + block, capture_output=True, check=True
     ).stdout
+
+
+def write_transcripts(content: bytes, path: Path) -> None:
+    """Lines `recording: text`, which Asterisk compresses and Festival puts into brackets."""
+    lines = gzip.decompress(content) if path.suffix == ".gz" else content
+    text = FESTIVAL_LINE.sub(r"\1: \2", lines.decode("utf-8"))
+    write_sound(text.encode(), path.with_name("transcripts.txt"))
 
 
 WRITERS: Mapping[str, Callable[[bytes, Path], None]] = {
     **dict.fromkeys(AUDIO_SUFFIXES, write_sound),
     ".g722": write_g722,
     "bible.data": write_text,
+    **dict.fromkeys((*ASTERISK_TEXTS, FESTIVAL_TEXTS), write_transcripts),
 }

@@ -1,6 +1,5 @@
 """False alarms an hour, and how sure one can be of them: exact intervals of a Poisson rate (Garwood 1936)."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from scipy.special import chdtri
@@ -20,21 +19,19 @@ def poisson_interval(count: int, doubt: float = DOUBT) -> tuple[float, float]:
     return lower, poisson_limit(count, doubt / 2)
 
 
-def alarm_facts(alarms: int, seconds: float) -> dict[str, Any]:
-    """False alarms an hour with the 95 % interval and the one-sided limit; None where nothing was heard."""
+def alarm_facts(alarms: int, seconds: float, said: int = 0) -> dict[str, Any]:
+    """False alarms an hour with the 95 % interval and the one-sided limit; None where nothing was heard.
+
+    Args:
+        said: events that are no false alarms, since the keyword was said, or a word that sounds the same.
+    """
     hours = seconds / SECONDS_PER_HOUR
     low, high = poisson_interval(alarms)
     rates = {"per_hour": alarms, "limit_95": poisson_limit(alarms)}
     return {
         "alarms": alarms,
+        "said_or_alike": said,
         "hours": hours,
         **{name: value / hours if hours else None for name, value in rates.items()},
         "interval_95": [low / hours, high / hours] if hours else None,
     }
-
-
-def alarms_by_kind(
-    alarms: Mapping[str, int], seconds: Mapping[str, float]
-) -> dict[str, dict[str, Any]]:
-    """`alarm_facts` of each kind of sound."""
-    return {kind: alarm_facts(alarms.get(kind, 0), heard) for kind, heard in seconds.items()}

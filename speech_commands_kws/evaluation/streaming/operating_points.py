@@ -16,7 +16,6 @@ from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation.streaming.alarm_rates import (
     SECONDS_PER_HOUR,
     alarm_facts,
-    alarms_by_kind,
 )
 from speech_commands_kws.evaluation.streaming.matching import (
     Matching,
@@ -26,6 +25,8 @@ from speech_commands_kws.evaluation.streaming.matching import (
     miss_facts,
     misses,
 )
+from speech_commands_kws.evaluation.streaming.streams import Stream
+from speech_commands_kws.evaluation.streaming.transcripts import Said
 from speech_commands_kws.inference.detector import MS_PER_SECOND, Detector, Event
 
 # Stretches with fewer quiet rows than this between them are kept as one.
@@ -41,6 +42,7 @@ class ScoredStream:
         frames: of the whole stream.
         stretches: (first frame, rows (n, K)) of what is kept.
         words: the keywords that were said.
+        said: of sound without words, what is said all the same; an event there is no false alarm.
     """
 
     name: str
@@ -48,6 +50,7 @@ class ScoredStream:
     frames: int
     stretches: list[tuple[int, np.ndarray]]
     words: list[Word]
+    said: Sequence[Said] = ()
 
     def events(self, detector: Detector) -> list[Event]:
         """What a detector decides from the whole stream, if none of its `off` is below the floor of the stretches."""
@@ -60,12 +63,7 @@ class ScoredStream:
 
 
 def scored_stream(
-    name: str,
-    kind: str,
-    rows: np.ndarray,
-    words: Sequence[Word],
-    keywords: np.ndarray,
-    floor: float,
+    stream: Stream, rows: np.ndarray, keywords: np.ndarray, floor: float
 ) -> ScoredStream:
     """Keep of the rows (F, K) of a stream what reaches the floor in one of the columns `keywords`.
 
@@ -76,7 +74,7 @@ def scored_stream(
     busy = np.flatnonzero((rows[:, keywords] >= floor).any(axis=1))
     parts = np.split(busy, np.flatnonzero(np.diff(busy) > JOINED) + 1) if len(busy) else []
     stretches = [(int(part[0]), rows[part[0] : part[-1] + 1].copy()) for part in parts]
-    return ScoredStream(name, kind, len(rows), stretches, list(words))
+    return ScoredStream(stream.name, stream.kind, len(rows), stretches, stream.words, stream.said)
 
 
 class Cost(NamedTuple):
@@ -122,14 +120,17 @@ class Tuning:
         alarms: Counter[str] = Counter()
         heard: Counter[str] = Counter()
         seconds: Counter[str] = Counter()
+        said: Counter[str] = Counter()
         for stream in streams:
             found = self.matching(stream, detector)
             outcomes += [found for found in found.outcomes if found.word.keyword in thresholds]
             if stream.words:
                 false_alarms += found.false_alarms
                 continue
-            alarms[stream.kind] += len(found.others)
-            heard.update(event.keyword for event in found.others)
+            wrong = [event for event in found.others if not self.is_said(event, stream)]
+            alarms[stream.kind] += len(wrong)
+            said[stream.kind] += len(found.others) - len(wrong)
+            heard.update(event.keyword for event in wrong)
             seconds[stream.kind] += self.seconds(stream)
         return {
             "thresholds": dict(thresholds),
@@ -138,13 +139,23 @@ class Tuning:
             "misses_by_keyword": misses(outcomes, lambda word: word.keyword),
             "false_alarms_among_words": len(false_alarms),
             "latency_seconds": latency(outcomes),
-            "false_alarms": alarm_facts(alarms.total(), seconds.total()),
-            "false_alarms_by_kind": alarms_by_kind(alarms, seconds),
+            "false_alarms": alarm_facts(alarms.total(), seconds.total(), said.total()),
+            "false_alarms_by_kind": {
+                kind: alarm_facts(alarms[kind], seconds[kind], said[kind]) for kind in seconds
+            },
             "false_alarms_by_keyword": {keyword: heard[keyword] for keyword in thresholds},
         }
 
     def matching(self, stream: ScoredStream, detector: Detector) -> Matching:
         return match(stream.words, stream.events(detector), self.late_seconds, self.masked_seconds)
+
+    def is_said(self, event: Event, stream: ScoredStream) -> bool:
+        """Whether the keyword of an event is said where it was decided, or a word that sounds the same."""
+        return any(
+            event.keyword == said.keyword
+            and said.start <= event.time <= said.end + self.late_seconds
+            for said in stream.said
+        )
 
     def seconds(self, stream: ScoredStream) -> float:
         return stream.frames * self.frame_ms / MS_PER_SECOND

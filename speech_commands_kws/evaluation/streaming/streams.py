@@ -4,10 +4,9 @@ Legend: T samples.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +30,7 @@ from speech_commands_kws.errors import (
 from speech_commands_kws.evaluation.robustness import excerpts, within_range
 from speech_commands_kws.evaluation.streaming.alarm_rates import SECONDS_PER_HOUR
 from speech_commands_kws.evaluation.streaming.matching import Word
+from speech_commands_kws.evaluation.streaming.transcripts import Said, words_said
 from speech_commands_kws.labels import BACKGROUND_NOISE, SILENCE, UNKNOWN, is_keyword
 
 LOG = logging.getLogger(__name__)
@@ -39,12 +39,16 @@ FLOOR_QUANTILE = 0.1
 
 
 class Stream(NamedTuple):
-    """A waveform (T,), float32, of a kind of sound, and the keywords that are said in it."""
+    """A waveform (T,), float32, of a kind of sound, and the keywords that are said in it.
+
+    Those of `said` are said in sound that is there to count false alarms, nobody knows exactly when.
+    """
 
     name: str
     kind: str
     waveform: np.ndarray
     words: list[Word]
+    said: Sequence[Said] = ()
 
 
 class Clip(NamedTuple):
@@ -247,6 +251,9 @@ class AmbientStreams:
         folder: of recordings, a folder in it for each kind; they follow each other in the order of their names.
         talk: synthetic talk of the test split, or None.
         talk_hours: of it.
+        homophones: of a keyword; where one of them, or the keyword, is in the transcript of a recording
+            (`transcripts_below` its kind), it is said there.
+        said: of a kind, the keywords that count as said in all of it: sound without transcripts.
         block_seconds: length of a stream of recordings; the last one of a kind is shorter.
         pause_seconds: of silence between two recordings.
         hours: of each kind at most; None: all.
@@ -257,6 +264,8 @@ class AmbientStreams:
     talk: SyntheticTalk | None
     talk_split: str
     talk_hours: float
+    homophones: Mapping[str, Sequence[str]]
+    said: Mapping[str, Sequence[str]]
     block_seconds: float
     pause_seconds: float
     hours: float | None
@@ -266,10 +275,19 @@ class AmbientStreams:
         check_positive(block_seconds=self.block_seconds)
         check_number(0, pause_seconds=self.pause_seconds, talk_hours=self.talk_hours)
 
-    def streams(self) -> Iterator[Stream]:
+    def streams(self, keywords: Sequence[str] = ()) -> Iterator[Stream]:
+        """One kind after the other; `keywords` are those that `said` tells of."""
+        spellings = {
+            keyword: {keyword.lower(), *self.homophones.get(keyword, ())} for keyword in keywords
+        }
         for kind, paths in self._kinds().items():
-            for number, block in enumerate(self._blocks(paths)):
-                yield Stream(f"{kind}, {number}", kind, block, [])
+            said = words_said(Path(self.folder).expanduser() / kind, paths, spellings)
+            everywhere = [keyword for keyword in self.said.get(kind, ()) if keyword in keywords]
+            for number, (block, found) in enumerate(self._blocks(paths, said)):
+                found += [
+                    Said(keyword, 0.0, len(block) / self.sample_rate) for keyword in everywhere
+                ]
+                yield Stream(f"{kind}, {number}", kind, block, [], found)
         if self.talk:
             for number in range(
                 round(self.talk_hours * SECONDS_PER_HOUR / self.talk.block_seconds)
@@ -296,18 +314,50 @@ class AmbientStreams:
                 )
         return kinds
 
-    def _blocks(self, paths: Sequence[Path]) -> Iterator[np.ndarray]:
-        pause = np.zeros(round(self.pause_seconds * self.sample_rate), np.float32)
-        sounds = chain.from_iterable(
-            chain(readable(path, self.sample_rate), [pause]) for path in paths
-        )
+    def _blocks(
+        self, paths: Sequence[Path], said: Mapping[Path, Sequence[str]]
+    ) -> Iterator[tuple[np.ndarray, list[Said]]]:
+        """The blocks of a kind, and where in them the keywords `said` in a recording may be."""
+        spans: list[tuple[int, int, Sequence[str]]] = []
         left = (
             None if self.hours is None else round(self.hours * SECONDS_PER_HOUR * self.sample_rate)
         )
+        first = 0
+        sounds = self._sounds(paths, said, spans)
         for block in blocks_of(sounds, round(self.block_seconds * self.sample_rate)):
-            yield block[:left]
+            block = block[:left]
+            yield block, list(said_within(spans, first, len(block), self.sample_rate))
+            first += len(block)
             if left is not None and (left := left - len(block)) <= 0:
                 return
+
+    def _sounds(
+        self,
+        paths: Sequence[Path],
+        said: Mapping[Path, Sequence[str]],
+        spans: list[tuple[int, int, Sequence[str]]],
+    ) -> Iterator[np.ndarray]:
+        """The recordings with pauses; before each piece, its first and last sample and its keywords go to `spans`."""
+        pause = np.zeros(round(self.pause_seconds * self.sample_rate), np.float32)
+        position = 0
+        for path in paths:
+            for sound in readable(path, self.sample_rate):
+                spans.append((position, position + len(sound), said.get(path, ())))
+                yield sound
+                position += len(sound)
+            yield pause
+            position += len(pause)
+
+
+def said_within(
+    spans: Iterable[tuple[int, int, Sequence[str]]], first: int, samples: int, sample_rate: int
+) -> Iterator[Said]:
+    """What is said in the `samples` from `first` on, in seconds from there."""
+    for begin, end, keywords in spans:
+        start, stop = max(begin - first, 0), min(end - first, samples)
+        if start < stop:
+            for keyword in keywords:
+                yield Said(keyword, start / sample_rate, stop / sample_rate)
 
 
 def readable(path: Path, sample_rate: int) -> Iterator[np.ndarray]:

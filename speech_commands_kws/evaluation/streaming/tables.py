@@ -38,7 +38,7 @@ def point_tables(facts: Mapping[str, Any]) -> Iterator[Table]:
     ]
     figures = (*figures, "threshold", "false alarms")
     yield Table(("keyword", *figures), keywords, figures)
-    figures = ("hours", "false alarms", "an hour", "95% limit")
+    figures = ("hours", "false alarms", "an hour", "95% limit", "said or alike")
     kinds = [("all sound", facts["false_alarms"]), *facts["false_alarms_by_kind"].items()]
     rows = [
         (
@@ -46,6 +46,7 @@ def point_tables(facts: Mapping[str, Any]) -> Iterator[Table]:
             f"{found['hours']:.2f}",
             str(found["alarms"]),
             *(shown_rate(found[name]) for name in ("per_hour", "limit_95")),
+            str(found["said_or_alike"]),
         )
         for kind, found in kinds
     ]

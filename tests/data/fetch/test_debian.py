@@ -1,5 +1,6 @@
 """Small packages of Debian's form on a web server of this machine."""
 
+import gzip
 import hashlib
 import io
 import lzma
@@ -59,6 +60,8 @@ PACKAGES = {
             "./usr/share/sounds/one/silence/1.ogg": b"ogg",
             "./usr/share/doc/copyright": b"free",
             "/usr/share/../../../b.wav": b"wav",
+            "./usr/share/doc/a/core-sounds-en.txt.gz": gzip.compress("a: Nö.\n".encode()),
+            "./usr/share/etc/txt.done.data": b'( a_1 "No (so)" )\n( a_2 "Go" )\n',
         }
     ),
     TEXT: package({"./usr/lib/bible.data": bible("\n".join(VERSES)), "./usr/lib/a.data": b"tree"}),
@@ -96,9 +99,14 @@ def test_sounds_and_texts_are_laid_out(site: Site, tmp_path: Path) -> None:
         ".lock",
         "text/bible.txt",
         "train/speech/b.wav",
+        "train/speech/doc/a/transcripts.txt",
+        "train/speech/etc/transcripts.txt",
         "train/speech/sounds/one/a.ogg",
     ]
     assert (root / "train/speech/sounds/one/a.ogg").read_bytes() == b"ogg"
+    texts = [root / f"train/speech/{name}/transcripts.txt" for name in ("doc/a", "etc")]
+    texts = [path.read_text(encoding="utf-8") for path in texts]
+    assert texts == ["a: Nö.\n", "a_1: No (so)\na_2: Go\n"]
     lines = (root / "text/bible.txt").read_text(encoding="utf-8")
     assert lines == "In the beginning\nAnd the earth\n"
 

@@ -4,7 +4,6 @@ import pytest
 
 from speech_commands_kws.evaluation.streaming.alarm_rates import (
     alarm_facts,
-    alarms_by_kind,
     poisson_interval,
     poisson_limit,
 )
@@ -28,18 +27,18 @@ def test_hours_that_are_needed_to_claim_a_rate_of_one_half(alarms: int, hours: f
     assert alarm_facts(alarms, hours * 3600)["limit_95"] == pytest.approx(0.5, abs=0.002)
 
 
-def test_facts_of_each_kind_of_sound() -> None:
-    facts = alarms_by_kind({"music": 3}, {"music": 7200.0, "noise": 1800.0})
-    assert facts["music"]["per_hour"] == 1.5 and facts["music"]["hours"] == 2
-    assert facts["music"]["interval_95"] == pytest.approx([0.619 / 2, 8.767 / 2], abs=1e-3)
-    assert facts["noise"]["per_hour"] == 0 and facts["noise"]["limit_95"] == pytest.approx(
-        5.991, abs=1e-3
-    )
+def test_facts_are_of_an_hour() -> None:
+    facts = alarm_facts(3, 7200.0, said=4)
+    assert facts["per_hour"] == 1.5 and facts["hours"] == 2 and facts["said_or_alike"] == 4
+    assert facts["interval_95"] == pytest.approx([0.619 / 2, 8.767 / 2], abs=1e-3)
+    facts = alarm_facts(0, 1800.0)
+    assert facts["per_hour"] == 0 and facts["limit_95"] == pytest.approx(5.991, abs=1e-3)
 
 
 def test_of_no_sound_nothing_is_said() -> None:
     assert alarm_facts(0, 0) == {
         "alarms": 0,
+        "said_or_alike": 0,
         "hours": 0,
         "per_hour": None,
         "limit_95": None,

@@ -17,6 +17,8 @@ from speech_commands_kws.evaluation.streaming.operating_points import (
     lowered,
     scored_stream,
 )
+from speech_commands_kws.evaluation.streaming.streams import Stream
+from speech_commands_kws.evaluation.streaming.transcripts import Said
 
 LABELS = ("left", "right", "_silence_")
 IS_KEYWORD = np.array([True, True, False])
@@ -41,8 +43,14 @@ def rows_with(bumps: Sequence[Bump], frames: int) -> np.ndarray:
     return rows
 
 
-def ambient(bumps: Sequence[Bump], kind: str = "speech", frames: int = HOUR) -> ScoredStream:
-    return scored_stream(kind, kind, rows_with(bumps, frames), [], IS_KEYWORD, TUNING.floor)
+def ambient(
+    bumps: Sequence[Bump],
+    kind: str = "speech",
+    frames: int = HOUR,
+    said: Sequence[Said] = (),
+) -> ScoredStream:
+    stream = Stream(kind, kind, np.zeros(0), [], said)
+    return scored_stream(stream, rows_with(bumps, frames), IS_KEYWORD, TUNING.floor)
 
 
 def spoken(heights: dict[str, list[float]], condition: str = "clean") -> ScoredStream:
@@ -54,7 +62,8 @@ def spoken(heights: dict[str, list[float]], condition: str = "clean") -> ScoredS
         for i, (keyword, _) in enumerate(said)
     ]
     rows = rows_with(bumps, 200 * len(said))
-    return scored_stream("words", "words", rows, words, IS_KEYWORD, TUNING.floor)
+    stream = Stream("words", "words", np.zeros(0), words)
+    return scored_stream(stream, rows, IS_KEYWORD, TUNING.floor)
 
 
 HEIGHTS = st.sampled_from([0.2, 0.39, 0.4, 0.45, 0.5, 0.65, 0.7, 0.9, 1.0])
@@ -77,7 +86,8 @@ def test_the_floor_is_where_the_detector_lets_a_keyword_go(threshold: float) -> 
     tuning = replace(TUNING, grid=[threshold])
     off = tuning.detector({"left": threshold}).off[0]
     rows = np.array([[off, 0, 1], [np.nextafter(off, np.float32(0)), 0, 1]], np.float32)
-    kept = scored_stream("", "", rows, [], IS_KEYWORD, tuning.floor)
+    stream = Stream("", "", np.zeros(0), [])
+    kept = scored_stream(stream, rows, IS_KEYWORD, tuning.floor)
     assert [len(part) for _, part in kept.stretches] == [1]
 
 
@@ -107,6 +117,19 @@ def test_a_point_counts_decisions_and_not_crossings() -> None:
     assert point["misses_by_keyword"]["left"]["miss_rate"] == 0.5
     # 30 ms to last and 50 ms to settle, counted from the first row; the word is 100 ms long.
     assert point["latency_seconds"]["median"] == pytest.approx(-0.02)
+
+
+def test_an_event_of_what_is_said_is_no_false_alarm() -> None:
+    """From the beginning of where it is said to `late_seconds` behind it, and of that keyword alone."""
+    bumps = [(start, "left", 0.8) for start in (100, 400, 1100, 1300)] + [(600, "right", 0.8)]
+    # Decided 80 ms after a bump begins.
+    streams = [ambient(bumps, said=[Said("left", 4.08, 10.4)]), ambient([], "music")]
+    point = TUNING.point(streams, {"left": 0.7, "right": 0.7})
+    facts = point["false_alarms"]
+    assert (facts["alarms"], facts["said_or_alike"], facts["per_hour"]) == (3, 2, 1.5)
+    kinds = point["false_alarms_by_kind"]
+    assert (kinds["speech"]["said_or_alike"], kinds["music"]["said_or_alike"]) == (2, 0)
+    assert point["false_alarms_by_keyword"] == {"left": 2, "right": 1}
 
 
 def test_the_curve_has_a_point_for_each_threshold() -> None:

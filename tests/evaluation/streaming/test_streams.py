@@ -16,6 +16,7 @@ from speech_commands_kws.evaluation.streaming.streams import (
     at_level,
     blocks_of,
     clips_below,
+    said_within,
 )
 
 RATE = 16_000
@@ -194,6 +195,8 @@ def ambient(**changed: object) -> AmbientStreams:
         "talk": None,
         "talk_split": "test",
         "talk_hours": 0.0,
+        "homophones": {},
+        "said": {},
         "block_seconds": 2.0,
         "pause_seconds": 0.5,
         "hours": None,
@@ -228,6 +231,28 @@ def test_ambient_sound_comes_in_blocks_by_kind(folder: str) -> None:
 def test_hours_bound_each_kind(folder: str) -> None:
     streams = list(ambient(folder=folder, hours=2.5 / 3600).streams())
     assert [len(stream.waveform) / RATE for stream in streams] == [2.0, 0.5, 2.0, 0.5]
+
+
+def test_what_recordings_say_is_told_of_each_block(folder: str) -> None:
+    write_wav(Path(folder) / "speech" / "2.wav", np.zeros(RATE), RATE)
+    (Path(folder) / "speech" / "texts.txt").write_text("0: No, left\n1: Say it.\n2: I know\n")
+    sounds = ambient(folder=folder, homophones={"no": ["know"]}, said={"music": ["left", "up"]})
+    said = {stream.name: stream.said for stream in sounds.streams(["no", "left"])}
+    assert said == {
+        "music, 0": [("left", 0, 2)],
+        "music, 1": [("left", 0, 1.5)],
+        "speech, 0": [("no", 0, 1), ("left", 0, 1)],
+        # It begins at 2.75 s, and the block at 2.
+        "speech, 1": [("no", 0.75, 1.75)],
+        "speech, 2": [],
+    }
+    assert all(not stream.said for stream in sounds.streams())
+
+
+def test_what_a_recording_says_goes_on_in_the_next_block() -> None:
+    spans = [(0, 10, ["yes"]), (10, 35, ["no"]), (35, 40, [])]
+    found = [list(said_within(spans, first, 10, 10)) for first in (0, 10, 20, 30)]
+    assert found == [[("yes", 0, 1)], [("no", 0, 1)], [("no", 0, 1)], [("no", 0, 0.5)]]
 
 
 def test_a_kind_without_recordings_is_an_error(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ MISSES = {
 }
 ALARMS = {
     "alarms": 3,
+    "said_or_alike": 8,
     "hours": 6.0,
     "per_hour": 0.5,
     "limit_95": 1.292,
@@ -45,8 +46,8 @@ def test_misses_and_false_alarms_are_shown_with_what_they_rest_on() -> None:
     missed = ["40", "15.0%", "7.1% to 29.1%", "2"]
     assert ["all words", *missed] in found and ["10 dB", *missed] in found
     assert ["yes", *missed, "0.97", "3"] in found
-    assert ["all sound", "6.00", "3", "0.50", "1.29"] in found
-    assert ["music", "0.00", "3"] in found
+    assert ["all sound", "6.00", "3", "0.50", "1.29", "8"] in found
+    assert ["music", "0.00", "3", "8"] in found
     assert found[-1] == ["decided 151 ms after the end of a word (median), 95% within 384 ms"]
 
 

@@ -1,4 +1,4 @@
-"""Serve a model by Triton: `kws serve [model=FILE | repository=FOLDER] [mode=container]`."""
+"""Serve a model by Triton, `kws serve [model=FILE | repository=FOLDER] [mode=container]`, or live: `mode=websocket`."""
 
 import signal
 from pathlib import Path
@@ -16,10 +16,11 @@ from speech_commands_kws.cli.launch import (
 )
 from speech_commands_kws.cli.terminal import say
 from speech_commands_kws.errors import KwsError, check_choice
+from speech_commands_kws.inference.locate import STREAMING_FILE
 from speech_commands_kws.packaging.triton_repository import MODEL_FILES, models_in
 
-EMBEDDED, CONTAINER = "embedded", "container"
-MODES = (EMBEDDED, CONTAINER)
+EMBEDDED, CONTAINER, WEBSOCKET = "embedded", "container", "websocket"
+MODES = (EMBEDDED, CONTAINER, WEBSOCKET)
 EMBEDDED_FILES = (MODEL_FILES["onnxruntime"],)
 
 
@@ -29,6 +30,9 @@ def run(cfg: DictConfig) -> float:
     if cfg.mode == CONTAINER:
         build(cfg.container).run(*served_models(cfg))
         return 0.0
+    if cfg.mode == WEBSOCKET:
+        serve_streams(cfg)
+        return 0.0
     server, supervisor = build(cfg.server), build(cfg.supervisor)
     server.check_ports()  # first: a server that runs already would load what is put into the repository
     repository, names = served_models(cfg)
@@ -37,6 +41,13 @@ def run(cfg: DictConfig) -> float:
     say(f"the server's log: {server.log_file}")
     supervisor.run(server, repository, names, say)
     return float(supervisor.restarted)
+
+
+def serve_streams(cfg: DictConfig) -> None:
+    """Listen to the streams of websockets until Ctrl-C or SIGTERM; nothing of Triton is used."""
+    if cfg.repository is not None or cfg.names is not None:
+        raise KwsError("repository= and names= are Triton's: mode=websocket takes model=")
+    build(cfg.websocket).run(find_model(cfg, STREAMING_FILE), say)
 
 
 def served_models(cfg: DictConfig) -> tuple[Path, list[str]]:

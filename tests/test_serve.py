@@ -1,5 +1,6 @@
 """`kws serve`: which models, and, where its environment has been made, the real server under what befalls servers."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -23,6 +24,7 @@ import numpy as np
 import pytest
 from conftest import TINY_LABELS, TINY_METADATA, burst
 from hydra import compose, initialize_config_dir
+from streaming_models import streaming_file
 
 from speech_commands_kws import KeywordSpotter, serve
 from speech_commands_kws.cli.launch import CONFIG_DIR, build
@@ -90,8 +92,13 @@ def test_without_a_model_one_line_says_how_to_get_one(tmp_path: Path) -> None:
         serve.run(configured(tmp_path))
     with pytest.raises(KwsError, match="found none: `kws export triton=repository"):
         serve.run(configured(tmp_path, f"repository={tmp_path}"))
-    with pytest.raises(KwsError, match="mode must be one of embedded, container, got x"):
+    with pytest.raises(KwsError, match="mode must be one of embedded, container, websocket, got x"):
         serve.run(configured(tmp_path, "mode=x"))
+    with pytest.raises(KwsError, match="no exported model.streaming.onnx under"):
+        serve.run(configured(tmp_path, "mode=websocket"))
+    for setting in (f"repository={tmp_path}", "names=[kws_onnx]"):
+        with pytest.raises(KwsError, match="are Triton's: mode=websocket takes model="):
+            serve.run(configured(tmp_path, "mode=websocket", setting))
 
 
 def test_the_containers_command_is_printed(
@@ -101,6 +108,35 @@ def test_the_containers_command_is_printed(
     words = shlex.split(capsys.readouterr().out)
     volume = f"--volume={tmp_path}/plots/model_repository/kws_onnx:/models/kws_onnx:ro"
     assert words[:2] == ["docker", "run"] and volume in words
+
+
+def test_streams_are_listened_to_by_the_command_without_triton(tmp_path: Path) -> None:
+    """SIGTERM ends it as Ctrl-C does, and clients are told."""
+    aiohttp = pytest.importorskip("aiohttp", reason="needs the extra `serve`")
+    program = "import sys; sys.modules['tritonclient'] = None; from speech_commands_kws.serve import main; main()"
+    settings = ["mode=websocket", f"model={streaming_file(tmp_path)}", "websocket.port=0"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *settings],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    async def use(url: str) -> None:
+        async with aiohttp.ClientSession() as session, session.ws_connect(url) as connection:
+            assert (await connection.receive_json())["sample_rate"] == 16_000
+            process.send_signal(signal.SIGTERM)
+            assert (await connection.receive()).data == 1001
+
+    try:
+        said = process.stderr.readline()
+        asyncio.run(use(re.fullmatch("listening at (ws://127.0.0.1:.+); Ctrl-C ends\n", said)[1]))
+        assert process.communicate(timeout=60)[1] == "stopping\n"
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.communicate()
 
 
 # The real server

@@ -1,6 +1,6 @@
 """The console script: `kws train a.b=c -m` equals `python -m speech_commands_kws.train a.b=c -m`.
 
-`infer`, `listen`, `evaluate` and `describe` also take plain file names, `leaderboard` conditions, which Hydra's
+`infer`, `mine`, `listen`, `evaluate` and `describe` also take plain file names, `leaderboard` conditions, which Hydra's
 grammar refuses: they become one quoted override.
 """
 
@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": "score a checkpoint or an exported model on a split or a folder",
     "export": "write the best checkpoint of a run to ONNX, checked against torch",
     "tune": "choose the thresholds of a streaming model by false alarms",
+    "mine": "keep the false alarms of a streaming model, to train on them",
     "infer": "name the words in files, folders, patterns or - (standard input)",
     "listen": "report keywords as they are said: microphone, file or -",
     "serve": "serve a model by Triton, without a container or in one",
@@ -39,7 +40,7 @@ COMMANDS = {
     "pack": "pack the recordings of a training, and count what is in them",
 }
 # The configuration key that plain names become: a list of them, or one.
-LIST_KEYS = {"infer": "input"}
+LIST_KEYS = {"infer": "input", "mine": "input"}
 SINGLE_KEYS = {
     **{"evaluate": "model", "describe": "model", "tune": "model"},
     **{"listen": "input", "leaderboard": "where"},
@@ -54,6 +55,7 @@ EXAMPLES = {
     "evaluate": ("split=test", "model.onnx input=recordings"),
     "export": ("", "quantize=int8", "run=plots/runs/NAME register=true"),
     "tune": ("false_alarms_per_hour=0.5",),
+    "mine": ("data/corpora/train", "recordings/ worst=200 output=data/mined"),
     "infer": ("recording.wav", "recordings/ format=csv top_k=1"),
     "listen": ("", "talk.wav speed=0", "- format=json", "'on_event=[notify-send,\"{keyword}\"]'"),
     "serve": ("", "model=model.onnx", "mode=container"),

@@ -185,7 +185,11 @@ def test_files_become_one_override() -> None:
 @pytest.mark.parametrize(
     ("command", "arguments", "reason"),
     [
-        ("hear", [], "unknown command 'hear': choose from train, evaluate, export, tune, infer"),
+        (
+            "hear",
+            [],
+            "unknown command 'hear': choose from train, evaluate, export, tune, mine, infer",
+        ),
         ("train", ["seed=1", "foo.wav"], "takes settings such as key=value, got 'foo.wav'"),
         ("export", ["model.onnx"], "takes settings such as key=value, got 'model.onnx'"),
         ("infer", ["nothere=x.wav"], "no setting 'nothere', and 'nothere=x.wav' is no file"),

@@ -1,6 +1,7 @@
 """Builds the module that is trained: front-end, backbone, augmentation, and the facts that its checkpoints carry."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from speech_commands_kws.audio.noise_recordings import read_noises, training_portions
 from speech_commands_kws.cli.launch import build
 from speech_commands_kws.data.datamodule import KeywordDataModule
+from speech_commands_kws.data.speech_tree import TRAIN
 from speech_commands_kws.errors import KwsError, summarize_error
 from speech_commands_kws.labels import SILENCE
 from speech_commands_kws.models.checkpoint import keyword_mask, load_spotter, module_facts
@@ -19,6 +21,7 @@ from speech_commands_kws.models.complexity import complexity
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.tracking import recording, runs
 from speech_commands_kws.training.module import KeywordModule
+from speech_commands_kws.training.streams import StreamTraining
 
 LOG = logging.getLogger(__name__)
 
@@ -82,8 +85,17 @@ def build_module(
         seed=cfg.seed,
         facts=facts,
         mixup=build(mixup, n_classes=n_classes) if mixup else None,
-        streams=build(cfg.streams, labels=datamodule.labels) if cfg.get("streams") else None,
+        streams=build_streams(cfg, datamodule.labels) if cfg.get("streams") else None,
     )
+
+
+def build_streams(cfg: DictConfig, labels: Sequence[str]) -> StreamTraining:
+    """How clips become streams: over recordings without keywords or, where the data can speak, over such talk."""
+    given = {}
+    if not cfg.streams.negatives and cfg.data.get("talk"):
+        given["negatives"] = str(build(cfg.data.talk).prepare() / TRAIN)
+        LOG.info("talk without keywords: %s", given["negatives"])
+    return build(cfg.streams, labels=labels, **given)
 
 
 def load_weights(spotter: SpotterModule, wanted: dict[str, Any], folder: Path) -> None:

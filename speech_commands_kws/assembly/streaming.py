@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import chain, repeat
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +25,35 @@ from speech_commands_kws.inference.streaming import StreamingModel
 from speech_commands_kws.labels import is_keyword, keywords_of
 from speech_commands_kws.tracking import runs
 
-CALL_FRAMES = 1000
+
+def find_streaming(cfg: DictConfig) -> Path:
+    """The streaming model asked for, that of the run asked for, or the newest one.
+
+    Raises:
+        KwsError: there is none.
+    """
+    run = cfg.get("run", runs.LATEST)
+    if cfg.model is not None:
+        return locate_model(cfg.model, cfg.paths.runs)
+    if run == runs.LATEST:
+        path = newest_export(cfg.paths.runs, STREAMING_FILE)
+        say(f"model: {path}")
+        return path
+    path = runs.find_run(run, cfg.paths.runs) / STREAMING_FILE
+    if not path.is_file():
+        raise KwsError(
+            f"expected {path}, found none: `kws export run={run}` writes it for a streaming backbone"
+        )
+    return path
 
 
 def open_streaming(cfg: DictConfig) -> tuple[StreamingModel, Path]:
-    """The streaming model asked for, or the newest one, and the folder of its run.
+    """The streaming model as of `find_streaming`, and the folder of its run.
 
     Raises:
         KwsError: it lies in no run, whose data say what to try it on.
     """
-    run = cfg.get("run", runs.LATEST)
-    if cfg.model is None and run != runs.LATEST:
-        path = runs.find_run(run, cfg.paths.runs) / STREAMING_FILE
-        if not path.is_file():
-            raise KwsError(
-                f"expected {path}, found none: `kws export run={run}` writes it for a streaming backbone"
-            )
-    elif cfg.model is None:
-        path = newest_export(cfg.paths.runs, STREAMING_FILE)
-        say(f"model: {path}")
-    else:
-        path = locate_model(cfg.model, cfg.paths.runs)
+    path = find_streaming(cfg)
     folder = path.absolute().parent
     if not (folder / runs.CONFIG_FILE).is_file():
         raise KwsError(
@@ -117,5 +125,5 @@ def score_streams(
     """What the model answers for each stream, as far as a detector may look at it; `floor` as of `scored_stream`."""
     keywords = np.array(list(map(is_keyword, model.info.labels)))
     for stream in streams:
-        rows = model.rows(stream.waveform, repeat(CALL_FRAMES))
+        rows = model.rows(stream.waveform)
         yield scored_stream(stream, rows, keywords, floor)

@@ -1,42 +1,54 @@
 """Background noise by name: read from a folder, and divided into a training part and a held-out part."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from speech_commands_kws.audio.locate import sounds_below
-from speech_commands_kws.audio.reading import AudioError, read_audio
+from speech_commands_kws.audio.reading import AudioError, stream_audio
 from speech_commands_kws.errors import KwsError
 
 
 def read_noises(
     folder: str | Path, sample_rate: int, seconds: float | None
 ) -> dict[str, np.ndarray]:
-    """The recordings of a folder and of those below it, float32, by their paths; what cannot be read is passed over.
+    """`read_recordings` of one folder by their paths in it."""
+    folder = Path(folder).expanduser()
+    found = read_recordings([folder], sample_rate, seconds)
+    return {path.relative_to(folder).as_posix(): noise for path, noise in found}
+
+
+def read_recordings(
+    folders: Sequence[str | Path], sample_rate: int, seconds: float | None
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """The recordings of folders and of those below them, float32, of any length; what cannot be read is passed over.
 
     Args:
         sample_rate: of what is returned (Hz).
         seconds: at most so much in all, the same from the beginning of each recording; None: all of it.
 
     Raises:
-        KwsError: there is no folder, or nothing in it that can be read.
+        KwsError: there is no folder, or nothing in one that can be read.
     """
-    folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        raise KwsError(f"expected a folder of noise recordings at {folder}, found none")
-    paths = sorted(sounds_below(folder))
-    each = round(seconds * sample_rate / max(len(paths), 1)) if seconds else None
-    recordings = {}
-    for path in paths:
-        try:
-            noise = read_audio(path, sample_rate)[:each].copy()
-        except AudioError:
-            continue
-        recordings[path.relative_to(folder).as_posix()] = noise
-    if not recordings:
-        raise KwsError(f"expected noise recordings below {folder}, found none that can be read")
-    return recordings
+    found = {}
+    for folder in (Path(folder).expanduser() for folder in folders):
+        if not folder.is_dir():
+            raise KwsError(f"expected a folder of recordings at {folder}, found none")
+        found[folder] = sorted(sounds_below(folder))
+    count = sum(map(len, found.values()))
+    each = round(seconds * sample_rate / max(count, 1)) if seconds else None
+    for folder, paths in found.items():
+        is_empty = True
+        for path in paths:
+            try:
+                recording = np.concatenate(list(stream_audio(path, sample_rate)))[:each].copy()
+            except AudioError:
+                continue
+            is_empty = False
+            yield path, recording
+        if is_empty:
+            raise KwsError(f"expected recordings below {folder}, found none that can be read")
 
 
 def training_portions(

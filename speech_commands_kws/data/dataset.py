@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from speech_commands_kws.data.packed import INT16_SCALE, SILENT_ROW, PackedClips, pack_folder
+from speech_commands_kws.audio.writing import INT16_SCALE
+from speech_commands_kws.data.packed import SILENT_ROW, PackedClips, pack_folder
 from speech_commands_kws.data.speech_tree import (
     DEALT,
     SPEECH_COMMANDS_PATTERN,

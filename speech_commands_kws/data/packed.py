@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from speech_commands_kws.audio.reading import fit_length, read_audio
+from speech_commands_kws.audio.writing import INT16_SCALE, to_int16
 from speech_commands_kws.cli.terminal import progress
 from speech_commands_kws.data.speech_tree import audio_paths
 from speech_commands_kws.errors import KwsError, display_name, summarize_error
@@ -22,7 +23,6 @@ from speech_commands_kws.files.whole_folder import make_whole
 from speech_commands_kws.labels import SILENCE
 
 FORMAT_VERSION = "3"
-INT16_SCALE = 2**15
 SILENT_ROW = -1  # stands for a clip of digital silence, which is not packed
 CLIPS_FILE = "clips.int16"
 NOISE_FILE = "noise.int16"
@@ -116,7 +116,7 @@ def _pack(
     digest = hashlib.sha256()
     with (folder / CLIPS_FILE).open("wb") as stream:
         for path, waveform in _read_all(root, clips, sample_rate, left_out):
-            samples = _to_int16(fit_length(waveform, clip_samples))
+            samples = to_int16(fit_length(waveform, clip_samples))
             if not samples.any() and SILENCE not in Path(path).parts:
                 left_out.append(f"{root / path}: expected speech, found silence; record it again")
                 continue
@@ -128,7 +128,7 @@ def _pack(
             digest.update(samples.tobytes())
     with (folder / NOISE_FILE).open("wb") as stream:
         for path, waveform in _read_all(root, noises, sample_rate, left_out):
-            samples = _to_int16(waveform)
+            samples = to_int16(waveform)
             kept_noises.append(path.partition("/")[2])
             noise_lengths.append(len(samples))
             stream.write(samples.tobytes())
@@ -172,10 +172,6 @@ def _read_all(
                     left_out.append(str(waveform))
                 else:
                     yield path, waveform
-
-
-def _to_int16(waveform: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(waveform * INT16_SCALE), -INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
 
 
 def _open(folder: Path, clip_samples: int) -> PackedClips:

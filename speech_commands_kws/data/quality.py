@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from speech_commands_kws.audio.levels import FULL_SCALE, frame_levels
+from speech_commands_kws.audio.writing import INT16_SCALE
 from speech_commands_kws.cli.terminal import progress
-from speech_commands_kws.data.packed import INT16_SCALE, PackedClips
+from speech_commands_kws.data.packed import PackedClips
 from speech_commands_kws.data.speech_tree import (
     SPLITS,
     SpeechTree,

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from speech_commands_kws.data.packed import INT16_SCALE, SILENT_ROW, PackedClips
+from speech_commands_kws.audio.writing import INT16_SCALE
+from speech_commands_kws.data.packed import SILENT_ROW, PackedClips
 
 CLIPS_AT_ONCE = 4096
 # Of the GPU's free memory; the rest is for the training.

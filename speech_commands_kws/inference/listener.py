@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from speech_commands_kws.audio.reading import resampler
+from speech_commands_kws.audio.writing import INT16_SCALE
 from speech_commands_kws.errors import KwsError, check_positive, check_whole
 from speech_commands_kws.inference.detector import Detector, Event
 from speech_commands_kws.inference.streaming import StreamingModel
 
 CALL_MS = 100  # sound that is scored at once: more of it costs less time, and answers later
-INT16_SCALE = 2**15
 
 
 class KeywordListener:

@@ -4,6 +4,7 @@ Legend: B streams, n frames of a call, K keywords, R rows of the state, H frames
 """
 
 from collections.abc import Iterable
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from speech_commands_kws.errors import KwsError, check_whole, summarize_error
 from speech_commands_kws.inference.backends.onnx import OnnxBackend, refusals
 from speech_commands_kws.inference.detector import MS_PER_SECOND
 from speech_commands_kws.inference.model_info import INPUT, NEXT_STATE, PROBABILITIES, STATE
+
+CALL_FRAMES = 1000  # of a stream that is there as a whole
 
 
 class StreamingModel:
@@ -73,7 +76,9 @@ class StreamingModel:
             ) from None
         return probabilities, next_state
 
-    def rows(self, waveform: np.ndarray, call_frames: Iterable[int]) -> np.ndarray:
+    def rows(
+        self, waveform: np.ndarray, call_frames: Iterable[int] = repeat(CALL_FRAMES)
+    ) -> np.ndarray:
         """Probabilities (F, K) of a whole stream (T,), by calls of so many frames each."""
         state, parts, start = self.initial_state(), [], 0
         whole = len(waveform) // self.hop_samples * self.hop_samples

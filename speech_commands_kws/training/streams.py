@@ -9,7 +9,6 @@ Legend: B clips, T samples of a clip, S streams, L samples of a stream, P words 
 
 from collections.abc import Sequence
 from math import ceil
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,9 +17,10 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from speech_commands_kws.audio.levels import amplitude
-from speech_commands_kws.audio.noise_recordings import read_noises
+from speech_commands_kws.audio.noise_recordings import read_recordings
+from speech_commands_kws.audio.writing import INT16_SCALE, to_int16
 from speech_commands_kws.augment.level import within_range
-from speech_commands_kws.augment.primitives import random_excerpts
+from speech_commands_kws.augment.primitives import random_excerpts, random_integers
 from speech_commands_kws.augment.subset import uniform
 from speech_commands_kws.errors import (
     SettingError,
@@ -61,14 +61,15 @@ class StreamTraining(nn.Module):
     """Composes streams of the clips of a batch, and tells how wrong the answers for them are.
 
     Streams hold `words` clips each, at random places; a further share of streams holds no keyword: other words and
-    fragments of keywords. Continuous speech without keywords, where there is some, lies under both.
+    fragments of keywords. Continuous speech without keywords, where there is some, lies under both, and in a share of
+    the latter a false alarm of an earlier model takes the place of a part of it.
 
     Args:
         seconds: length of a stream.
         words: clips in each, P.
         keywordless: share of the streams without a keyword.
         fragment_share: of a keyword, its beginning or its end, that may be left there.
-        negatives: folder of recordings without keywords, or None; less than a stream of them is repeated.
+        negatives: folder of recordings without keywords, or several, or None; less than a stream of them is repeated.
         negatives_seconds: at most so much of it.
         speech_share: share of the streams with keywords that have continuous speech under them.
         speech_snr_db: words over that speech (decibel), lowest and highest.
@@ -82,9 +83,12 @@ class StreamTraining(nn.Module):
         hop_ms: of the frames (milliseconds).
         clip_seconds: length of a clip.
         labels: the classes.
+        mined: folder of clips of false alarms, or several, or None.
+        mined_share: of the streams without a keyword, that hold one of them and no words.
 
     Raises:
-        SettingError: a value out of its range; the clips do not fit into a stream; no class means "no keyword".
+        SettingError: a value out of its range; the clips do not fit into a stream; no class means "no keyword"; false
+            alarms, and no recordings to lay them into.
     """
 
     def __init__(
@@ -93,7 +97,7 @@ class StreamTraining(nn.Module):
         words: int,
         keywordless: float,
         fragment_share: float,
-        negatives: str | None,
+        negatives: str | Sequence[str] | None,
         negatives_seconds: float | None,
         speech_share: float,
         speech_snr_db: Sequence[float],
@@ -108,13 +112,16 @@ class StreamTraining(nn.Module):
         hop_ms: float,
         clip_seconds: float,
         labels: Sequence[str],
+        # Runs from before there were any have no settings for them.
+        mined: str | Sequence[str] | None = None,
+        mined_share: float = 0.0,
     ):
         super().__init__()
         check_positive(seconds=seconds, apart_seconds=apart_seconds)
         check_number(0, early_seconds=early_seconds, late_seconds=late_seconds)
         check_number(0, masked_seconds=masked_seconds)
         check_whole(words=words, hard_frames=hard_frames)
-        check_number(0, 1, speech_share=speech_share)
+        check_number(0, 1, speech_share=speech_share, mined_share=mined_share)
         check_number(0, 1, keywordless=keywordless, fragment_share=fragment_share)
         if keywordless == 1:
             raise SettingError("keywordless must be below 1, got 1: no stream would hold a word")
@@ -137,11 +144,19 @@ class StreamTraining(nn.Module):
         self.masked = round(masked_seconds * frames)
         self.hard_frames, self.apart = hard_frames, max(round(apart_seconds * frames), 1)
         self.negative_weight = negative_weight
-        speech = np.zeros(0, np.float32)
-        if negatives:
-            recordings = read_noises(Path(negatives), sample_rate, negatives_seconds)
-            speech = np.concatenate(list(recordings.values()))
-            speech = np.resize(speech, max(len(speech), self.frames * self.hop))
+        if mined and not negatives:
+            raise SettingError(
+                "mined needs recordings to lay its clips into, got no negatives: give both"
+            )
+        self.mined_share = mined_share
+        length = self.frames * self.hop
+        recordings = read_int16(negatives, sample_rate, negatives_seconds)
+        speech = np.concatenate([np.zeros(0, np.int16), *recordings])
+        if len(speech):
+            speech = np.resize(speech, max(len(speech), length))
+        # The end of a clip is where the alarm was.
+        alarms = [clip[-length:] for clip in read_int16(mined, sample_rate, None)]
+        alarm_samples = torch.tensor(list(map(len, alarms)), dtype=torch.long)
         keywords = list(map(is_keyword, labels))
         if all(keywords):
             raise SettingError(
@@ -150,7 +165,14 @@ class StreamTraining(nn.Module):
             )
         self.register_buffer("is_keyword", torch.tensor(keywords), persistent=False)
         self.fade = round(FADE_SECONDS * sample_rate)
-        self.register_buffer("speech", torch.from_numpy(speech), persistent=False)
+        buffers = {
+            "speech": torch.from_numpy(speech),
+            "alarms": torch.from_numpy(np.concatenate([np.zeros(0, np.int16), *alarms])),
+            "alarm_samples": alarm_samples,
+            "alarm_starts": alarm_samples.cumsum(0) - alarm_samples,
+        }
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer, persistent=False)
 
     def compose(self, clips: Tensor, targets: Tensor, generator: Generator) -> Streams:
         """Streams of clips (B, T) of the classes (B,)."""
@@ -214,18 +236,38 @@ class StreamTraining(nn.Module):
         n_streams, length = waveform.shape
         if len(self.speech) < length:
             return waveform
-        speech = random_excerpts(self.speech, n_streams, length, generator)
+        with_words = torch.arange(n_streams, device=waveform.device)[:, None] < n_with
+        speech = random_excerpts(self.speech, n_streams, length, generator).float() / INT16_SCALE
+        has_alarm = torch.zeros_like(with_words)
+        if len(self.alarms):
+            drawn = torch.rand(n_streams, 1, generator=generator, device=waveform.device)
+            has_alarm = ~with_words & (drawn < self.mined_share)
+            speech = torch.where(has_alarm, self._with_alarms(speech, generator), speech)
         power = speech.square().mean(1, keepdim=True).clamp(min=LEAST_POWER)
         level = amplitude(uniform(*self.level_db, n_streams, generator))
         word_power = waveform.square().mean(1, keepdim=True).clamp(min=LEAST_POWER)
         below = amplitude(-uniform(*self.speech_snr_db, n_streams, generator)) * word_power.sqrt()
-        with_words = torch.arange(n_streams, device=waveform.device)[:, None] < n_with
         has_speech = torch.rand(n_streams, 1, generator=generator, device=waveform.device)
         has_speech = ~with_words | (has_speech < self.speech_share)
         # Without keywords mostly speech alone: every second stream keeps its words.
         keeps = torch.rand(n_streams, 1, generator=generator, device=waveform.device) < 0.5
-        waveform = waveform * (with_words | keeps)
+        waveform = waveform * (with_words | keeps & ~has_alarm)
         return waveform + speech / power.sqrt() * torch.where(with_words, below, level) * has_speech
+
+    def _with_alarms(self, speech: Tensor, generator: Generator) -> Tensor:
+        """Continuous speech (S, L), in each a clip of a false alarm, as loud, in the place of a part."""
+        n_streams, length = speech.shape
+        drawn = random_integers(0, len(self.alarm_samples) - 1, n_streams, generator)
+        starts, samples = self.alarm_starts[drawn, None], self.alarm_samples[drawn, None]
+        before = torch.rand(n_streams, 1, generator=generator, device=speech.device)
+        before = (before * (length - samples + 1)).long()
+        inside = torch.arange(length, device=speech.device) - before  # (S, L) samples of the clip
+        edge = torch.minimum(inside + 1, samples - inside)
+        weight = (edge / self.fade).clamp(0, 1)
+        alarms = self.alarms[(starts + inside).clamp(0, len(self.alarms) - 1)].float() / INT16_SCALE
+        power = (alarms.square() * (edge > 0)).sum(1, keepdim=True) / samples
+        as_loud = (speech.square().mean(1, keepdim=True) / power.clamp(min=LEAST_POWER)).sqrt()
+        return speech + weight * (as_loud * alarms - speech)
 
     def loss(self, logits: Tensor, streams: Streams, progress: float) -> tuple[Tensor, Tensor]:
         """The loss of the answers (S, K, F), and the share of the keywords that were found.
@@ -249,6 +291,14 @@ class StreamTraining(nn.Module):
         begin, end = self.negative_weight
         found = (best.detach() > LOG_HALF).float().mean() if len(best) else best.sum()
         return missed + (begin + (end - begin) * progress) * false_alarms, found
+
+
+def read_int16(
+    folders: str | Sequence[str] | None, sample_rate: int, seconds: float | None
+) -> list[np.ndarray]:
+    """The recordings of no, one or several folders as int16, which takes half the memory; see `read_recordings`."""
+    folders = [folders] if isinstance(folders, str) else folders or []
+    return [to_int16(sound) for _, sound in read_recordings(folders, sample_rate, seconds)]
 
 
 def active_frames(clips: Tensor, hop: int) -> tuple[Tensor, Tensor]:

@@ -6,8 +6,9 @@ from hydra import compose, initialize_config_dir
 from tone_trainings import overrides, train, weights
 from tones import make_tree
 
-from speech_commands_kws.assembly.module import build_module
+from speech_commands_kws.assembly.module import build_module, build_streams
 from speech_commands_kws.assembly.training import build_datamodule
+from speech_commands_kws.audio.writing import write_wav
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.data.sampler import Shard
 from speech_commands_kws.errors import KwsError
@@ -92,3 +93,28 @@ def test_weights_of_another_spotter_are_refused(tree, tmp_path, run_on_clips, ot
 def test_streams_need_a_backbone_that_listens_to_them(tree, tmp_path):
     with pytest.raises(KwsError, match="add backbone=bc_resnet_streaming"):
         built(tree, tmp_path, "streams=default")
+
+
+def test_streams_of_synthetic_speech_lie_over_talk_that_is_made_once(tmp_path):
+    pytest.importorskip("espeakng_loader", reason="the extra `synthetic` is not installed")
+
+    def speech(*given):
+        talk = [
+            "data.talk.accents=[en-us]",
+            "data.talk.block_seconds=8",
+            "data.talk.hours=[0.005,0]",
+        ]
+        overrides = [f"paths.root={tmp_path}", "name=test", "streams=default", *talk, *given]
+        with initialize_config_dir(CONFIG_DIR):
+            cfg = compose("train", overrides)
+        return build_streams(cfg, ["_unknown_", "yes"]).speech
+
+    heard = speech()
+    (folder,) = (tmp_path / "data/corpora").iterdir()
+    assert len(heard) == 16 * 16_000 and len(list(folder.rglob("*.wav"))) == 2
+    (folder / "train/0001.wav").unlink()
+    assert len(speech()) == 8 * 16_000
+    shutil.rmtree(folder / "train")
+    write_wav(folder / "other/one.wav", heard[: 5 * 16_000].numpy() / 2**15, 16_000)
+    assert len(speech(f"streams.negatives={folder}/other")) == 5 * 16_000
+    assert len(speech("data.talk=null")) == 0

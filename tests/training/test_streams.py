@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Generator, Tensor
@@ -81,7 +82,7 @@ def test_further_streams_hold_no_keyword_but_a_fragment_of_one() -> None:
 
 def test_speech_lies_under_the_words_at_the_ratio_asked_for() -> None:
     streams = training(speech_share=1.0)
-    streams.speech = torch.full((RATE * 4,), 0.5)
+    streams.speech = torch.full((RATE * 4,), 2**14, dtype=torch.int16)
     with_speech, alone = composed(streams, [YES, NO]), composed(training(), [YES, NO])
     under = (with_speech.waveform - alone.waveform).square().mean()
     assert 10 * torch.log10(alone.waveform.square().mean() / under) == pytest.approx(10, abs=0.1)
@@ -89,7 +90,7 @@ def test_speech_lies_under_the_words_at_the_ratio_asked_for() -> None:
 
 def test_streams_without_keywords_are_speech_at_a_level() -> None:
     streams = training(keywordless=0.5)
-    streams.speech = torch.full((RATE * 4,), 0.5)
+    streams.speech = torch.full((RATE * 4,), 2**14, dtype=torch.int16)
     quiet = composed(streams, [YES, NO, YES, NO]).waveform[2:, :HOP]
     assert quiet.flatten().tolist() == pytest.approx(
         [10 ** (-30 / 20)] * len(quiet.flatten()), rel=0.2
@@ -170,8 +171,66 @@ def test_a_batch_of_fewer_clips_than_words_or_an_odd_one_makes_a_stream(targets)
 def test_a_short_recording_without_keywords_is_repeated(tmp_path) -> None:
     write_wav(tmp_path / "short.wav", clips(1)[0, :8000].numpy(), RATE)
     streams = training(negatives=str(tmp_path))
-    assert len(streams.speech) == 3.2 * RATE
+    assert len(streams.speech) == 3.2 * RATE and streams.speech.dtype == torch.int16
     assert torch.equal(streams.speech[:8000], streams.speech[8000:16000])
+
+
+def test_recordings_of_several_folders_of_any_length_are_heard(tmp_path) -> None:
+    for name, seconds in (("a", 2), ("b", 660)):
+        write_wav(tmp_path / name / "one.wav", np.full(seconds * RATE, 0.25), RATE)
+    both = training(negatives=[str(tmp_path / "a"), str(tmp_path / "b")])
+    assert len(both.speech) == 662 * RATE
+    assert both.speech.unique().tolist() == [8192]
+    capped = training(negatives=[str(tmp_path / "a"), str(tmp_path / "b")], negatives_seconds=3.0)
+    assert len(capped.speech) == 3.2 * RATE
+
+
+@pytest.fixture
+def folders(tmp_path) -> dict[str, str]:
+    """Continuous sound at 200 Hz, and false alarms at 1 kHz, one shorter and one longer than a stream."""
+    time = torch.arange(8 * RATE) / RATE
+    write_wav(tmp_path / "talk/one.wav", (0.3 * torch.sin(2 * math.pi * 200 * time)).numpy(), RATE)
+    alarm = (0.1 * torch.sin(2 * math.pi * 1000 * time)).numpy()
+    alarm[: 4 * RATE] = 0
+    for seconds in (2, 5):
+        write_wav(tmp_path / f"mined/{seconds}.wav", alarm[-seconds * RATE :], RATE)
+    return {"negatives": str(tmp_path / "talk"), "mined": str(tmp_path / "mined")}
+
+
+def test_false_alarms_take_the_place_of_a_part_of_streams_without_words(folders) -> None:
+    given = folders | {"keywordless": 0.9, "mined_share": 1.0}
+    waveform = composed(training(**given), [YES, NO]).waveform
+    assert waveform.shape == (10, 3.2 * RATE)
+    spectra = torch.fft.rfft(waveform[1:].unfold(1, 1600, 1600)).abs()  # (S, 32, 10 Hz)
+    heard = {hertz: spectra[:, :, hertz // 10] > 40 * 0.1 for hertz in (200, 500, 1000)}
+    assert not heard[500].any()  # no words
+    seconds = heard[1000].sum(1) / 10
+    short = seconds < 2.5
+    assert 0 < short.sum() < 9
+    assert ((seconds[short] - 2).abs() <= 0.15).all()
+    assert ((seconds[~short] - 3.2).abs() <= 0.15).all()
+    # As loud as what is around, which goes on before and behind it.
+    assert (heard[200] | heard[1000]).all()
+    assert ((heard[200].sum(1) / 10)[short] - 1.2).abs().max() <= 0.15
+    levels = waveform[1:][short].unfold(1, 1600, 1600).square().mean(2).sqrt()
+    assert levels.max() < 1.1 * levels.min()
+
+
+def test_a_share_of_the_streams_without_a_keyword_has_a_false_alarm(folders) -> None:
+    def with_alarms(share: float) -> int:
+        streams = training(**folders, keywordless=0.975, mined_share=share)
+        waveform = composed(streams, [YES, NO] * 5).waveform
+        spectra = torch.fft.rfft(waveform.unfold(1, 1600, 1600)).abs()
+        assert not (spectra[:5, :, 100] > 4).any()
+        return int((spectra[:, :, 100] > 4).any(1).sum())
+
+    assert with_alarms(0.0) == 0
+    assert 20 < with_alarms(0.2) < 60  # of 195
+
+
+def test_false_alarms_need_sound_to_lie_in(folders) -> None:
+    with pytest.raises(SettingError, match="mined needs recordings"):
+        training(mined=folders["mined"])
 
 
 def test_classes_need_one_that_says_that_there_is_no_keyword() -> None:

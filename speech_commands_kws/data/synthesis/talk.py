@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +17,7 @@ from speech_commands_kws.audio.reading import read_audio
 from speech_commands_kws.data.speech_tree import TEST, TRAIN, VALIDATION
 from speech_commands_kws.data.synthesis.clips import Chunk, Talk, Turn, run_chunk, run_chunks
 from speech_commands_kws.data.synthesis.espeak import Espeak, Voice
+from speech_commands_kws.data.synthesis.near_misses import english_words
 from speech_commands_kws.data.synthesis.phonemes import plain
 from speech_commands_kws.data.synthesis.speakers import voice_split
 from speech_commands_kws.errors import (
@@ -35,6 +37,9 @@ SECONDS_PER_HOUR = 3600
 SECONDS_PER_MINUTE = 60
 # espeak-ng is a little faster than the rate asked for.
 SPARE = 1.5
+# Where there is no text: each word so often, in lines of so many words.
+WORD_ROUNDS = 30
+WORDS_A_LINE = 8
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class SyntheticTalk:
 
     Attributes:
         parent: the folder `talk-<hash of the settings>` is made here.
-        text_file: a text, a few sentences a line.
+        text_file: a text, a few sentences a line; None: common English words in any order.
         words: the keywords.
         voices, accents, pitch, pitch_range, rate, level_db: as of `SyntheticSource`, one draw for each turn.
         turn_lines: lowest and highest number of lines that a voice says before the next one.
@@ -57,7 +62,7 @@ class SyntheticTalk:
     """
 
     parent: str
-    text_file: str
+    text_file: str | None
     words: Sequence[str]
     voices: Sequence[str]
     accents: Sequence[str]
@@ -102,24 +107,28 @@ class SyntheticTalk:
 
     @cached_property
     def settings_hash(self) -> str:
-        settings = {**asdict(self), "parent": None, "text_file": Path(self.text_file).name}
+        text = Path(self.text_file).name if self.text_file else english_words()
+        settings = {**asdict(self), "parent": None, "text_file": text}
         return hashlib.sha1(json.dumps(settings).encode()).hexdigest()[:HASH_DIGITS]
 
     @cached_property
     def lines(self) -> dict[str, list[str]]:
         """The lines without keywords of each split, consecutive parts of the text."""
+        lines = harmless_lines(self._text(), self.words, self.accents)
+        borders = accumulate(self.text_shares, initial=0.0)
+        bounds = [round(border * len(lines)) for border in borders]
+        parts = [lines[start:end] for start, end in pairwise(bounds)]
+        return dict(zip(SPLITS, parts, strict=True))
+
+    def _text(self) -> list[str]:
+        if self.text_file is None:
+            return word_lines(english_words(), self.seed)
         path = Path(self.text_file)
         if not path.is_file():
             raise KwsError(
                 f"expected a text to read at {path}, found none: run `make speech-corpora`"
             )
-        lines = harmless_lines(
-            path.read_text(encoding="utf-8").splitlines(), self.words, self.accents
-        )
-        borders = accumulate(self.text_shares, initial=0.0)
-        bounds = [round(border * len(lines)) for border in borders]
-        parts = [lines[start:end] for start, end in pairwise(bounds)]
-        return dict(zip(SPLITS, parts, strict=True))
+        return path.read_text(encoding="utf-8").splitlines()
 
     def _write(self, root: Path) -> None:
         chunks = [
@@ -160,6 +169,14 @@ class SyntheticTalk:
         return Turn(
             text, voice, generator.uniform(*self.level_db), generator.uniform(*self.pause_seconds)
         )
+
+
+def word_lines(words: Sequence[str], seed: int) -> list[str]:
+    """Lines of words in any order, each word as often as the others."""
+    generator = np.random.default_rng(seed)
+    drawn = np.concatenate([generator.permutation(words) for _ in range(WORD_ROUNDS)])
+    parts = np.array_split(drawn, ceil(len(drawn) / WORDS_A_LINE))
+    return [f"{' '.join(part)}." for part in parts]
 
 
 def harmless_lines(

@@ -106,6 +106,20 @@ def test_hours_of_training_and_validation_are_stored_once(talk: SyntheticTalk) -
     assert replace(talk, words=("go",)).settings_hash != talk.settings_hash
 
 
-def test_without_a_text_the_command_that_brings_it_is_named(talk: SyntheticTalk) -> None:
+def test_without_a_text_common_words_are_read_that_are_no_keywords(talk: SyntheticTalk) -> None:
+    words = replace(talk, text_file=None, accents=["en-us"])
+    said = [word for lines in words.lines.values() for line in lines for word in line.split()]
+    said = [word.strip(".") for word in said]
+    assert len(set(said)) > 2500 and len(said) > 60_000
+    assert not {"no", "know", "right", "write"} & set(said) and {"snow", "night"} <= set(said)
+    again = replace(words, parent="elsewhere")
+    assert again.lines == words.lines and again.settings_hash == words.settings_hash
+    assert replace(words, seed=1).lines != words.lines
+    assert words.settings_hash != replace(talk, accents=["en-us"]).settings_hash
+
+
+def test_without_a_text_that_is_named_the_command_that_brings_it_is_named(
+    talk: SyntheticTalk,
+) -> None:
     with pytest.raises(KwsError, match="expected a text to read at .*make speech-corpora"):
         replace(talk, text_file="none.txt").block("test", 0)

@@ -1,0 +1,119 @@
+"""From a model that is wrong to clips of its false alarms, and to the next training, which hears them."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from streaming_models import SAMPLE_RATE, lively_sound, streaming_file
+from tone_trainings import EVERY_STEP, assert_equal, newest_run, train, weights
+
+from speech_commands_kws import commands
+from speech_commands_kws.evaluation.streaming.mining import AlarmMiner
+from speech_commands_kws.training.module import KeywordModule
+
+STREAMS = (
+    *("backbone=bc_resnet_streaming_small", "experiment=streams", "weights=null", "augment=none"),
+    *("trainer.max_epochs=2", "streams.mined_share=1.0", EVERY_STEP),
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return streaming_file(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def kws_mine(model, tmp_path, monkeypatch, capsys):
+    """Runs `kws mine` in a folder with two recordings of 12 s; status and output."""
+    monkeypatch.chdir(tmp_path)
+    for i, name in enumerate(("one", "two")):
+        path = Path("sounds", name, "talk.wav")
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, np.roll(lively_sound(12), 1000 * i), SAMPLE_RATE)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["kws", "mine", f"model={model}", *arguments])
+        try:
+            status = commands.main()
+        except SystemExit as stop:
+            status = stop.code
+        output = capsys.readouterr()
+        return status, output.out or output.err
+
+    return run
+
+
+def clips() -> list[str]:
+    return sorted(path.name for path in Path("data/mined").glob("*.wav"))
+
+
+def test_the_worst_false_alarms_become_clips_once(kws_mine) -> None:
+    status, said = kws_mine("sounds/one", "threshold=0.5", "worst=2")
+    assert status == 0 and len(clips()) == 2
+    (line,) = said.splitlines()
+    assert line.startswith("0.00 h: ") and " false alarms above 0.5 (" in line
+    assert " an hour; 2 new in data/mined, scores from 0." in line
+    before = clips()
+    status, said = kws_mine("sounds/one", "sounds/two", "threshold=0.5")
+    assert status == 0 and set(before) < set(clips())
+    before = clips()
+    assert kws_mine("sounds", "threshold=0.5")[1].strip().endswith("; 0 new in data/mined")
+    assert clips() == before
+
+
+def test_what_was_heard_before_an_interruption_is_kept(kws_mine, monkeypatch) -> None:
+    hear = AlarmMiner.hear
+
+    def interrupted(self, path):
+        if path.parent.name == "two":
+            raise KeyboardInterrupt
+        hear(self, path)
+
+    monkeypatch.setattr(AlarmMiner, "hear", interrupted)
+    status, said = kws_mine("sounds", "threshold=0.5")
+    assert status == 130 and clips() and " new in data/mined" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "expected sound without keywords, got none: add input=FOLDER"),
+        (["nowhere"], "nowhere does not exist"),
+        (["-"], "got standard input"),
+        (["sounds", "threshold=0.1"], "must be above hysteresis"),
+        (["sounds", "model=sounds"], "is not a file"),
+    ],
+)
+def test_mistakes_are_one_line(kws_mine, arguments, complaint) -> None:
+    status, said = kws_mine(*arguments)
+    assert status == 1 and complaint in said and len(said.splitlines()) == 1
+
+
+@pytest.mark.integration
+def test_a_training_hears_them_and_resumes_to_the_same_weights(
+    kws_mine, tree, tmp_path, monkeypatch
+) -> None:
+    kws_mine("sounds", "threshold=0.5")
+    negatives = f"streams.negatives=[{tmp_path}/sounds/one,{tmp_path}/sounds/two]"
+    heard = [*STREAMS, negatives, f"streams.mined={tmp_path}/data/mined"]
+    whole = weights(train(tree, tmp_path / "whole", *heard))
+    without = weights(train(tree, tmp_path / "without", *STREAMS, negatives))
+    name = "spotter.backbone.stem.0.weight"
+    assert not whole[name].equal(without[name])
+
+    training_step = KeywordModule.training_step
+
+    def stopping(self, batch, batch_idx):
+        if self.global_step == 3:
+            raise RuntimeError("pulled the plug")
+        return training_step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KeywordModule, "training_step", stopping)
+        with pytest.raises(RuntimeError, match="plug"):
+            train(tree, tmp_path / "cut", *heard)
+    assert newest_run(tmp_path / "cut").is_dir()
+    assert_equal(whole, weights(train(tree, tmp_path / "cut", "resume=true")))

@@ -1,4 +1,6 @@
 import asyncio
+import threading
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
@@ -90,15 +92,62 @@ def test_thresholds_are_those_of_the_file_unless_given(model) -> None:
         KeywordListener(model, thresholds={"maybe": 0.9})
 
 
-def test_asynchronous_chunks_give_the_same_events(model) -> None:
-    async def chunks():
-        for start in range(0, SECONDS * SAMPLE_RATE, 1600):
-            yield sound()[start : start + 1600]
+async def asynchronous(samples: np.ndarray, chunk: int = 1600) -> AsyncIterator[np.ndarray]:
+    for start in range(0, len(samples), chunk):
+        yield samples[start : start + chunk]
 
-    async def collect() -> list[Event]:
-        return [event async for event in low(model).listen(chunks())]
 
-    assert same(asyncio.run(collect()), heard(low(model), sound(), 1600))
+async def collect(listener: KeywordListener, chunks: AsyncIterator[np.ndarray]) -> list[Event]:
+    return [event async for event in listener.listen(chunks)]
+
+
+def test_asynchronous_streams_at_once_give_the_events_of_each_alone(model) -> None:
+    others = sound()[::-1].copy()
+
+    async def listen() -> list[list[Event]]:
+        streams = [(sound(), 1600), (others, 999)]
+        return await asyncio.gather(
+            *(collect(low(model), asynchronous(*stream)) for stream in streams)
+        )
+
+    one, other = asyncio.run(listen())
+    assert same(one, heard(low(model), sound(), 1600))
+    assert same(other, heard(low(model), others, 1600)) and other
+
+
+def test_the_loop_goes_on_while_a_chunk_is_scored(model) -> None:
+    """Scoring waits here for what only the loop can do."""
+    is_scoring, goes_on = threading.Event(), threading.Event()
+
+    class Waiting(StreamingModel):
+        def __call__(self, waveform, state):
+            is_scoring.set()
+            assert goes_on.wait(100)
+            return super().__call__(waveform, state)
+
+    async def listen() -> list[Event]:
+        listening = asyncio.create_task(collect(low(Waiting(model.model)), asynchronous(sound())))
+        while not is_scoring.is_set():
+            await asyncio.sleep(0.01)
+        goes_on.set()
+        return await listening
+
+    assert same(asyncio.run(listen()), heard(low(model), sound(), 1600))
+
+
+def test_an_error_of_the_chunks_is_met_after_the_events_before_it(model) -> None:
+    async def broken() -> AsyncIterator[np.ndarray]:
+        yield sound()
+        raise ConnectionResetError
+
+    async def listen() -> None:
+        async for event in low(model).listen(broken()):
+            events.append(event)
+
+    events: list[Event] = []
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(listen())
+    assert same(events, low(model)(sound())) and events
 
 
 @pytest.mark.parametrize("chunk", [np.zeros(10, np.uint8), np.zeros((2, 2, 2), np.float32)])

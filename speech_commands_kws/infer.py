@@ -14,27 +14,27 @@ from speech_commands_kws.cli.launch import (
     hiding_passwords,
     run_answering,
 )
-from speech_commands_kws.errors import KwsError, ReportedError, check_choice, display_name
-from speech_commands_kws.inference.backends.triton import MODEL_NAME
-from speech_commands_kws.inference.batch import BatchInference
-from speech_commands_kws.inference.predictions import (
-    write_csv,
-    write_json,
-    write_table,
-    write_windows,
+from speech_commands_kws.errors import (
+    KwsError,
+    ReportedError,
+    check_choice,
+    check_flag,
+    display_name,
 )
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.backends.triton import MODEL_NAME
+from speech_commands_kws.inference.batch import BatchInference, ListeningInference
+from speech_commands_kws.inference.listener import KeywordListener
+from speech_commands_kws.inference.locate import streaming_file
+from speech_commands_kws.inference.predictions import write_csv, write_json, write_table
 from speech_commands_kws.inference.spotter import KeywordSpotter
+from speech_commands_kws.inference.streaming import StreamingModel
 
-WRITERS = {
-    "table": write_table,
-    "windows": write_windows,
-    "json": write_json,
-    "csv": write_csv,
-}
+WRITERS = {"table": write_table, "json": write_json, "csv": write_csv}
 
 
 def run(cfg: DictConfig) -> float:
-    """Write the predictions to standard output; return how many windows were scored.
+    """Write the predictions to standard output; return how many windows, or recordings of a listener, were scored.
 
     Raises:
         ReportedError: some recordings could not be used; each was named on standard error, the predictions for the
@@ -42,6 +42,7 @@ def run(cfg: DictConfig) -> float:
     """
     names = input_names(cfg.input)
     check_choice(WRITERS, format=cfg.format)
+    check_flag(windows=cfg.windows)
     if cfg.url is not None and not engine_of(cfg.backend).is_server:
         raise KwsError(
             f"url={cfg.url} is the address of a server: add backend=triton or backend=triton_grpc"
@@ -49,24 +50,33 @@ def run(cfg: DictConfig) -> float:
     model = model_of(cfg)
     if cfg.model is None and not isinstance(model, Path):
         print(f"model: {display_name(model)}", file=sys.stderr)
-    spotter = KeywordSpotter(
-        model,
-        backend=build(cfg.backend),
-        hop_seconds=cfg.hop_seconds,
-        top_k=cfg.top_k,
-        batch_size=cfg.batch_size,
-    )
-    inference = BatchInference(spotter)
-    predictions, write = inference.predictions(names), WRITERS[cfg.format]
-    if write is write_table:
-        info = spotter.backend.info
-        threshold = info.detection.get("threshold", 0.0)
-        write_table(predictions, sys.stdout, threshold, info.threshold_note)
+    inference = inference_of(cfg, model)
+    if cfg.windows:
+        answers = inference.predictions(names)
     else:
-        write(predictions, sys.stdout)
-    if inference.failures:
-        raise ReportedError(f"{inference.failures} names or recordings could not be used")
+        answers = inference.events(names)
+    WRITERS[cfg.format](answers, sys.stdout)
+    if inference.long and cfg.format == "table":
+        sys.stdout.write(f"{inference.note}\n")
+    if inference.recordings.failures:
+        raise ReportedError(
+            f"{inference.recordings.failures} names or recordings could not be used"
+        )
     return float(inference.scored)
+
+
+def inference_of(cfg: DictConfig, model: Path | str) -> BatchInference | ListeningInference:
+    """What answers: of long recordings the streaming model, if this one is, or beside this one lies one."""
+    backend = build(cfg.backend)
+    engine = backend(model)
+    listens = isinstance(engine, OnnxBackend) and not cfg.windows
+    if listens and engine.info.streaming:
+        return ListeningInference(KeywordListener(StreamingModel(model, **backend.keywords)))
+    spotter = KeywordSpotter(model, lambda _: engine, cfg.hop_seconds, cfg.top_k, cfg.batch_size)
+    if listens and streaming_file(model).is_file():
+        beside = StreamingModel(streaming_file(model), **backend.keywords)
+        return ListeningInference(KeywordListener(beside, spotter.sample_rate), spotter)
+    return BatchInference(spotter, OmegaConf.to_container(cfg.detector))
 
 
 def model_of(cfg: DictConfig) -> Path | str:

@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import REPOSITORY, SAMPLE_RATE, burst, module_command
+from conftest import REPOSITORY, SAMPLE_RATE, TINY_METADATA, burst, module_command
+from streaming_models import lively_sound, streaming_file
 
+from speech_commands_kws import KeywordListener
 from speech_commands_kws.infer import input_names
 
 MEBIBYTE = 2**20
@@ -55,10 +57,65 @@ def test_json_and_table(answer: Callable, burst_wav: Callable) -> None:
 def test_a_long_recording_has_time_stamps(answer: Callable, tmp_path: Path) -> None:
     waveform = np.concatenate([np.zeros(2 * SAMPLE_RATE, np.float32), burst("yes", seconds=1.5)])
     soundfile.write(tmp_path / "long.wav", waveform, SAMPLE_RATE)
-    rows = list(csv.DictReader(io.StringIO(answer("long.wav", "hop_seconds=0.5").output)))
+    rows = list(
+        csv.DictReader(io.StringIO(answer("long.wav", "hop_seconds=0.5", "windows=true").output))
+    )
     assert [row["start_seconds"] for row in rows] == ["0.0", "0.5", "1.0", "1.5", "2.0", "2.5"]
     heard = [row["label"] for row in rows if float(row["probability"]) > 0.5]
     assert heard == ["yes", "_silence_"]
+
+
+@pytest.fixture
+def long_wav(tmp_path: Path) -> Path:
+    """A "yes" between two seconds of silence, and one of them is digital."""
+    parts = [np.zeros(SAMPLE_RATE, np.float32), burst("yes"), np.zeros(SAMPLE_RATE, np.float32)]
+    soundfile.write(tmp_path / "long.wav", np.concatenate(parts), SAMPLE_RATE)
+    return tmp_path / "long.wav"
+
+
+def test_of_a_long_recording_the_keywords_are_listed(
+    make_tiny_onnx: Callable, answer: Callable, long_wav: Path, tmp_path: Path
+) -> None:
+    settings = {"threshold": 0.7, "recall": 0.62, "false_alarms_per_clip": 0.01, "hop_seconds": 1.0}
+    model = make_tiny_onnx(
+        tmp_path / "settled.onnx", TINY_METADATA | {"detection": json.dumps(settings)}
+    )
+    heard = json.loads(answer("long.wav", f"model={model}", "format=json").output)
+    assert [(each["label"], each["start_seconds"], each["end_seconds"]) for each in heard] == [
+        ("yes", 1.0, 2.0)
+    ]
+    table = " ".join(answer("long.wav", f"model={model}", "format=table").output.split())
+    assert "long.wav 1.00 s yes 80.2% Of long recordings the keywords are listed" in table
+    assert "finds 62.0% of the keywords" in table and "A streaming model" in table
+    every = answer("long.wav", f"model={model}", "format=table", "windows=true").output
+    assert every.count("long.wav") == 3 and "streaming model" not in every
+
+
+def test_the_streaming_model_beside_hears_the_events(
+    tiny_onnx: Path, answer: Callable, burst_wav: Callable, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    shutil.copy(tiny_onnx, folder / "model.onnx")
+    listener = KeywordListener(streaming_file(folder))
+    sound = lively_sound(12)
+    soundfile.write(tmp_path / "talk.wav", sound, SAMPLE_RATE, "FLOAT")
+    events = [*listener(sound), *listener.finish()]
+    assert len(events) >= 2
+    burst_wav("yes.wav", "yes")
+    arguments = "talk.wav", "yes.wav", f"model={folder}/model.onnx"
+    outcome = answer(*arguments)
+    assert outcome.heard == {
+        "talk.wav": [event.keyword for event in events],
+        "yes.wav": ["yes"],
+    }
+    table = " ".join(answer(*arguments, "format=table").output.split())
+    assert "run/model.streaming.onnx hears. windows=true" in table
+    assert len(answer(*arguments, "windows=true").heard["talk.wav"]) == 45
+    alone = answer("talk.wav", f"model={folder}/model.streaming.onnx")
+    assert alone.heard == {"talk.wav": [event.keyword for event in events]}
+    refused = answer("talk.wav", f"model={folder}/model.streaming.onnx", "windows=true")
+    assert refused.status == 1 and "listens to a stream" in refused.complaints[0]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
@@ -93,7 +150,8 @@ def test_the_newest_export_answers(
     ("arguments", "reason"),
     [
         ([], "nothing to listen to"),
-        (["a.wav", "format=xml"], "format must be one of table, windows, json, csv, got xml"),
+        (["a.wav", "format=xml"], "format must be one of table, json, csv, got xml"),
+        (["a.wav", "windows=often"], "windows must be true or false, got often"),
         (["a.wav", "top_k=0"], "top_k must be a whole number of 1 or more, got 0"),
         (
             ["a.wav", "batch_size=1.5"],
@@ -202,7 +260,7 @@ def peak_memory(tiny_onnx: Path, folder: Path, minutes: int) -> int:
             f"model={tiny_onnx}",
             "input=long.wav",
             "hop_seconds=1",
-            "format=windows",
+            "windows=true",
         ],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,8 @@ from streaming_models import lively_sound, streaming_file
 
 from speech_commands_kws import KeywordListener, commands
 from speech_commands_kws.audio.microphone import MicrophoneStream
+from speech_commands_kws.inference.streaming import StreamingModel
+from speech_commands_kws.packaging.onnx_export import write_metadata
 
 SECONDS = 12
 LOW = "thresholds=0.35"  # which the untrained model reaches
@@ -145,10 +148,15 @@ def test_a_model_for_clips_says_what_listens(listen, tiny_onnx) -> None:
     assert "answers for clips" in line and "model.streaming.onnx" in line
 
 
-def test_infer_says_that_a_streaming_model_is_for_listening(answer, model, burst_wav) -> None:
-    burst_wav("yes.wav", "yes")
-    done = answer("yes.wav", f"model={model}")
-    assert done.status == 1 and "use `kws listen FILE speed=0`" in done.complaints[0]
+def test_infer_hears_the_same_events(answer, model, expected) -> None:
+    soundfile.write("talk.wav", integers(), SAMPLE_RATE)
+    low = KeywordListener(model).detector.settings() | {"thresholds": {"yes": 0.35, "no": 0.35}}
+    settled = Path("model.streaming.onnx")
+    settled.write_bytes(model.read_bytes())
+    write_metadata(replace(StreamingModel(model).info, detector=low), settled)
+    done = answer("talk.wav", f"model={settled}", "format=json")
+    heard = [(each["label"], round(each["end_seconds"], 2)) for each in json.loads(done.output)]
+    assert heard == expected
 
 
 def test_a_microphone_is_listened_to_until_ctrl_c(listen, expected, monkeypatch) -> None:

@@ -100,7 +100,7 @@ def check_settings(cfg: DictConfig) -> None:
             check_whole(batch_sizes=size)
     with settings_of("detection"):
         check_positive(hop_seconds=cfg.detection.hop_seconds)
-        check_number(0, 1, false_alarm_rate=cfg.detection.false_alarm_rate)
+        check_number(0, 1, false_alarms_per_clip=cfg.detection.false_alarms_per_clip)
     with settings_of("card"):
         check_whole(bins=cfg.card.bins, worst=cfg.card.worst)
     with settings_of("latency"):
@@ -267,11 +267,11 @@ def file_facts(path: Path, scores: Scores) -> dict[str, Any]:
 
 
 def detection_facts(
-    scores: Scores, hop_seconds: float, false_alarm_rate: float
+    scores: Scores, hop_seconds: float, false_alarms_per_clip: float
 ) -> dict[str, float]:
     """What the file says about deciding with it; no threshold where all validation clips are keywords."""
     keywords = np.array(list(map(is_keyword, scores.labels)))
-    point = operating_point(scores.probabilities, scores.targets, keywords, false_alarm_rate)
+    point = operating_point(scores.probabilities, scores.targets, keywords, false_alarms_per_clip)
     facts = {"hop_seconds": hop_seconds} | (point._asdict() if point else {})
     return {name: round(value, DIGITS) for name, value in facts.items()}
 

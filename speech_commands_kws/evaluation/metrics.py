@@ -119,20 +119,23 @@ class OperatingPoint(NamedTuple):
     """A detection threshold, its rates on the validation clips, and on how many clips these rest."""
 
     threshold: float
-    false_alarm_rate: float
+    false_alarms_per_clip: float
     recall: float
     keyword_clips: int
     other_clips: int
 
 
 def operating_point(
-    probabilities: np.ndarray, targets: np.ndarray, keywords: np.ndarray, false_alarm_rate: float
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    keywords: np.ndarray,
+    false_alarms_per_clip: float,
 ) -> OperatingPoint | None:
     """The lowest threshold at which at most a share of the clips without a keyword is taken for one.
 
     Args:
         keywords: (K,) whether a class is a keyword.
-        false_alarm_rate: that share, 0 to 1.
+        false_alarms_per_clip: that share, 0 to 1.
 
     Returns:
         None where no clip is without a keyword. Recall counts the keywords that are heard as themselves.
@@ -143,13 +146,13 @@ def operating_point(
     if not len(others):
         return None
     # A clip counts where it lies above the threshold, not at it.
-    threshold = others[min(int(false_alarm_rate * len(others)), len(others) - 1)]
+    threshold = others[min(int(false_alarms_per_clip * len(others)), len(others) - 1)]
     heard = highest > threshold
     found = heard & (probabilities.argmax(axis=1) == targets)
     recall = float(np.mean(found[spoken])) if spoken.any() else 0.0
     return OperatingPoint(
         threshold=float(threshold),
-        false_alarm_rate=float(np.mean(heard[~spoken])),
+        false_alarms_per_clip=float(np.mean(heard[~spoken])),
         recall=recall,
         keyword_clips=int(spoken.sum()),
         other_clips=len(others),

@@ -134,6 +134,10 @@ class Detector:
         self.frame += frames
         return [self._decision()] if self.decides_in < self.frame else []
 
+    def finish(self) -> list[Event]:
+        """At the end of a stream: what would be decided if no sound followed."""
+        return self.skip(self.settle + 1)
+
     def _events(self, rows: np.ndarray, above: np.ndarray) -> list[Event]:
         """Only rows in which a run goes on or may begin, and those behind them, in which it ends, are looked at."""
         looked_at = np.logical_or.reduce(above, axis=1)

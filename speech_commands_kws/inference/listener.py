@@ -91,7 +91,7 @@ class KeywordListener:
 
     def finish(self) -> list[Event]:
         """The events in what has not been scored yet, at the end of a stream; then a new one begins."""
-        events = self._hear(np.zeros(0, np.float32), is_last=True)
+        events = self._hear(np.zeros(0, np.float32), is_last=True) + self.detector.finish()
         self.reset()
         return events
 

@@ -17,6 +17,9 @@ PROBABILITIES = "probabilities"
 LOGITS = "logits"
 STATE = "state"
 NEXT_STATE = "next_state"
+# What the detection facts of older files call the share of clips.
+OLD_SHARE, SHARE = "false_alarm_rate", "false_alarms_per_clip"
+SECONDS_PER_HOUR = 3600
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class ModelInfo:
         frontend: parameters of the signal path inside the model.
         training: facts about how it was made: run, data fingerprint, commit, accuracy, size, precision.
         detection: how to decide with it: step between windows, and the probability from which on a keyword counts,
-            with the rates of false alarms and of keywords found that it was measured to have.
+            with the shares of keyword clips that it finds (`recall`) and of other clips that it takes for keywords
+            (`false_alarms_per_clip`). An hour of sound has thousands of windows, and `operating_points` tells of hours.
         streaming: of a model that takes a stream in pieces: samples of a frame (`hop_samples`), shape of the state
             (`state_shape`), frames that it remembers (`memory_frames`) and averages (`mean_frames`); else nothing.
         detector: settings of the detector of events in its answers.
@@ -50,12 +54,16 @@ class ModelInfo:
     @property
     def threshold_note(self) -> str:
         """What the detection threshold finds, in a sentence; nothing where that was not measured."""
-        if not {"threshold", "recall", "false_alarm_rate"} <= self.detection.keys():
+        if not {"threshold", "recall", SHARE} <= self.detection.keys():
             return ""
-        return (
+        note = (
             "The detection threshold of {threshold:.1%} finds {recall:.1%} of the keywords in validation clips and "
-            "takes {false_alarm_rate:.1%} of the other clips for one."
+            "takes {false_alarms_per_clip:.1%} of the other clips for one"
         ).format_map(self.detection)
+        if "hop_seconds" not in self.detection:
+            return f"{note}."
+        windows = SECONDS_PER_HOUR / self.detection["hop_seconds"]
+        return f"{note}: of the {windows:,.0f} windows of an hour that would be {windows * self.detection[SHARE]:,.0f}."
 
     def to_metadata(self) -> dict[str, str]:
         """One JSON text a field, the form that ONNX metadata takes; optional fields that are empty are left out."""
@@ -90,6 +98,9 @@ class ModelInfo:
             for name in present:
                 if name not in ("labels", "sample_rate", "clip_samples"):
                     check_mapping(**{name: values[name]})
+            detection = values.get("detection", {})
+            if OLD_SHARE in detection:
+                detection.setdefault(SHARE, detection.pop(OLD_SHARE))
         except (ValueError, RecursionError) as error:  # a number may be too long for Python too
             raise KwsError(f"{source} has malformed metadata ({error}): export it again") from None
         return cls(**values | {"labels": tuple(values["labels"])})

@@ -99,8 +99,8 @@ class KeywordSpotter:
         self.backend = backend(model)
         if self.backend.info.streaming:
             raise KwsError(
-                f"{model} listens to a stream: use `kws listen FILE speed=0` or KeywordListener, or give the "
-                "model.onnx beside it"
+                f"{model} listens to a stream: use KeywordListener, `kws listen` or `kws infer` without windows=true, "
+                "or give the model.onnx beside it"
             )
         self.labels = self.backend.info.labels
         self.sample_rate = self.backend.info.sample_rate
@@ -160,12 +160,14 @@ class KeywordSpotter:
 
     def predict(self, windows: Sequence[tuple[float, np.ndarray]]) -> list[Prediction]:
         """Score windows made by `windows`, of one recording or several, as one batch."""
-        clip_seconds = self.clip_samples / self.sample_rate
-        waveforms = np.stack([waveform for _, waveform in windows])
-        return [
-            Prediction(start, start + clip_seconds, self._best(probabilities))
-            for (start, _), probabilities in zip(windows, self.score(waveforms))
-        ]
+        rows = self.score(np.stack([waveform for _, waveform in windows]))
+        return [self.prediction(start, row) for (start, _), row in zip(windows, rows)]
+
+    def prediction(self, start: float, probabilities: np.ndarray) -> Prediction:
+        """What the probabilities (K,) of a window say that begins at `start` (seconds)."""
+        best = np.argsort(-probabilities, kind="stable")[: self.top_k]
+        keywords = tuple(Keyword(self.labels[i], float(probabilities[i])) for i in best)
+        return Prediction(start, start + self.clip_samples / self.sample_rate, keywords)
 
     def score(self, waveforms: np.ndarray) -> np.ndarray:
         """Probabilities `(B, K)` of float32 waveforms `(B, T)`, columns in the order of `labels`.
@@ -179,10 +181,6 @@ class KeywordSpotter:
                 f"{self.model} gives NaN for a sound whose samples are finite: train and export it again"
             )
         return probabilities
-
-    def _best(self, probabilities: np.ndarray) -> tuple[Keyword, ...]:
-        order = np.argsort(-probabilities, kind="stable")[: self.top_k]
-        return tuple(Keyword(self.labels[index], float(probabilities[index])) for index in order)
 
 
 def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -130,10 +130,11 @@ def detection(info: ModelInfo) -> list[str]:
     if "threshold" not in point:
         return []
     found = with_interval(point["recall"], point.get("keyword_clips"), "keywords")
-    wrong = with_interval(point["false_alarm_rate"], point.get("other_clips"), "other clips")
+    wrong = with_interval(point["false_alarms_per_clip"], point.get("other_clips"), "other clips")
     return [
         f"Take a keyword for heard above a probability of {point['threshold']:.3f}: on the validation clips that finds "
-        f"{found} and takes {wrong} for one."
+        f"{found} and takes {wrong} for one. That is of single clips: sound without an end has thousands of windows an "
+        "hour, and needs a streaming model."
     ]
 
 

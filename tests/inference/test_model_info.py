@@ -94,9 +94,21 @@ def test_detection_settings_may_be_missing() -> None:
 
 
 def test_what_the_threshold_finds_is_a_sentence_where_it_was_measured() -> None:
-    measured = {"threshold": 0.9821, "recall": 0.6204, "false_alarm_rate": 0.0096}
+    measured = {"threshold": 0.9821, "recall": 0.6204, "false_alarms_per_clip": 0.0096}
     assert ModelInfo(("yes",), 1, 1, {}, {}, measured).threshold_note == (
         "The detection threshold of 98.2% finds 62.0% of the keywords in validation clips and takes 1.0% of the other "
         "clips for one."
     )
     assert ModelInfo(("yes",), 1, 1, {}, {}, {"threshold": 0.5}).threshold_note == ""
+    hourly = ModelInfo(("yes",), 1, 1, {}, {}, measured | {"hop_seconds": 0.25}).threshold_note
+    assert hourly.endswith(
+        "other clips for one: of the 14,400 windows of an hour that would be 138."
+    )
+
+
+def test_older_files_call_the_share_of_clips_a_rate() -> None:
+    shares = {"threshold": 0.9, "recall": 0.6, "false_alarm_rate": 0.01}
+    metadata = ModelInfo(("yes",), 1, 1, {}, {}, shares).to_metadata()
+    info = ModelInfo.from_metadata(metadata, "x")
+    assert info.detection == {"threshold": 0.9, "recall": 0.6, "false_alarms_per_clip": 0.01}
+    assert "1.0% of the other clips" in info.threshold_note

@@ -3,16 +3,10 @@
 import csv
 import io
 import json
-from functools import partial
 
 import pytest
 
-from speech_commands_kws.inference.predictions import (
-    write_csv,
-    write_json,
-    write_table,
-    write_windows,
-)
+from speech_commands_kws.inference.predictions import write_csv, write_json, write_table
 from speech_commands_kws.inference.spotter import Keyword, Prediction
 
 ANSWERS = [
@@ -82,30 +76,11 @@ def test_the_table_breaks_no_name_in_a_narrow_terminal(
     assert name in text and "…" not in text
 
 
-def prediction(start: float, label: str, probability: float) -> Prediction:
-    return Prediction(start, start + 1, (Keyword(label, probability),))
-
-
-def test_of_a_long_recording_the_table_has_what_was_heard() -> None:
-    long = [("_silence_", 0.9), ("yes", 0.6), ("yes", 0.8), ("no", 0.4), ("yes", 0.7)]
-    answers = [
-        *(("long.wav", prediction(i / 4, *each)) for i, each in enumerate(long)),
-        *(("quiet.wav", prediction(i / 4, "_unknown_", 0.9)) for i in range(3)),
-        *(("short.wav", prediction(0.0, "_unknown_", 0.3)) for _ in range(2)),
-    ]
-    stream = io.StringIO()
-    write_table(iter(answers), stream, 0.5, "It finds 62%.")
-    rows = [" ".join(line.split()) for line in stream.getvalue().splitlines() if ".wav" in line]
-    assert rows == [
-        "long.wav 0.50 s yes 80.0%",
-        "long.wav 1.00 s yes 70.0%",
-        "quiet.wav no keyword",
-        "short.wav 0.00 s _unknown_ 30.0%",
-        "short.wav 0.00 s _unknown_ 30.0%",
-    ]
-    assert "keywords above 50.0% are listed" in stream.getvalue()
-    assert stream.getvalue().endswith("every window. It finds 62%.\n")
-    assert "are listed" not in written(partial(write_table, threshold=0.5), answers[-2:])
+def test_a_recording_without_keywords_is_a_row_of_the_table_alone() -> None:
+    answers = [("quiet.wav", None)]
+    assert " ".join(written(write_table, answers).split()).endswith("quiet.wav no keyword")
+    assert json.loads(written(write_json, answers)) == []
+    assert len(written(write_csv, answers).splitlines()) == 1
 
 
 def test_a_long_recording_is_shown_as_it_is_heard() -> None:
@@ -118,6 +93,6 @@ def test_a_long_recording_is_shown_as_it_is_heard() -> None:
             seen.append(len(stream.getvalue()))
             yield "long.wav", Prediction(float(i), i + 1.0, (Keyword("yes", 1.0),))
 
-    write_windows(answers(), stream)
+    write_table(answers(), stream)
     assert seen[0] == 0 and seen[-1] > 0
     assert stream.getvalue().count("long.wav") == 100

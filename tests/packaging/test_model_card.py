@@ -33,7 +33,7 @@ SCORES = {
 def test_the_card_tells_what_was_measured(tiny_onnx: Path) -> None:
     training = {"run": "2030_x", "data": "tones", "data_fingerprint": "abc", "multiply_adds": 12345}
     training |= {"operators": {"Mul": 2, "Softmax": 1}, "data_description": "hums of a fan"}
-    point = {"threshold": 0.9, "recall": 0.85, "false_alarm_rate": 0.01}
+    point = {"threshold": 0.9, "recall": 0.85, "false_alarms_per_clip": 0.01}
     info = ModelInfo(("yes", "n|o"), 16_000, 8_000, {}, training, point)
     rounded = ModelInfo(
         info.labels,
@@ -133,7 +133,7 @@ def test_what_is_not_known_is_left_out(tiny_onnx: Path) -> None:
 
 
 def test_the_rates_of_the_threshold_come_with_the_clips_they_rest_on(tiny_onnx: Path) -> None:
-    point = {"threshold": 0.9, "recall": 0.85, "false_alarm_rate": 0.0}
+    point = {"threshold": 0.9, "recall": 0.85, "false_alarms_per_clip": 0.0}
     counts = {"keyword_clips": 200, "other_clips": 108}
     info = ModelInfo(("yes",), 16_000, 16_000, {}, {}, point | counts)
     card = model_card(tiny_onnx, info, SCORES, {}, [], [])

@@ -1,12 +1,13 @@
 """Processor time of listening, against the graph for clips at the same hop and against other people's listeners.
 
 Protocol
-    Untrained networks (weights do not matter to the time) are exported as `kws export` does: BC-ResNet-1 for clips, and
-    the streaming networks. All are called with new sound every 100 ms, and with several calls' worth at once, on one
-    thread, batch 1; the graph for clips gets the last second. The class is `KeywordListener`, with its detector, on
-    sound that it does not react to. Of other systems those that are installed take part, each with its own usual
-    chunks. All take turns, round after round, in one process. Given is the 25th percentile of the processor time for a
-    second of sound, and its ratio to the graph for clips.
+    Untrained networks (weights do not matter to the time) are exported as `kws export` does: BC-ResNet-1 for clips,
+    and the streaming networks. All are called with new sound every 100 ms, and with several calls' worth at once,
+    on one thread, batch 1; the graph for clips gets the last second. The class is `KeywordListener`, with its
+    detector, on sound that it does not react to; behind an energy gate that has closed, and behind one that never
+    closes. Waking is one call with all the sound that the model remembers. Of other systems those that are
+    installed take part, each with its own usual chunks. All take turns, round after round, in one process. Given is
+    the 25th percentile of the processor time for a second of sound, and its ratio to the graph for clips.
 
     python benchmarks/streaming_cost.py      prints a table, and JSON on the last line
 """
@@ -30,6 +31,7 @@ from rich.table import Table
 from speech_commands_kws import KeywordListener
 from speech_commands_kws.cli.launch import CONFIG_DIR, build
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.gate import EnergyGate
 from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.inference.streaming import StreamingModel
 from speech_commands_kws.models.spotter_module import SpotterModule
@@ -53,6 +55,10 @@ DETECTOR = {
     "refractory_ms": 700,
     "warm_up_ms": 300,
 }
+
+GATE = {"above_db": 6, "rise_db_per_second": 1, "quietest_db": -70}
+# How long a gate stays open (seconds).
+AT_ONCE, FOR_EVER = 0.0, 1e9
 
 Listener = Callable[[np.ndarray], Any]
 
@@ -97,12 +103,27 @@ def stateful(path: Path, calls: int = 1, streams: int = 1) -> Listener:
     return listen
 
 
-def in_class(path: Path) -> Listener:
-    listener = KeywordListener(path)
+def in_class(path: Path, hold_seconds: float | None = None) -> Listener:
+    """`KeywordListener`, behind a gate that stays open so long."""
+    gate = None if hold_seconds is None else EnergyGate(**GATE, hold_seconds=hold_seconds)
+    listener = KeywordListener(path, gate=gate)
 
     def listen(second: np.ndarray) -> None:
         for start in range(0, RATE, CALL):
             listener(second[start : start + CALL])
+
+    return listen
+
+
+def waking(path: Path) -> Listener:
+    """The call with which a gate opens."""
+    model = StreamingModel(path)
+    remembered = np.zeros((1, model.memory_frames * model.hop_samples), np.float32)
+
+    def listen(second: np.ndarray) -> None:
+        model(
+            np.concatenate([remembered, second[np.newaxis, :CALL]], axis=1), model.initial_state()
+        )
 
     return listen
 
@@ -177,6 +198,9 @@ def main() -> None:
             "streaming BC-ResNet-1, 100 ms": stateful(normal),
             "streaming BC-ResNet-1, 200 ms": stateful(normal, 2),
             "streaming BC-ResNet-1, 100 ms, the class": in_class(normal),
+            "streaming BC-ResNet-1, 100 ms, the class, gate open": in_class(normal, FOR_EVER),
+            "streaming BC-ResNet-1, 100 ms, the class, gate closed": in_class(normal, AT_ONCE),
+            "streaming BC-ResNet-1, one waking": waking(normal),
             "six blocks, 100 ms": stateful(small),
             "six blocks, 100 ms, the class": in_class(small),
             many: stateful(normal, streams=STREAMS),

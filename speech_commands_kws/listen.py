@@ -37,8 +37,9 @@ AUTO, TEXT, JSON, VIEW = "auto", "text", "json", "view"
 def run(cfg: DictConfig) -> float:
     """Report the keywords until the sound ends; return how many."""
     check_choice((AUTO, TEXT, JSON, VIEW), format=cfg.format)
+    gate = build(cfg.gate) if cfg.get("gate") else None
     listener = KeywordListener(
-        find_model(cfg, STREAMING_FILE), None, plain(cfg.thresholds), cfg.call_ms
+        find_model(cfg, STREAMING_FILE), None, plain(cfg.thresholds), cfg.call_ms, gate
     )
     rate = listener.model.info.sample_rate
     begin, samples, count = time.monotonic(), 0, 0

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -50,7 +51,29 @@ def lively_sound(seconds: int, rate: int = SAMPLE_RATE) -> np.ndarray:
     return (noise + tones).clip(-1, 1).astype(np.float32)
 
 
+class DrawnGate:
+    """Open by chance."""
+
+    def __init__(self, seed: int, open_share: float = 0.5):
+        self.seed, self.open_share = seed, open_share
+
+    def reset(self) -> None:
+        self.generator = np.random.default_rng(self.seed)
+
+    def __call__(self, sound: np.ndarray, seconds: float) -> bool:
+        return bool(self.generator.random() < self.open_share)
+
+
 def streaming_file(folder: Path, kernel: int = 3) -> Path:
     path = folder / "model.streaming.onnx"
-    write_streaming_onnx(streaming_spotter(kernel), STREAMING_INFO, OPSET, path)
+    path.write_bytes(streaming_bytes(kernel))
     return path
+
+
+@cache
+def streaming_bytes(kernel: int) -> bytes:
+    """Exported once, which takes seconds."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        write_streaming_onnx(streaming_spotter(kernel), STREAMING_INFO, OPSET, path)
+        return path.read_bytes()

@@ -94,6 +94,17 @@ def test_another_rate_and_another_channel_count_are_converted(listen, expected) 
     assert len(events_of(listen("fast.wav").out)) >= 6
 
 
+def test_behind_a_gate_the_loud_parts_are_heard(listen, expected) -> None:
+    """Of the sound every other second is 40 dB quieter; the gate stays open for 0.3 s of it.
+
+    The first second is all that has been heard, and so the background.
+    """
+    loud = [(keyword, time) for keyword, time in expected if time > 1 and time % 2 < 1.2]
+    given = "talk.wav", "gate=energy", "gate.hold_seconds=0.3"
+    assert loud and set(loud) <= set(events_of(listen(*given).out))
+    assert events_of(listen(*given, "gate.above_db=200").out) == []
+
+
 def test_thresholds_of_each_keyword_may_be_given(listen) -> None:
     done = listen("talk.wav", "thresholds={yes: 0.35, no: 1.0}")
     assert {keyword for keyword, _ in events_of(done.out)} == {"yes"}
@@ -130,6 +141,10 @@ def test_programs_are_run_and_clips_are_kept(listen, expected, tmp_path) -> None
         (["talk.wav", "thresholds={maybe: 0.5}"], "must be one of yes, no, got maybe"),
         (["talk.wav", "thresholds=high"], "thresholds.yes must be a number from 0 to 1"),
         (["talk.wav", "call_ms=0"], "call_ms must be a number above 0, got 0"),
+        (
+            ["talk.wav", "gate=energy", "gate.above_db=0"],
+            "above_db must be a number above 0, got 0",
+        ),
         (["talk.wav", "speed=-1"], "speed must be a number of 0 or more, got -1"),
         (["talk.wav", "on_event=beep"], "on_event must be a list of texts"),
         (["talk.wav", "save=kept", "near_miss=2"], "near_miss must be a number from 0 to 1"),

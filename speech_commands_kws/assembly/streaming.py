@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,14 @@ from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation.streaming.operating_points import (
     ScoredStream,
     Tuning,
+    closed_shares,
     scored_stream,
 )
 from speech_commands_kws.evaluation.streaming.streams import Stream, clips_below, clips_of
+from speech_commands_kws.inference.gate import Gate
+from speech_commands_kws.inference.listener import CALL_MS
 from speech_commands_kws.inference.locate import STREAMING_FILE, locate_model, newest_export
-from speech_commands_kws.inference.streaming import StreamingModel
+from speech_commands_kws.inference.streaming import CALL_FRAMES, StreamingModel
 from speech_commands_kws.labels import is_keyword, keywords_of
 from speech_commands_kws.tracking import runs
 
@@ -82,10 +85,14 @@ def evaluate_streams(cfg: DictConfig) -> dict[str, Any]:
     detector = dict(model.info.detector)
     thresholds = detector.pop("thresholds")
     tuning = replace(tuning_of(cfg, model), settings=detector)
-    floor = min(thresholds.values()) - detector["hysteresis"]
-    streams = score_streams(model, streams_of(cfg, model, folder), min(floor, tuning.floor))
-    point = tuning.point(list(progress(streams, doing="listening")), thresholds)
-    return {"model": str(model.model), "split": cfg.split, "input": cfg.input} | point
+    floor = min(min(thresholds.values()) - detector["hysteresis"], tuning.floor)
+    gate = build(cfg.gate) if cfg.get("gate") else None
+    scored = score_streams(model, streams_of(cfg, model, folder), floor, gate)
+    streams = list(progress(scored, doing="listening"))
+    facts = {"model": str(model.model), "split": cfg.split, "input": cfg.input}
+    if gate:
+        facts["gate"] = OmegaConf.to_container(cfg.gate) | {"closed": closed_shares(streams)}
+    return facts | tuning.point(streams, thresholds)
 
 
 def streams_of(cfg: DictConfig, model: StreamingModel, folder: Path) -> Iterator[Stream]:
@@ -120,10 +127,16 @@ def streams_of(cfg: DictConfig, model: StreamingModel, folder: Path) -> Iterator
 
 
 def score_streams(
-    model: StreamingModel, streams: Iterable[Stream], floor: float
+    model: StreamingModel, streams: Iterable[Stream], floor: float, gate: Gate | None = None
 ) -> Iterator[ScoredStream]:
-    """What the model answers for each stream, as far as a detector may look at it; `floor` as of `scored_stream`."""
+    """What the model answers for each stream, as far as a detector may look at it.
+
+    Args:
+        floor: as of `scored_stream`.
+        gate: asked as often as `KeywordListener` asks it.
+    """
     keywords = np.array(list(map(is_keyword, model.info.labels)))
+    call_frames = round(CALL_MS / model.frame_ms) if gate else CALL_FRAMES
     for stream in streams:
-        rows = model.rows(stream.waveform)
+        rows = model.rows(stream.waveform, repeat(call_frames), gate)
         yield scored_stream(stream, rows, keywords, floor)

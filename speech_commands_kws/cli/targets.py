@@ -58,6 +58,7 @@ TARGETS = (
     "speech_commands_kws.inference.backends.onnx.OnnxBackend",
     "speech_commands_kws.inference.backends.tensorrt.TensorRTBackend",
     "speech_commands_kws.inference.backends.triton.TritonBackend",
+    "speech_commands_kws.inference.gate.EnergyGate",
     "speech_commands_kws.models.bc_resnet.BCResNet",
     "speech_commands_kws.models.ds_cnn.DSCNN",
     "speech_commands_kws.models.frontend.LogMel",

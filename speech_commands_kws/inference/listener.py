@@ -18,7 +18,8 @@ from speech_commands_kws.audio.reading import resampler
 from speech_commands_kws.audio.writing import INT16_SCALE
 from speech_commands_kws.errors import KwsError, check_positive, check_whole
 from speech_commands_kws.inference.detector import Detector, Event
-from speech_commands_kws.inference.streaming import StreamingModel
+from speech_commands_kws.inference.gate import Gate
+from speech_commands_kws.inference.streaming import ModelStream, StreamingModel
 
 CALL_MS = 100  # sound that is scored at once: more of it costs less time, and answers later
 
@@ -34,6 +35,8 @@ class KeywordListener:
         sample_rate: of the chunks (Hz); None: the model's own. Any other rate is converted.
         thresholds: from which probability on a keyword counts: one for all, or one for each; None: those in the file.
         call_ms: sound that is scored at once (milliseconds).
+        gate: decides of each call whether the model hears it, such as an `EnergyGate` of this listener alone; for the
+            detector there is no keyword where it is closed. None: it hears all.
 
     Attributes:
         labels: what the model knows.
@@ -51,6 +54,7 @@ class KeywordListener:
         sample_rate: int | None = None,
         thresholds: float | Mapping[str, float] | None = None,
         call_ms: float = CALL_MS,
+        gate: Gate | None = None,
     ) -> None:
         self.model = model if isinstance(model, StreamingModel) else StreamingModel(model)
         info = self.model.info
@@ -61,13 +65,14 @@ class KeywordListener:
         frames = max(round(call_ms / self.model.frame_ms), 1)
         self.call_samples = frames * self.model.hop_samples
         settings = detector_settings(info.detector, thresholds, self.model.model)
+        self.gate = gate
         self.detector = Detector.from_settings(info.labels, self.model.frame_ms, settings)
         self.reset()
 
     def reset(self) -> None:
         """Begin a new stream."""
         self.detector.reset()
-        self.state = self.model.initial_state()
+        self.stream = ModelStream(self.model, self.gate)
         self.pending = np.zeros(0, np.float32)
         self.scores = np.zeros(len(self.labels), np.float32)
         self.rows: list[np.ndarray] = []
@@ -112,7 +117,7 @@ class KeywordListener:
         while len(sound) - start >= self.call_samples:
             events += self._score(sound[start : start + self.call_samples])
             start += self.call_samples
-        self.pending = sound[start:]
+        self.pending = sound[start:].copy()  # the caller may write into its chunk
         if is_last:
             whole = len(self.pending) // self.model.hop_samples * self.model.hop_samples
             if whole:
@@ -120,11 +125,11 @@ class KeywordListener:
         return events
 
     def _score(self, sound: np.ndarray) -> list[Event]:
-        probabilities, self.state = self.model(sound[np.newaxis], self.state)
+        rows = self.stream(sound)
         self.samples += len(sound)
-        self.scores = probabilities[0, -1]
-        self.rows.append(probabilities[0])
-        return self.detector(probabilities[0])
+        self.scores = rows[-1]
+        self.rows.append(rows)
+        return self.detector(rows)
 
 
 def mono(chunk: np.ndarray) -> np.ndarray:

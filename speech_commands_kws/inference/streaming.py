@@ -3,6 +3,7 @@
 Legend: B streams, n frames of a call, K keywords, R rows of the state, H frames that it keeps.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from itertools import repeat
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from speech_commands_kws.errors import KwsError, check_whole, summarize_error
 from speech_commands_kws.inference.backends.onnx import OnnxBackend, refusals
 from speech_commands_kws.inference.detector import MS_PER_SECOND
+from speech_commands_kws.inference.gate import Gate
 from speech_commands_kws.inference.model_info import INPUT, NEXT_STATE, PROBABILITIES, STATE
 
 CALL_FRAMES = 1000  # of a stream that is there as a whole
@@ -28,6 +30,7 @@ class StreamingModel:
     Attributes:
         info: what the model says about itself.
         hop_samples: of a frame.
+        memory_frames: what lies further back does not matter to an answer.
 
     Raises:
         KwsError: the file cannot be read, or answers for clips.
@@ -45,7 +48,8 @@ class StreamingModel:
             )
         try:
             self.hop_samples, self.state_shape = facts["hop_samples"], tuple(facts["state_shape"])
-            check_whole(hop_samples=self.hop_samples)
+            self.memory_frames = facts["memory_frames"]
+            check_whole(hop_samples=self.hop_samples, memory_frames=self.memory_frames)
         except (KeyError, TypeError, ValueError) as error:
             raise KwsError(f"{model} has malformed metadata ({error}): export it again") from None
         self.frame_ms = MS_PER_SECOND * self.hop_samples / self.info.sample_rate
@@ -77,16 +81,57 @@ class StreamingModel:
         return probabilities, next_state
 
     def rows(
-        self, waveform: np.ndarray, call_frames: Iterable[int] = repeat(CALL_FRAMES)
+        self,
+        waveform: np.ndarray,
+        call_frames: Iterable[int] = repeat(CALL_FRAMES),
+        gate: Gate | None = None,
     ) -> np.ndarray:
         """Probabilities (F, K) of a whole stream (T,), by calls of so many frames each."""
-        state, parts, start = self.initial_state(), [], 0
+        stream, parts, start = ModelStream(self, gate), [], 0
         whole = len(waveform) // self.hop_samples * self.hop_samples
         for n_frames in call_frames:
             stop = min(start + n_frames * self.hop_samples, whole)
-            probabilities, state = self(waveform[np.newaxis, start:stop], state)
-            parts.append(probabilities[0])
+            parts.append(stream(waveform[start:stop]))
             start = stop
             if start == whole:
                 break
         return np.concatenate(parts)
+
+
+class ModelStream:
+    """One stream that a model hears, piece after piece, but for those for which a gate is closed.
+
+    While it is closed, no more of the last sound is kept than the model remembers. When it opens, that is scored in the
+    same call as the new piece, so that the answers are those without a gate from there on.
+
+    Args:
+        gate: of this stream alone; None: it is always open.
+    """
+
+    def __init__(self, model: StreamingModel, gate: Gate | None = None) -> None:
+        self.model, self.gate = model, gate
+        if gate:
+            gate.reset()
+        self.state = model.initial_state()
+        self.passed: deque[np.ndarray] = deque()
+        self.passed_samples = 0
+
+    def __call__(self, sound: np.ndarray) -> np.ndarray:
+        """Probabilities (n, K) of the next piece (n hop_samples,); zeros where the gate is closed."""
+        n_frames = len(sound) // self.model.hop_samples
+        if self.gate and not self.gate(sound, n_frames * self.model.frame_ms / MS_PER_SECOND):
+            self._pass(sound)
+            return np.zeros((n_frames, len(self.model.info.labels)), np.float32)
+        if self.passed:
+            sound = np.concatenate([*self.passed, sound])
+            self.passed.clear()
+            self.passed_samples = 0
+        probabilities, self.state = self.model(sound[np.newaxis], self.state)
+        return probabilities[0, -n_frames:]
+
+    def _pass(self, sound: np.ndarray) -> None:
+        self.passed.append(sound.copy())  # its caller may write into it
+        self.passed_samples += len(sound)
+        remembered = self.model.memory_frames * self.model.hop_samples
+        while self.passed_samples - len(self.passed[0]) >= remembered:
+            self.passed_samples -= len(self.passed.popleft())

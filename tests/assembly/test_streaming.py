@@ -3,8 +3,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
-from streaming_models import SECONDS, lively_sound, streaming_file
+from streaming_models import SECONDS, DrawnGate, lively_sound, streaming_file
 
+from speech_commands_kws import KeywordListener
 from speech_commands_kws.assembly import run_data, streaming
 from speech_commands_kws.assembly.streaming import open_streaming, score_streams
 from speech_commands_kws.errors import KwsError
@@ -30,6 +31,20 @@ def test_of_each_stream_the_frames_are_kept_in_which_a_keyword_may_be_heard(mode
     assert heard <= kept < FRAMES
     start, first = scored.stretches[0]
     np.testing.assert_array_equal(first, rows[start : start + len(first)])
+
+
+def test_what_a_gate_is_closed_for_is_not_heard(model) -> None:
+    """The same calls as those of a listener behind the same gate."""
+    sound = lively_sound(SECONDS)
+    stream = Stream("speech, 0", "speech", sound, [])
+    gate = DrawnGate(2)
+    (scored,) = score_streams(model, [stream], floor=0.35, gate=gate)
+    listener = KeywordListener(model, thresholds=0.5, gate=gate)
+    listener(sound)
+    rows = np.concatenate(listener.rows)
+    assert 0 < scored.closed == (~rows.any(axis=1)).sum() < FRAMES
+    for start, part in scored.stretches:
+        np.testing.assert_array_equal(part, rows[start : start + len(part)])
 
 
 def test_a_model_outside_of_its_run_is_refused(tmp_path) -> None:

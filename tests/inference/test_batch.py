@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,7 @@ from streaming_models import DETECTOR, SECONDS, lively_sound, streaming_file
 from speech_commands_kws import KeywordListener, KeywordSpotter
 from speech_commands_kws.inference.batch import BatchInference, ListeningInference
 
-SETTINGS = {key: value for key, value in DETECTOR.items() if key != "thresholds"}
-SETTINGS |= {"threshold": 0.5}
+SETTINGS = {"threshold": 0.5} | {key: DETECTOR[key] for key in DETECTOR if key != "thresholds"}
 
 
 def long_recording(path: Path, *words: str) -> Path:
@@ -90,13 +90,18 @@ def test_the_threshold_is_that_of_the_file(make_tiny_onnx: Callable, tmp_path: P
         assert sum(heard is not None for _, heard in inference.events([name])) == count
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return streaming_file(tmp_path_factory.mktemp("model"))
+
+
 @pytest.mark.parametrize("has_spotter", [True, False])
 def test_a_listener_hears_long_recordings(
-    tiny_onnx: Path, burst_wav: Callable, tmp_path: Path, has_spotter: bool
+    tiny_onnx: Path, model: Path, burst_wav: Callable, tmp_path: Path, has_spotter: bool
 ) -> None:
     sound = lively_sound(SECONDS)
     soundfile.write(tmp_path / "long.wav", sound, SAMPLE_RATE, "FLOAT")
-    listener = KeywordListener(streaming_file(tmp_path), thresholds=0.35)
+    listener = KeywordListener(model, thresholds=0.35)
     expected = [*listener(sound), *listener.finish()]
     short = str(burst_wav("short.wav", "yes"))
     spotter = KeywordSpotter(tiny_onnx) if has_spotter else None
@@ -118,6 +123,23 @@ def test_a_listener_hears_long_recordings(
         assert inference.long == 3
 
 
-def test_a_listener_says_what_it_was_measured_to_miss(tiny_onnx: Path, tmp_path: Path) -> None:
-    inference = ListeningInference(KeywordListener(streaming_file(tmp_path)))
-    assert inference.note.endswith("model.streaming.onnx hears.")
+def test_a_listener_says_what_it_was_measured_to_miss(tiny_onnx: Path, model: Path) -> None:
+    alone, beside = (
+        ListeningInference(KeywordListener(model), spotter)
+        for spotter in (None, KeywordSpotter(tiny_onnx))
+    )
+    assert alone.note.endswith("model.streaming.onnx hears.")
+    assert beside.note.endswith("model.streaming.onnx hears. windows=true lists every window.")
+    point = {
+        "wanted_per_hour": 1,
+        "split": "test",
+        "misses": {"miss_rate": 0.1, "words": 50, "interval_95": [0.04, 0.21]},
+        "misses_by_condition": {},
+        "false_alarms": {"per_hour": 0.5, "limit_95": 2.4, "alarms": 1, "hours": 2.0},
+        "false_alarms_by_kind": {},
+        "latency_seconds": {"median": None},
+    }
+    info = alone.listener.model.info
+    alone.listener.model.info = replace(info, operating_points=point)
+    assert "Measured: 10.0% of 50 words" in alone.note
+    assert "missed; 0.50 an hour, below 2.40 with 95% confidence" in alone.note

@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
-from streaming_models import SECONDS, lively_sound, streaming_file
+from streaming_models import SECONDS, DrawnGate, lively_sound, streaming_file
 from trained_looking import SAMPLE_RATE
 
 from speech_commands_kws import KeywordListener
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.detector import Event
+from speech_commands_kws.inference.gate import EnergyGate
 from speech_commands_kws.inference.streaming import StreamingModel
 
 
@@ -148,6 +149,44 @@ def test_an_error_of_the_chunks_is_met_after_the_events_before_it(model) -> None
     with pytest.raises(ConnectionResetError):
         asyncio.run(listen())
     assert same(events, low(model)(sound())) and events
+
+
+def test_a_chunk_may_be_written_into_after_it_was_heard(model) -> None:
+    listener, buffer, events = low(model, gate=DrawnGate(1)), np.zeros(1000, np.float32), []
+    for start in range(0, SECONDS * SAMPLE_RATE, len(buffer)):
+        buffer[:] = sound()[start : start + len(buffer)]
+        events += listener(buffer)
+    assert same(
+        events + listener.finish(), heard(low(model, gate=DrawnGate(1)), sound(), len(sound()))
+    )
+
+
+def test_a_keyword_at_the_end_is_decided(model) -> None:
+    first, *_ = heard(low(model), sound(), 1600)
+    end = round((first.time - 0.03) * SAMPLE_RATE)
+    listener = low(model)
+    assert listener(sound()[:end]) == []
+    (event,) = listener.finish()
+    assert same([event], [first])
+
+
+def test_behind_a_gate_that_never_closes_the_events_are_the_same(model) -> None:
+    expected = heard(low(model), sound(), 1600)
+    assert same(heard(low(model, gate=DrawnGate(0, open_share=1)), sound(), 1600), expected)
+
+
+def test_while_the_gate_is_closed_there_is_no_keyword_and_time_goes_on(model) -> None:
+    listener = low(model, gate=DrawnGate(0, open_share=0))
+    assert heard(low(model), sound(), 1600) and listener(sound()) == []
+    assert listener.seconds == pytest.approx(SECONDS)
+    assert sum(map(len, listener.rows)) == SECONDS * 100 and not listener.scores.any()
+
+
+def test_behind_a_gate_events_do_not_depend_on_the_chunks(model) -> None:
+    once = heard(low(model, gate=EnergyGate(6, 1, -70, 0.3)), sound(), len(sound()))
+    assert once
+    for chunk in (100, 1600, 4097):
+        assert same(heard(low(model, gate=EnergyGate(6, 1, -70, 0.3)), sound(), chunk), once)
 
 
 @pytest.mark.parametrize("chunk", [np.zeros(10, np.uint8), np.zeros((2, 2, 2), np.float32)])

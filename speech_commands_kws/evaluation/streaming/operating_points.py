@@ -43,6 +43,7 @@ class ScoredStream:
         stretches: (first frame, rows (n, K)) of what is kept.
         words: the keywords that were said.
         said: of sound without words, what is said all the same; an event there is no false alarm.
+        closed: frames for which a gate was closed.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ScoredStream:
     stretches: list[tuple[int, np.ndarray]]
     words: list[Word]
     said: Sequence[Said] = ()
+    closed: int = 0
 
     def events(self, detector: Detector) -> list[Event]:
         """What a detector decides from the whole stream, if none of its `off` is below the floor of the stretches."""
@@ -74,7 +76,20 @@ def scored_stream(
     busy = np.flatnonzero((rows[:, keywords] >= floor).any(axis=1))
     parts = np.split(busy, np.flatnonzero(np.diff(busy) > JOINED) + 1) if len(busy) else []
     stretches = [(int(part[0]), rows[part[0] : part[-1] + 1].copy()) for part in parts]
-    return ScoredStream(stream.name, stream.kind, len(rows), stretches, stream.words, stream.said)
+    closed = int(np.sum(~rows.any(axis=1)))
+    return ScoredStream(
+        stream.name, stream.kind, len(rows), stretches, stream.words, stream.said, closed
+    )
+
+
+def closed_shares(streams: Iterable[ScoredStream]) -> dict[str, float]:
+    """For which share of each kind of sound a gate was closed."""
+    closed: Counter[str] = Counter()
+    frames: Counter[str] = Counter()
+    for stream in streams:
+        closed[stream.kind] += stream.closed
+        frames[stream.kind] += stream.frames
+    return {kind: closed[kind] / frames[kind] for kind in frames}
 
 
 class Cost(NamedTuple):

@@ -22,6 +22,10 @@ def write_point(facts: Mapping[str, Any], stream: TextIO) -> None:
     for table in point_tables(facts):
         write_rows(stream, table.heads, table.rows, numbers=table.numbers)
     stream.write(latency_line(facts["latency_seconds"]))
+    if facts.get("gate"):
+        closed = facts["gate"]["closed"].items()
+        shares = ", ".join(f"{percent(share)} of {display_name(kind)}" for kind, share in closed)
+        stream.write(f"the gate was closed for {shares}\n")
 
 
 def point_tables(facts: Mapping[str, Any]) -> Iterator[Table]:

@@ -14,6 +14,7 @@ from speech_commands_kws.evaluation.streaming.operating_points import (
     Cost,
     ScoredStream,
     Tuning,
+    closed_shares,
     lowered,
     scored_stream,
 )
@@ -51,6 +52,16 @@ def ambient(
 ) -> ScoredStream:
     stream = Stream(kind, kind, np.zeros(0), [], said)
     return scored_stream(stream, rows_with(bumps, frames), IS_KEYWORD, TUNING.floor)
+
+
+def test_a_gate_was_closed_where_there_are_no_answers() -> None:
+    rows = rows_with([(50, "left", 0.9)], 100)
+    rows[60:90] = 0
+    streams = [
+        scored_stream(Stream(kind, kind, np.zeros(0), []), rows[part], IS_KEYWORD, TUNING.floor)
+        for kind, part in (("talk", slice(0, 60)), ("talk", slice(60, 100)), ("music", slice(60)))
+    ]
+    assert closed_shares(streams) == {"talk": 0.3, "music": 0.0}
 
 
 def spoken(heights: dict[str, list[float]], condition: str = "clean") -> ScoredStream:

@@ -53,3 +53,8 @@ def test_misses_and_false_alarms_are_shown_with_what_they_rest_on() -> None:
 
 def test_without_a_word_heard_there_is_no_latency() -> None:
     assert "decided" not in str(shown(latency_seconds={"median": None, "p95": None}))
+
+
+def test_it_says_for_how_much_of_the_sound_a_gate_was_closed() -> None:
+    found = shown(gate={"above_db": 6, "closed": {"words": 0.25, "music": 0.0}})
+    assert found[-1] == ["the gate was closed for 25.0% of words, 0.0% of music"]

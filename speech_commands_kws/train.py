@@ -32,7 +32,7 @@ def run(cfg: DictConfig) -> float | list[float]:
     try:
         with runs.log_file(folder / runs.LOG_FILE) if is_first_process() else nullcontext():
             measured = train(cfg, folder, waveform_augment)
-    except KwsError:
+    except (KwsError, KeyboardInterrupt):
         if is_first_process() and not is_multirun():
             runs.remove_unused(folder)
         raise

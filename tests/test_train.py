@@ -17,6 +17,7 @@ from tone_trainings import (
 )
 
 from speech_commands_kws.cli.launch import CONFIG_DIR
+from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.models.checkpoint import load_spotter, read_checkpoint
 from speech_commands_kws.train import run
@@ -170,6 +171,17 @@ def test_an_interruption_says_how_to_go_on(tree, tmp_path, monkeypatch, steps, m
     monkeypatch.setattr(KeywordModule, "training_step", interrupted)
     with pytest.raises(KwsError, match=message):
         train(tree, tmp_path, EVERY_STEP)
+    assert len(list((tmp_path / "plots/runs").iterdir())) == (steps > 0)
+
+
+def test_an_interruption_before_the_training_leaves_no_folder(tree, tmp_path, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(KeywordDataModule, "setup", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(tree, tmp_path)
+    assert list((tmp_path / "plots/runs").iterdir()) == []
 
 
 def test_a_full_memory_of_the_gpu_is_one_clear_error(tree, tmp_path, monkeypatch):
@@ -201,6 +213,7 @@ def test_a_short_run_that_has_ended_can_be_asked_to_go_on(tree, tmp_path, caplog
         accuracy = run(compose("train", arguments))
         assert run(compose("train", [*arguments, "resume=true"])) == accuracy
     assert FINISHED in caplog.text
+    assert f"next: kws export run={newest_run(tmp_path)}" in caplog.text
 
 
 def test_a_training_returns_the_objectives_of_its_sweep(tree, tmp_path):

@@ -17,7 +17,7 @@ from torch import nn
 from speech_commands_kws.assembly.module import build_module
 from speech_commands_kws.assembly.resume import last_checkpoint
 from speech_commands_kws.cli.launch import build, is_multirun, settings_of
-from speech_commands_kws.cli.overrides import resume_command
+from speech_commands_kws.cli.overrides import command_for, resume_command
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.sampler import Shard
 from speech_commands_kws.data.speech_tree import TRAIN
@@ -85,6 +85,8 @@ def train(
     # Not the score of the best checkpoint, which Lightning forgets where the run's folder has moved.
     accuracy = max(row[ACCURACY] for row in rows if ACCURACY in row)
     LOG.info("best validation accuracy %.1f%%; run: %s", accuracy * 100, folder)
+    if not is_multirun():
+        LOG.info("next: %s", command_for(folder, "export"))
     return {ACCURACY: accuracy} | measure_size(cfg, module)
 
 

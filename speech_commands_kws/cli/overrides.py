@@ -264,6 +264,11 @@ def quoted(name: str) -> str:
 
 def resume_command(run_folder: Path) -> str:
     """The shell command that resumes a training, to be copied from a terminal."""
+    return command_for(run_folder, "train", "resume=true")
+
+
+def command_for(run_folder: Path, *words: str) -> str:
+    """The shell command `kws ...` for a run."""
     folder = str(run_folder)
     value = folder if PLAIN.fullmatch(folder) else quoted(folder)
-    return shlex.join(["kws", "train", "resume=true", f"run={value}"])
+    return shlex.join(["kws", *words, f"run={value}"])

@@ -30,6 +30,8 @@ LAST = "last.ckpt"
 LOG_FILE = "log.txt"
 HISTORY_FILE = "history.json"
 MODEL_FILE = "model.onnx"
+# What the folder of a run may hold before anything was trained.
+WITHOUT_WORTH = {CONFIG_FILE, LOG_FILE, CHECKPOINTS, "plots"}
 TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
 READ_AGAIN = ("data", "loader")  # what tells the clips of a run
 SHOWN_TIME = "%Y-%m-%d %H:%M"
@@ -75,8 +77,9 @@ def claim_folder(folder: Path) -> Path:
 
 
 def remove_unused(folder: Path) -> None:
-    """Remove the folder of a run that was refused before anything was trained or recorded."""
-    if {path.name for path in folder.iterdir()} <= {CONFIG_FILE, LOG_FILE}:
+    """Remove the folder of a run that ended before anything was trained or recorded."""
+    checkpoints = any(folder.glob(f"{CHECKPOINTS}/*"))
+    if not checkpoints and {path.name for path in folder.iterdir()} <= WITHOUT_WORTH:
         shutil.rmtree(folder)
 
 

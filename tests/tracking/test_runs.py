@@ -212,12 +212,13 @@ def test_the_log_has_no_passwords(tmp_path):
     assert "http://anna:***@host" in (tmp_path / "log.txt").read_text()
 
 
-@pytest.mark.parametrize("more", [None, "mlflow.json"])
-def test_the_folder_of_a_refused_run_goes_unless_something_was_recorded(
+@pytest.mark.parametrize("more", [None, "mlflow.json", "checkpoints/last.ckpt"])
+def test_the_folder_of_a_run_goes_unless_something_was_recorded_or_trained(
     more: str | None, tmp_path: Path
 ) -> None:
     folder = runs.make_run_folder(tmp_path, "refused")
-    for name in filter(None, (runs.CONFIG_FILE, runs.LOG_FILE, more)):
+    for name in filter(None, (runs.CONFIG_FILE, runs.LOG_FILE, "plots/augmentations.png", more)):
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
     runs.remove_unused(folder)
     assert folder.exists() == (more is not None)

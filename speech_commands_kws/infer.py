@@ -14,13 +14,7 @@ from speech_commands_kws.cli.launch import (
     hiding_passwords,
     run_answering,
 )
-from speech_commands_kws.errors import (
-    KwsError,
-    ReportedError,
-    check_choice,
-    check_flag,
-    display_name,
-)
+from speech_commands_kws.errors import KwsError, ReportedError, check_choice, display_name
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.backends.triton import MODEL_NAME
 from speech_commands_kws.inference.batch import BatchInference, ListeningInference
@@ -42,7 +36,6 @@ def run(cfg: DictConfig) -> float:
     """
     names = input_names(cfg.input)
     check_choice(WRITERS, format=cfg.format)
-    check_flag(windows=cfg.windows)
     if cfg.url is not None and not engine_of(cfg.backend).is_server:
         raise KwsError(
             f"url={cfg.url} is the address of a server: add backend=triton or backend=triton_grpc"

@@ -151,7 +151,6 @@ def test_the_newest_export_answers(
     [
         ([], "nothing to listen to"),
         (["a.wav", "format=xml"], "format must be one of table, json, csv, got xml"),
-        (["a.wav", "windows=often"], "windows must be true or false, got often"),
         (["a.wav", "top_k=0"], "top_k must be a whole number of 1 or more, got 0"),
         (
             ["a.wav", "batch_size=1.5"],

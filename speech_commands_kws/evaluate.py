@@ -75,6 +75,8 @@ def evaluate_streaming(cfg: DictConfig) -> float:
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
     else:
         write_point(facts, sys.stdout)
+        if "pictures" in facts:
+            print(f"picture: {display_name(facts['pictures'])}/detection.png")
     write_json_file(cfg.json_file, facts)
     return 1 - facts["misses"]["miss_rate"]
 

@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
@@ -25,13 +25,16 @@ from speech_commands_kws.cli.launch import (
 from speech_commands_kws.cli.terminal import progress
 from speech_commands_kws.data.speech_tree import SPLITS
 from speech_commands_kws.errors import check_choice, check_positive, display_name
+from speech_commands_kws.evaluation.streaming.operating_points import summary
 from speech_commands_kws.evaluation.streaming.tables import write_point
+from speech_commands_kws.figures.detection import plot_detection
 from speech_commands_kws.files.atomic import replacing, write_json_file
 from speech_commands_kws.labels import keywords_of
 from speech_commands_kws.packaging.onnx_export import write_metadata
 from speech_commands_kws.tracking import recording
 
 FORMATS = ("table", "json")
+PICTURE = "plots/detection.png"
 
 
 def run(cfg: DictConfig) -> float:
@@ -56,24 +59,16 @@ def run(cfg: DictConfig) -> float:
         partial_file.write_bytes(model.model.read_bytes())
         write_metadata(info, partial_file)
     card = write_streaming_card(model.model)
-    recording.log_to_run(folder, [model.model, card], "model")
+    title = f"{cfg.split} split: {', '.join(keywords)}\n{folder.name}/{Path(model.model).name}"
+    picture = plot_detection(facts["curve"], point, title, folder / PICTURE)
+    recording.log_to_run(folder, [model.model, card, picture], "model")
     if cfg.format == "json":
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
     else:
         write_point(facts, sys.stdout)
-        print(f"written into {display_name(model.model)} and {card.name}")
+        print(f"written into {display_name(model.model)}, {card.name} and {PICTURE}")
     write_json_file(cfg.json_file, facts)
     return float(point["misses"]["miss_rate"])
-
-
-def summary(point: dict[str, Any]) -> dict[str, Any]:
-    """What a line of the table of operating points says."""
-    return {
-        "threshold": point["threshold"],
-        "miss_rate": point["misses"]["miss_rate"],
-        "per_hour": point["false_alarms"]["per_hour"],
-        "limit_95": point["false_alarms"]["limit_95"],
-    }
 
 
 @hiding_passwords

@@ -79,6 +79,10 @@ def test_thresholds_and_what_they_cost_are_written_into_the_file(root, capsys) -
     card = path.with_suffix(".md").read_text()
     assert "Chosen for 0.5 false alarms an hour" in card and "| hiss |" in card
     assert "model.streaming.md" in (path.parent / "model.md").read_text()
+    assert (path.parent / "plots/detection.png").is_file()
+    assert [point["miss_rate_by_condition"].keys() for point in facts["curve"]] == [
+        facts["misses_by_condition"].keys()
+    ] * 21
     assert info.training["operators"] == operator_counts(path)
 
 
@@ -100,12 +104,22 @@ def test_a_listener_hears_the_words_of_somebody_new(root) -> None:
 def test_evaluate_measures_a_listener_at_its_thresholds(root) -> None:
     tuned(root)
     command = [sys.executable, "-m", "speech_commands_kws.evaluate"]
-    command += ["protocol=streaming", "format=json", *settings(root)]
+    command += ["protocol=streaming", "format=json", "save=sounds_and_truth", f"hours={10 / 3600}"]
+    command += settings(root)
     finished = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     facts = json.loads(finished.stdout)
     assert facts["misses"]["miss_rate"] <= 0.25
     assert set(facts["false_alarms_by_kind"]) == {"talk", "hiss"}
+    assert facts["false_alarms"]["hours"] == pytest.approx(20 / 3600)
+    assert len(facts["curve"]) == 21 and Path(facts["pictures"], "detection.png").is_file()
+    truth, events = (
+        [json.loads(line) for line in (root / "sounds_and_truth" / name).read_text().splitlines()]
+        for name in ("truth.jsonl", "events.jsonl")
+    )
+    assert len(truth) == facts["misses"]["words"] and len(events) > 0.7 * len(truth)
+    streams = {path.stem for path in (root / "sounds_and_truth").glob("*.wav")}
+    assert {row["stream"] for row in truth + events} < streams and "hiss, 0" in streams
 
 
 @pytest.mark.integration

@@ -19,8 +19,11 @@ from speech_commands_kws.evaluation.streaming.operating_points import (
     Tuning,
     closed_shares,
     scored_stream,
+    summary,
 )
+from speech_commands_kws.evaluation.streaming.saved import save_events, saved
 from speech_commands_kws.evaluation.streaming.streams import Stream, clips_below, clips_of
+from speech_commands_kws.figures.detection import plot_detection
 from speech_commands_kws.inference.gate import Gate
 from speech_commands_kws.inference.listener import CALL_MS
 from speech_commands_kws.inference.locate import STREAMING_FILE, locate_model, newest_export
@@ -87,12 +90,23 @@ def evaluate_streams(cfg: DictConfig) -> dict[str, Any]:
     tuning = replace(tuning_of(cfg, model), settings=detector)
     floor = min(min(thresholds.values()) - detector["hysteresis"], tuning.floor)
     gate = build(cfg.gate) if cfg.get("gate") else None
-    scored = score_streams(model, streams_of(cfg, model, folder), floor, gate)
-    streams = list(progress(scored, doing="listening"))
+    streams = streams_of(cfg, model, folder)
+    if cfg.save:
+        streams = saved(streams, Path(cfg.save).expanduser(), model.info.sample_rate)
+    scored = list(progress(score_streams(model, streams, floor, gate), doing="listening"))
+    if cfg.save:
+        save_events(scored, tuning.detector(thresholds), Path(cfg.save).expanduser())
     facts = {"model": str(model.model), "split": cfg.split, "input": cfg.input}
     if gate:
-        facts["gate"] = OmegaConf.to_container(cfg.gate) | {"closed": closed_shares(streams)}
-    return facts | tuning.point(streams, thresholds)
+        facts["gate"] = OmegaConf.to_container(cfg.gate) | {"closed": closed_shares(scored)}
+    point = tuning.point(scored, thresholds)
+    curve = [summary(each) for each in tuning.curve(scored, list(thresholds))]
+    if point["false_alarms"]["hours"]:
+        pictures = Path(cfg.folder or folder / f"listening_{cfg.split}").expanduser()
+        title = f"{cfg.input or f'{cfg.split} split'}: {', '.join(thresholds)}\n{folder.name}/{Path(model.model).name}"
+        plot_detection(curve, point, title, pictures / "detection.png")
+        facts["pictures"] = str(pictures)
+    return facts | point | {"curve": curve}
 
 
 def streams_of(cfg: DictConfig, model: StreamingModel, folder: Path) -> Iterator[Stream]:

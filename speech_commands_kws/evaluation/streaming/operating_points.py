@@ -220,6 +220,19 @@ class Tuning:
         ]
 
 
+def summary(point: Mapping[str, Any]) -> dict[str, Any]:
+    """What a line of the table of operating points says of a point of `Tuning.curve`."""
+    return {
+        "threshold": point["threshold"],
+        "miss_rate": point["misses"]["miss_rate"],
+        "miss_rate_by_condition": {
+            name: found["miss_rate"] for name, found in point["misses_by_condition"].items()
+        },
+        "per_hour": point["false_alarms"]["per_hour"],
+        "limit_95": point["false_alarms"]["limit_95"],
+    }
+
+
 def lowered(alone: Mapping[str, Sequence[Cost]], budget: int) -> dict[str, int]:
     """The place of each keyword in its row of costs that misses few words for a number of false alarms.
 

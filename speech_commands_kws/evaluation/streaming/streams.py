@@ -4,9 +4,12 @@ Legend: T samples.
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -250,13 +253,13 @@ class AmbientStreams:
     Attributes:
         folder: of recordings, a folder in it for each kind; they follow each other in the order of their names.
         talk: synthetic talk of the test split, or None.
-        talk_hours: of it.
+        talk_hours: of it, unless `hours` are given.
         homophones: of a keyword; where one of them, or the keyword, is in the transcript of a recording
             (`transcripts_below` its kind), it is said there.
         said: of a kind, the keywords that count as said in all of it: sound without transcripts.
         block_seconds: length of a stream of recordings; the last one of a kind is shorter.
         pause_seconds: of silence between two recordings.
-        hours: of each kind at most; None: all.
+        hours: of each kind of recordings at most, and of talk; None: all.
         sample_rate: of the streams (Hz).
     """
 
@@ -289,11 +292,19 @@ class AmbientStreams:
                 ]
                 yield Stream(f"{kind}, {number}", kind, block, [], found)
         if self.talk:
-            for number in range(
-                round(self.talk_hours * SECONDS_PER_HOUR / self.talk.block_seconds)
-            ):
-                block = self.talk.block(self.talk_split, number)
+            for number, block in enumerate(self._talk()):
                 yield Stream(f"talk, {number}", "talk", block, [])
+
+    def _talk(self) -> Iterator[np.ndarray]:
+        """Blocks of talk, as many spoken at a time as there are processors."""
+        hours = self.talk_hours if self.hours is None else self.hours
+        count, at_once = round(hours * SECONDS_PER_HOUR / self.talk.block_seconds), os.cpu_count()
+        speak = partial(self.talk.block, self.talk_split)
+        # The first one alone: it finds the lines without keywords, once for all.
+        firsts = [0, *range(1, count, at_once), count]
+        with ThreadPoolExecutor(at_once) as executor:
+            for first, end in pairwise(firsts):
+                yield from executor.map(speak, range(first, end))
 
     def _kinds(self) -> dict[str, list[Path]]:
         """The recordings of each kind."""

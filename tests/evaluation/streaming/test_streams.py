@@ -1,5 +1,6 @@
 """Words are bursts of a tone in silence, so that where they are and how loud they are can be measured."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -276,7 +277,7 @@ def test_a_recording_that_cannot_be_read_is_passed_over(folder: str, caplog) -> 
     assert "left out" in caplog.text and "0.wav" in caplog.text
 
 
-def test_talk_is_made_by_number() -> None:
+def test_talk_is_made_by_number(monkeypatch) -> None:
     class Talk:
         block_seconds = 1.0
 
@@ -284,13 +285,15 @@ def test_talk_is_made_by_number() -> None:
             assert split == "test"
             return np.full(RATE, number, np.float32)
 
-    streams = list(ambient(talk=Talk(), talk_hours=3 / 3600).streams())
-    assert [(stream.name, stream.kind) for stream in streams] == [
-        ("talk, 0", "talk"),
-        ("talk, 1", "talk"),
-        ("talk, 2", "talk"),
-    ]
-    assert streams[2].waveform[0] == 2
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    for count in range(6):
+        streams = list(ambient(talk=Talk(), talk_hours=count / 3600).streams())
+        assert [(stream.name, stream.kind) for stream in streams] == [
+            (f"talk, {number}", "talk") for number in range(count)
+        ]
+        assert [stream.waveform[0] for stream in streams] == list(range(count))
+    # Hours that are asked for come first.
+    assert len(list(ambient(talk=Talk(), talk_hours=9, hours=2 / 3600).streams())) == 2
 
 
 @pytest.mark.parametrize("lengths", [[5], [1, 1, 1], [7, 0, 3], [4, 4], []])

@@ -8,7 +8,7 @@
 #   make serve        set up; then serve the newest export by a Triton server in an environment of its own (.tools/triton)
 #   make triton       only make that environment: the tests that need the server skip themselves without it
 #   make speech-corpora  set up; then fetch continuous speech and music without keywords, and make synthetic talk, into
-#                     data/corpora (283 MB; from another Debian mirror: DEBIAN_MIRROR=http://…)
+#                     data/corpora (354 MB; from another Debian mirror: DEBIAN_MIRROR=http://…)
 #   make data-remote  a place for DVC to push to: a folder (REMOTE=/path), or gdrive://<folder> with KEY=<key>.json
 #   make clean        remove both environments (data/ and plots/ stay)
 #

@@ -32,9 +32,11 @@ G722_RATE, G722_BITS_PER_SECOND = 16_000, 64_000
 # what compress(1) makes, without its first three bytes.
 TEXT_MAGIC, TEXT_HEADER, TEXT_OFFSET = b"EC02Compressed Data File", Struct(">I"), 0x58
 COMPRESS_HEADER = b"\x1f\x9d\x90"
-# What Asterisk and Festival call the texts of their recordings.
+# What Asterisk, Festival and a game call the texts of their recordings.
 ASTERISK_TEXTS = tuple(f"core-sounds-{language}.txt.gz" for language in ("en", "it", "ru"))
 FESTIVAL_TEXTS, FESTIVAL_LINE = "txt.done.data", re.compile(r'^\( (\S+) "(.*)" \)$', re.MULTILINE)
+GAME_TEXTS = "dialogs_cs.lua"
+GAME_LINES = re.compile(r'^dialogId\("([^"]+)".*\n\s*dialogStr\("(.*)"\)', re.MULTILINE)
 
 LOG = logging.getLogger(__name__)
 
@@ -46,7 +48,8 @@ class DebianCorpora:
     Attributes:
         root: of the folders.
         address: of a Debian archive, or of a mirror.
-        packages: `path` below that address, `size` (bytes), `sha256` and `folder` of each.
+        packages: `path` below that address, `size` (bytes), `sha256` and `folder` of each, and where not all of it is
+            wanted the name of `only` those files.
         leave_out: names of folders within the packages.
         attempts, backoff_seconds, timeout_seconds: see `download_file`.
     """
@@ -81,15 +84,16 @@ class DebianCorpora:
             download_file(
                 remote, archive, self.attempts, self.backoff_seconds, self.timeout_seconds
             )
-        make_whole(folder, partial(self._lay_out, archive))
+        make_whole(folder, partial(self._lay_out, archive, package.get("only")))
         archive.unlink()
 
-    def _lay_out(self, archive: Path, folder: Path) -> None:
+    def _lay_out(self, archive: Path, only: str | None, folder: Path) -> None:
         """The sounds and texts of a package, by their names; of `.g722` and `bible.data` what they encode."""
         with content_of(archive) as tar:
             for member in tar:
                 name = PurePosixPath(member.name)
                 kept = member.isfile() and not set(self.leave_out) & set(name.parts)
+                kept = kept and only in (None, name.name)
                 if kept and (write := WRITERS.get(name.suffix, WRITERS.get(name.name))):
                     write(tar.extractfile(member).read(), folder.joinpath(*shortened(name)))
 
@@ -149,15 +153,16 @@ def uncompressed(block: bytes) -> bytes:
 
 
 def write_transcripts(content: bytes, path: Path) -> None:
-    """Lines `recording: text`, which Asterisk compresses and Festival puts into brackets."""
-    lines = gzip.decompress(content) if path.suffix == ".gz" else content
-    text = FESTIVAL_LINE.sub(r"\1: \2", lines.decode("utf-8"))
-    write_sound(text.encode(), path.with_name("transcripts.txt"))
+    """Lines `recording: text`: what Asterisk compresses, or made of what others write."""
+    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
+    found = FESTIVAL_LINE.findall(text) + GAME_LINES.findall(text)
+    lines = "".join(f"{name}: {said}\n" for name, said in found) or text
+    write_sound(lines.encode(), path.with_name("transcripts.txt"))
 
 
 WRITERS: Mapping[str, Callable[[bytes, Path], None]] = {
     **dict.fromkeys(AUDIO_SUFFIXES, write_sound),
     ".g722": write_g722,
     "bible.data": write_text,
-    **dict.fromkeys((*ASTERISK_TEXTS, FESTIVAL_TEXTS), write_transcripts),
+    **dict.fromkeys((*ASTERISK_TEXTS, FESTIVAL_TEXTS, GAME_TEXTS), write_transcripts),
 }

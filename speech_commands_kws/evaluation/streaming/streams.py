@@ -255,8 +255,7 @@ class AmbientStreams:
         talk: synthetic talk of the test split, or None.
         talk_hours: of it, unless `hours` are given.
         homophones: of a keyword; where one of them, or the keyword, is in the transcript of a recording
-            (`transcripts_below` its kind), it is said there.
-        said: of a kind, the keywords that count as said in all of it: sound without transcripts.
+            (as of `words_said`), it is said there.
         block_seconds: length of a stream of recordings; the last one of a kind is shorter.
         pause_seconds: of silence between two recordings.
         hours: of each kind of recordings at most, and of talk; None: all.
@@ -268,7 +267,6 @@ class AmbientStreams:
     talk_split: str
     talk_hours: float
     homophones: Mapping[str, Sequence[str]]
-    said: Mapping[str, Sequence[str]]
     block_seconds: float
     pause_seconds: float
     hours: float | None
@@ -279,17 +277,13 @@ class AmbientStreams:
         check_number(0, pause_seconds=self.pause_seconds, talk_hours=self.talk_hours)
 
     def streams(self, keywords: Sequence[str] = ()) -> Iterator[Stream]:
-        """One kind after the other; `keywords` are those that `said` tells of."""
+        """One kind after the other; `keywords` are those of which `Stream.said` tells."""
         spellings = {
             keyword: {keyword.lower(), *self.homophones.get(keyword, ())} for keyword in keywords
         }
         for kind, paths in self._kinds().items():
             said = words_said(Path(self.folder).expanduser() / kind, paths, spellings)
-            everywhere = [keyword for keyword in self.said.get(kind, ()) if keyword in keywords]
             for number, (block, found) in enumerate(self._blocks(paths, said)):
-                found += [
-                    Said(keyword, 0.0, len(block) / self.sample_rate) for keyword in everywhere
-                ]
                 yield Stream(f"{kind}, {number}", kind, block, [], found)
         if self.talk:
             for number, block in enumerate(self._talk()):

@@ -62,6 +62,7 @@ PACKAGES = {
             "/usr/share/../../../b.wav": b"wav",
             "./usr/share/doc/a/core-sounds-en.txt.gz": gzip.compress("a: Nö.\n".encode()),
             "./usr/share/etc/txt.done.data": b'( a_1 "No (so)" )\n( a_2 "Go" )\n',
+            "./usr/share/game/dialogs_cs.lua": b'\ndialogId("a-b", "c", "Well.")\ndialogStr("No!")\n',
         }
     ),
     TEXT: package({"./usr/lib/bible.data": bible("\n".join(VERSES)), "./usr/lib/a.data": b"tree"}),
@@ -101,12 +102,13 @@ def test_sounds_and_texts_are_laid_out(site: Site, tmp_path: Path) -> None:
         "train/speech/b.wav",
         "train/speech/doc/a/transcripts.txt",
         "train/speech/etc/transcripts.txt",
+        "train/speech/game/transcripts.txt",
         "train/speech/sounds/one/a.ogg",
     ]
     assert (root / "train/speech/sounds/one/a.ogg").read_bytes() == b"ogg"
-    texts = [root / f"train/speech/{name}/transcripts.txt" for name in ("doc/a", "etc")]
+    texts = [root / f"train/speech/{name}/transcripts.txt" for name in ("doc/a", "etc", "game")]
     texts = [path.read_text(encoding="utf-8") for path in texts]
-    assert texts == ["a: Nö.\n", "a_1: No (so)\na_2: Go\n"]
+    assert texts == ["a: Nö.\n", "a_1: No (so)\na_2: Go\n", "a-b: No!\n"]
     lines = (root / "text/bible.txt").read_text(encoding="utf-8")
     assert lines == "In the beginning\nAnd the earth\n"
 
@@ -117,6 +119,11 @@ def test_what_is_there_is_not_fetched_again(site: Site, tmp_path: Path) -> None:
     site.requests.clear()
     corpora(site, tmp_path).prepare()
     assert site.requests == []
+
+
+def test_some_of_a_package_may_be_wanted(site: Site, tmp_path: Path) -> None:
+    corpora(site, tmp_path, only="a.ogg").prepare()
+    assert names(tmp_path) == [".lock", "train/speech/sounds/one/a.ogg"]
 
 
 def test_a_package_that_was_fetched_before_is_used(site: Site, tmp_path: Path) -> None:

@@ -197,7 +197,6 @@ def ambient(**changed: object) -> AmbientStreams:
         "talk_split": "test",
         "talk_hours": 0.0,
         "homophones": {},
-        "said": {},
         "block_seconds": 2.0,
         "pause_seconds": 0.5,
         "hours": None,
@@ -237,11 +236,11 @@ def test_hours_bound_each_kind(folder: str) -> None:
 def test_what_recordings_say_is_told_of_each_block(folder: str) -> None:
     write_wav(Path(folder) / "speech" / "2.wav", np.zeros(RATE), RATE)
     (Path(folder) / "speech" / "texts.txt").write_text("0: No, left\n1: Say it.\n2: I know\n")
-    sounds = ambient(folder=folder, homophones={"no": ["know"]}, said={"music": ["left", "up"]})
+    sounds = ambient(folder=folder, homophones={"no": ["know"]})
     said = {stream.name: stream.said for stream in sounds.streams(["no", "left"])}
     assert said == {
-        "music, 0": [("left", 0, 2)],
-        "music, 1": [("left", 0, 1.5)],
+        "music, 0": [],
+        "music, 1": [],
         "speech, 0": [("no", 0, 1), ("left", 0, 1)],
         # It begins at 2.75 s, and the block at 2.
         "speech, 1": [("no", 0.75, 1.75)],

@@ -22,8 +22,7 @@ from speech_commands_kws.evaluation.streaming.tables import shown_rate
 
 SOUNDS = ["protocol=talk", "protocol.ambient.folder=${paths.data}/corpora/${split}", "split=test"]
 MS_PER_SECOND = 1000
-CONDITIONS = {"clean": "missed in the clear", "10 dB": "at 10 dB", "0 dB": "at 0 dB"}
-CONDITIONS |= {"room": "in a room"}
+CONDITIONS = {"clean": "missed, clean", "10 dB": "10 dB", "0 dB": "0 dB", "room": "in a room"}
 KINDS = {
     "speech_cs": "Czech dialogues",
     "speech_ru": "Russian sentences",

@@ -115,17 +115,20 @@ class LogMel(nn.Module):
 
     def log_mel(self, frames: Tensor) -> Tensor:
         """(B, W, F) frames to (B, 1, M, F) log-mel."""
-        n_frames = frames.shape[-1]
+        mel = self.mel_weights @ self.power(frames * self.window[:, None])
+        return torch.log(mel + self.log_floor).unsqueeze(1)
+
+    def power(self, windowed: Tensor) -> Tensor:
+        """(B, W, F) windowed frames to the squares that the mel weights meet, (B, (L / 2 + 1) 2 G, F)."""
+        n_frames = windowed.shape[-1]
         short_bins = len(self.long_dft)
-        windowed = frames * self.window[:, None]
         # Row q R + r is sample q of the r-th short DFT: all of them are one product.
         short = self.short_dft @ windowed.reshape(
             -1, self.short_dft.shape[1], self.n_short * n_frames
         )
         long = self.long_dft @ short.reshape(-1, short_bins, 2 * self.n_short, n_frames)
         # Squares of real and imaginary parts, side by side, meet each mel weight twice.
-        power = long.square().reshape(-1, self.mel_weights.shape[1], n_frames)
-        return torch.log(self.mel_weights @ power + self.log_floor).unsqueeze(1)
+        return long.square().reshape(-1, self.mel_weights.shape[1], n_frames)
 
     def multiply_adds(self, n_frames: int) -> int:
         """Multiply-adds of the matrix products for a number of frames."""

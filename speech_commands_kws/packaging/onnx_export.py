@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
@@ -119,6 +120,7 @@ def export_program(
 def save_model(model: onnx.ModelProto, info: ModelInfo, path: Path) -> None:
     # Of the format the oldest that has these operators, so that old engines read it; the exporter writes a newer one.
     model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import)
+    settle_shapes(model.graph)
     forget_origin(model)
     onnx.helper.set_model_props(model, info.to_metadata())
     onnx.checker.check_model(model, full_check=True)
@@ -129,6 +131,42 @@ def check_opset(opset: int | None) -> None:
     """Raises SettingError for one that the exporter does not write."""
     if opset is not None:
         check_whole(OLDEST_OPSET, onnx.defs.onnx_opset_version(), opset=opset)
+
+
+def settle_shapes(graph: onnx.GraphProto) -> None:
+    """Replace the shapes that the exporter computes, out of the batch and the frames, node by node, by constants.
+
+    All arrays that are reshaped begin with the batch, which stays (0), and one more size is left to follow (-1).
+    """
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        shape = makers.get(node.input[1]) if node.op_type == "Reshape" else None
+        if shape is None or shape.op_type != "Concat":
+            continue
+        sizes = [int(constants.get(name, [-1])[0]) for name in shape.input]
+        sizes[0] = max(sizes[0], 0)
+        if sizes.count(-1) > 1:
+            continue
+        name = f"{node.output[0]}_shape"
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array(sizes), name))
+        node.input[1] = name
+        del node.attribute[:]  # else 0 would be a size
+    drop_unused(graph)
+
+
+def drop_unused(graph: onnx.GraphProto) -> None:
+    """Leave out what no output depends on."""
+    used = {value.name for value in graph.output}
+    needed = []
+    for node in reversed(graph.node):
+        if used.intersection(node.output):
+            used.update(node.input)
+            needed.append(node)
+    tensors = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(reversed(needed))
+    graph.initializer.extend(tensors)
 
 
 def forget_origin(model: onnx.ModelProto) -> None:

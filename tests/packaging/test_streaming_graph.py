@@ -14,7 +14,8 @@ from trained_looking import SAMPLE_RATE
 from speech_commands_kws.inference.streaming import StreamingModel
 from speech_commands_kws.models.frontend import LogMel
 from speech_commands_kws.models.spotter_module import SpotterModule
-from speech_commands_kws.packaging.streaming_graph import StreamingGraph
+from speech_commands_kws.packaging.onnx_export import operator_counts
+from speech_commands_kws.packaging.streaming_graph import StreamingGraph, regrouped
 
 FRAMES = 240
 CHUNKINGS = 100
@@ -72,6 +73,25 @@ def test_after_its_memory_nothing_of_a_sound_is_left() -> None:
         soft = graph(0.3 * sound(1), torch.zeros(1, *graph.state_shape))[2]
         loud, soft = (graph(silence, state)[2] for state in (loud, soft))
     torch.testing.assert_close(loud, soft, atol=1e-5, rtol=0)
+
+
+def test_no_shape_is_computed(tmp_path) -> None:
+    operators = operator_counts(streaming_file(tmp_path))
+    assert not operators.keys() & {"Shape", "Gather", "Squeeze", "Div"}
+    assert operators["Reshape"] > 10
+
+
+@pytest.mark.parametrize(
+    ("groups", "width", "expected"), [(4, 3, 1), (20, 5, 4), (7, 5, 7), (2, 40, 2), (6, 16, 3)]
+)
+def test_fewer_groups_convolve_alike(groups, width, expected) -> None:
+    torch.manual_seed(0)
+    own = nn.Conv1d(groups * width, groups * 2, 3, groups=groups, dilation=2)
+    with torch.no_grad():
+        fewer = regrouped(own)
+        rows = torch.randn(2, groups * width, 9)
+        torch.testing.assert_close(fewer(rows), own(rows), atol=1e-5, rtol=0)
+    assert fewer.groups == expected
 
 
 def test_normalisations_are_folded() -> None:

@@ -152,8 +152,8 @@ class StreamTraining(nn.Module):
         length = self.frames * self.hop
         recordings = read_int16(negatives, sample_rate, negatives_seconds)
         speech = np.concatenate([np.zeros(0, np.int16), *recordings])
-        if len(speech):
-            speech = np.resize(speech, max(len(speech), length))
+        if 0 < len(speech) < length:
+            speech = np.resize(speech, length)
         # The end of a clip is where the alarm was.
         alarms = [clip[-length:] for clip in read_int16(mined, sample_rate, None)]
         alarm_samples = torch.tensor(list(map(len, alarms)), dtype=torch.long)

@@ -74,7 +74,7 @@ def run(cfg: DictConfig) -> float:
     finally:  # a model whose variant was refused has its card too
         card = write_card(cfg, model, split)
     if triton:
-        fill_repository(triton, clip_models)
+        fill_repository(triton, [*clip_models, *files[:1]])
     figures = {} if record else model.figures
     recording.log_to_run(folder, [*clip_models, *files, card], "model", figures)
     if record:

@@ -23,6 +23,7 @@ from speech_commands_kws.cli.launch import (
 )
 from speech_commands_kws.cli.terminal import say
 from speech_commands_kws.errors import KwsError, check_choice
+from speech_commands_kws.inference.backends.triton_async import STREAM_NAME
 from speech_commands_kws.inference.detector import Event
 from speech_commands_kws.inference.events.clips import EventClips
 from speech_commands_kws.inference.events.command import EventCommand
@@ -30,6 +31,7 @@ from speech_commands_kws.inference.events.view import EventView
 from speech_commands_kws.inference.events.writer import EventWriter
 from speech_commands_kws.inference.listener import KeywordListener
 from speech_commands_kws.inference.locate import STREAMING_FILE
+from speech_commands_kws.inference.streaming import StreamingModel
 
 AUTO, TEXT, JSON, VIEW = "auto", "text", "json", "view"
 
@@ -38,9 +40,7 @@ def run(cfg: DictConfig) -> float:
     """Report the keywords until the sound ends; return how many."""
     check_choice((AUTO, TEXT, JSON, VIEW), format=cfg.format)
     gate = build(cfg.gate) if cfg.get("gate") else None
-    listener = KeywordListener(
-        find_model(cfg, STREAMING_FILE), None, plain(cfg.thresholds), cfg.call_ms, gate
-    )
+    listener = KeywordListener(model_of(cfg), None, plain(cfg.thresholds), cfg.call_ms, gate)
     rate = listener.model.info.sample_rate
     begin, samples, count = time.monotonic(), 0, 0
     with ExitStack() as stack:
@@ -66,6 +66,12 @@ def heard(
 
 def plain(value: Any) -> Any:
     return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+
+
+def model_of(cfg: DictConfig) -> StreamingModel:
+    if cfg.url is not None:
+        return StreamingModel(cfg.model or STREAM_NAME, build(cfg.server))
+    return StreamingModel(find_model(cfg, STREAMING_FILE))
 
 
 def sound_of(cfg: DictConfig, sample_rate: int) -> Any:

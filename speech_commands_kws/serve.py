@@ -16,8 +16,12 @@ from speech_commands_kws.cli.launch import (
 )
 from speech_commands_kws.cli.terminal import say
 from speech_commands_kws.errors import KwsError, check_choice
-from speech_commands_kws.inference.locate import STREAMING_FILE
-from speech_commands_kws.packaging.triton_repository import MODEL_FILES, models_in
+from speech_commands_kws.inference.locate import STREAMING_FILE, streaming_file
+from speech_commands_kws.packaging.triton_repository import (
+    MODEL_FILES,
+    fill_repository,
+    models_in,
+)
 
 EMBEDDED, CONTAINER, WEBSOCKET = "embedded", "container", "websocket"
 MODES = (EMBEDDED, CONTAINER, WEBSOCKET)
@@ -61,8 +65,11 @@ def served_models(cfg: DictConfig) -> tuple[Path, list[str]]:
             raise KwsError("names= chooses among the models of repository=: give repository= too")
         model = find_model(cfg)
         triton = build(cfg.triton)
-        say(f"served file: {triton.fill(model, build(cfg.backend)(model).info)}")
-        return Path(triton.repository).expanduser(), [triton.name]
+        files = [path for path in (model, streaming_file(model)) if path.is_file()]
+        entries = fill_repository(triton, files, build(cfg.backend))
+        for path in entries.values():
+            say(f"served file: {path}")
+        return Path(triton.repository).expanduser(), list(entries)
     if cfg.model is not None:
         raise KwsError("repository= is served as it is: leave model= out, or repository=")
     repository = Path(str(cfg.repository)).expanduser()

@@ -149,6 +149,8 @@ def test_programs_are_run_and_clips_are_kept(listen, expected, tmp_path) -> None
         (["talk.wav", "on_event=beep"], "on_event must be a list of texts"),
         (["talk.wav", "save=kept", "near_miss=2"], "near_miss must be a number from 0 to 1"),
         (["talk.wav", "other.wav"], "takes one input, got 2"),
+        (["talk.wav", "url=ws://127.0.0.1:1"], "url must be host:port, such as 127.0.0.1:8000"),
+        (["talk.wav", "url=grpc://127.0.0.1:1"], "no Triton server answers at 127.0.0.1:1"),
     ],
 )
 def test_a_mistake_is_one_line(listen, arguments, complaint) -> None:

@@ -18,19 +18,24 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from conftest import TINY_LABELS, TINY_METADATA, burst
 from hydra import compose, initialize_config_dir
-from streaming_models import streaming_file
+from streaming_models import lively_sound, streaming_file
 
-from speech_commands_kws import KeywordSpotter, serve
+from speech_commands_kws import KeywordListener, KeywordSpotter, commands, serve
 from speech_commands_kws.cli.launch import CONFIG_DIR, build
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.backends.triton import TritonBackend, TritonClient
+from speech_commands_kws.inference.streaming import StreamingModel
+from speech_commands_kws.packaging.onnx_export import write_metadata
+from speech_commands_kws.packaging.triton_repository import fill_repository
 from speech_commands_kws.serving.environment import ServerEnvironment, is_ready
 from speech_commands_kws.serving.server import TritonServer, check_port
 from speech_commands_kws.serving.watcher import SHARED_MEMORY
@@ -54,6 +59,16 @@ def test_a_model_is_put_into_a_repository_of_its_own(tmp_path: Path, tiny_onnx: 
     repository, names = serve.served_models(configured(tmp_path, f"model={tiny_onnx}"))
     assert (repository, names) == (tmp_path / "plots" / "model_repository", ["kws_onnx"])
     assert (repository / "kws_onnx/1/model.onnx").read_bytes() == tiny_onnx.read_bytes()
+
+
+def test_the_form_for_streams_beside_a_model_is_served_too(tmp_path: Path, make_tiny_onnx) -> None:
+    streams = TINY_METADATA | {"streaming": '{"hop_samples": 160, "state_shape": [1, 2]}'}
+    model = make_tiny_onnx(tmp_path / "model.onnx")
+    stream = make_tiny_onnx(tmp_path / "model.streaming.onnx", streams)
+    repository, names = serve.served_models(configured(tmp_path, f"model={model}"))
+    assert names == ["kws_onnx", "kws_stream"]
+    assert (repository / "kws_stream/1/model.onnx").read_bytes() == stream.read_bytes()
+    assert serve.served_models(configured(tmp_path, f"model={stream}"))[1] == ["kws_stream"]
 
 
 def test_a_second_server_leaves_the_models_of_the_first_alone(
@@ -383,3 +398,139 @@ def test_the_command_brings_a_dead_backend_back_and_leaves_nothing_behind(
     assert list(SHARED_MEMORY.glob(f"kws_{process.pid}_*")) == []
     for port in ports:
         check_port(int(port.partition("=")[2]))
+
+
+# Streams
+
+
+@pytest.fixture(scope="module")
+def exported_stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return streaming_file(tmp_path_factory.mktemp("stream"))
+
+
+@pytest.fixture
+def stream_model(tmp_path: Path, exported_stream: Path) -> Path:
+    return shutil.copy(exported_stream, tmp_path)
+
+
+@pytest.fixture
+def streams(needs_the_server, tmp_path: Path, stream_model: Path) -> Iterator[TritonServer]:
+    """Serves `kws_stream`, and `one_waits`, which scores one stream at a time and lets one more wait."""
+    cfg = configured(tmp_path, f"server.environment={ENVIRONMENT}", *free_ports())
+    entry, info = build(cfg.triton), OnnxBackend(stream_model).info
+    fill_repository(entry, [stream_model])
+    replace(entry, name="one_waits", queue_size=1, max_batch_size=1).fill(stream_model, info)
+    server = build(cfg.server)
+    try:
+        build(cfg.supervisor).begin(server, Path(entry.repository), ["kws_stream", "one_waits"])
+        yield server
+    finally:
+        server.stop()
+
+
+def start_again(server: TritonServer, repository: Path) -> None:
+    server.kill()
+    supervisor = build(configured(repository.parent.parent).supervisor)
+    supervisor.begin(server, repository, ["kws_stream"])
+
+
+def served(url: str, name: str = "kws_stream", **patience) -> StreamingModel:
+    return StreamingModel(name, partial(TritonBackend, url=url, **patience))
+
+
+def heard(listener: KeywordListener, sound: np.ndarray) -> list[tuple[str, float]]:
+    events = [*listener(sound), *listener.finish()]
+    return [(event.keyword, round(event.time, 6)) for event in events]
+
+
+@pytest.mark.integration
+def test_a_stream_has_the_same_events_by_the_server_which_may_be_started_again_meanwhile(
+    streams: TritonServer, tmp_path: Path, stream_model: Path, monkeypatch, capsys
+) -> None:
+    sound = np.append(lively_sound(6), np.zeros(1000, np.float32))  # its end is less than a request
+    expected = heard(KeywordListener(stream_model, thresholds=0.35), sound)
+    assert len(expected) >= 3
+    urls = [f"http://{streams.http_url}", f"grpc://{streams.grpc_url}"]
+    for url in urls:
+        listener = KeywordListener(served(url), thresholds=0.35)
+        assert heard(listener, sound) == heard(listener, sound) == expected
+        with pytest.raises(KwsError, match="answers for clips.*kws_stream of a server"):
+            listener.model.backend.info.streaming.clear()
+            StreamingModel("kws_stream", lambda _, of=listener: of.model.backend)
+
+    soundfile.write(tmp_path / "talk.wav", sound, 16_000, subtype="FLOAT")
+    given = [str(tmp_path / "talk.wav"), "speed=0", "thresholds=0.35", "format=json"]
+    monkeypatch.setattr(sys, "argv", ["kws", "listen", *given, f"url={urls[0]}"])
+    assert commands.main() == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(event["keyword"], round(event["time"], 6)) for event in told] == expected
+
+    listeners = [KeywordListener(served(url, retries=12), thresholds=0.35) for url in urls]
+    with ThreadPoolExecutor() as pool:
+        halves = [listener(sound[:40_000]) for listener in listeners]
+        streams.kill()
+        answers = [pool.submit(heard, listener, sound[40_000:]) for listener in listeners]
+        start_again(streams, tmp_path / "plots" / "model_repository")
+        for half, answer in zip(halves, answers, strict=True):
+            first = [(event.keyword, round(event.time, 6)) for event in half]
+            assert first + answer.result() == expected
+    assert capsys.readouterr().err.count("trying again") == len(urls)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_no_stream_goes_on_with_another_model(
+    streams: TritonServer, tmp_path: Path, stream_model: Path, protocol: str
+) -> None:
+    url = f"{protocol}://{getattr(streams, f'{protocol}_url')}"
+    sound = lively_sound(6)
+    entry = build(configured(tmp_path).triton)
+    repository = Path(entry.repository)
+
+    listener = KeywordListener(served(url, retries=12))
+    listener(sound[:16_000])
+    other = OnnxBackend(stream_model).info
+    other = replace(other, training={"run": "another"})
+    write_metadata(other, stream_model)
+    fill_repository(entry, [stream_model])
+    assert streams.reload("kws_stream") is None
+    with pytest.raises(KwsError, match="version 1 no longer as kws_stream.* begin them anew"):
+        listener(sound[16_000:])
+
+    # The same number of a version, of another model.
+    listener = KeywordListener(served(url, retries=12))
+    listener(sound[:16_000])
+    shutil.rmtree(repository / "kws_stream")
+    write_metadata(replace(other, training={"run": "a third"}), stream_model)
+    fill_repository(entry, [stream_model])
+    fill_repository(entry, [stream_model])
+    (repository / "kws_stream" / "1").rename(repository / "kws_stream" / "2")
+    start_again(streams, repository)
+    with pytest.raises(KwsError, match="another model than .* as kws_stream.* begin them anew"):
+        listener(sound[16_000:])
+    assert heard(KeywordListener(served(url), thresholds=0.35), sound)
+
+
+@pytest.mark.integration
+def test_streams_beyond_the_queue_are_refused_and_none_is_answered_wrongly(
+    streams: TritonServer, stream_model: Path
+) -> None:
+    local, sound = StreamingModel(stream_model), lively_sound(6)
+    expected = local.rows(sound, [10] * 60)
+
+    def listen(_: int) -> Counter:
+        model = served(f"grpc://{streams.grpc_url}", "one_waits", **NO_RETRIES)
+        state, counts = model.initial_state(), Counter()
+        for i in range(60):
+            chunk = sound[np.newaxis, i * 1600 : (i + 1) * 1600]
+            try:
+                rows, state = model(chunk, state)
+            except KwsError as error:
+                refused = "maximum queue size" in str(error)
+                return counts + Counter(["refused" if refused else str(error)])
+            close = np.allclose(rows[0], expected[i * 10 : (i + 1) * 10], atol=1e-5)
+            counts["right" if close else "wrong"] += 1
+        return counts
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        assert set(sum(pool.map(listen, range(CLIENTS)), Counter())) == {"right", "refused"}

@@ -51,8 +51,11 @@ def stand_in() -> Iterator[StandIn]:
                 self.reply(400, {"error": f"no version {version}"})
                 return
             parameters = {key: {"string_value": value} for key, value in info.to_metadata().items()}
-            tensor = {"name": "waveform", "shape": [-1, INFO.clip_samples]}
-            self.reply(200, {"max_batch_size": 4, "parameters": parameters, "inputs": [tensor]})
+            # As the configuration of a model has it, and as its metadata.
+            tensor = {"name": "waveform", "dims": [INFO.clip_samples]}
+            tensor["shape"] = [-1, *tensor["dims"]]
+            facts = {"max_batch_size": 4, "parameters": parameters}
+            self.reply(200, facts | {"input": [tensor], "inputs": [tensor]})
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))

@@ -34,7 +34,7 @@ class KeywordListener:
         model: the exported file, model.streaming.onnx, or a `StreamingModel` that another listener uses too.
         sample_rate: of the chunks (Hz); None: the model's own. Any other rate is converted.
         thresholds: from which probability on a keyword counts: one for all, or one for each; None: those in the file.
-        call_ms: sound that is scored at once (milliseconds).
+        call_ms: sound that is scored at once (milliseconds); a server has its own.
         gate: decides of each call whether the model hears it, such as an `EnergyGate` of this listener alone; for the
             detector there is no keyword where it is closed. None: it hears all.
 
@@ -63,7 +63,7 @@ class KeywordListener:
         check_whole(sample_rate=self.sample_rate)
         check_positive(call_ms=call_ms)
         frames = max(round(call_ms / self.model.frame_ms), 1)
-        self.call_samples = frames * self.model.hop_samples
+        self.call_samples = self.model.call_samples or frames * self.model.hop_samples
         settings = detector_settings(info.detector, thresholds, self.model.model)
         self.gate = gate
         self.detector = Detector.from_settings(info.labels, self.model.frame_ms, settings)

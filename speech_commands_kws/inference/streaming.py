@@ -1,21 +1,20 @@
-"""A streaming model run by onnxruntime: sound and a stream's state in, answers for each frame and the next state out.
+"""A streaming model, here or on a server: sound and a stream's state in, answers for each frame and the next state out.
 
 Legend: B streams, n frames of a call, K keywords, R rows of the state, H frames that it keeps.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from speech_commands_kws.errors import KwsError, check_whole, summarize_error
-from speech_commands_kws.inference.backends.onnx import OnnxBackend, refusals
+from speech_commands_kws.errors import KwsError, check_whole
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.detector import MS_PER_SECOND
 from speech_commands_kws.inference.gate import Gate
-from speech_commands_kws.inference.model_info import INPUT, NEXT_STATE, PROBABILITIES, STATE
 
 CALL_FRAMES = 1000  # of a stream that is there as a whole
 
@@ -24,27 +23,29 @@ class StreamingModel:
     """A model file that goes on where a stream stopped.
 
     Args:
-        model: the file that `kws export` writes for a streaming backbone, model.streaming.onnx.
-        options: of `OnnxBackend`.
+        model: the file that `kws export` writes for a streaming backbone, model.streaming.onnx, or what else `backend`
+            takes.
+        backend: the class of the engine, such as `partial(TritonBackend, url="127.0.0.1:8000")`.
 
     Attributes:
         info: what the model says about itself.
         hop_samples: of a frame.
+        call_samples: of each call but the last of a stream; None: any whole number of frames.
         memory_frames: what lies further back does not matter to an answer.
 
     Raises:
         KwsError: the file cannot be read, or answers for clips.
     """
 
-    def __init__(self, model: str | Path, **options: Any) -> None:
+    def __init__(self, model: str | Path, backend: Callable[[Any], Any] = OnnxBackend) -> None:
         self.model = model
-        backend = OnnxBackend(model, **options)
-        self.session, self.info = backend.session, backend.info
+        self.backend = backend(model)
+        self.info, self.call_samples = self.backend.info, self.backend.call_samples
         facts = self.info.streaming
         if not facts:
             raise KwsError(
                 f"{model} answers for clips, it does not listen to a stream: give the model.streaming.onnx that "
-                "`kws export` writes of a run with backbone=bc_resnet_streaming"
+                "`kws export` writes of a run with backbone=bc_resnet_streaming, or kws_stream of a server"
             )
         try:
             self.hop_samples, self.state_shape = facts["hop_samples"], tuple(facts["state_shape"])
@@ -68,17 +69,7 @@ class StreamingModel:
         Returns:
             probabilities (B, n, K) and the next state.
         """
-        try:
-            probabilities, next_state = self.session.run(
-                [PROBABILITIES, NEXT_STATE], {INPUT: waveform, STATE: state}
-            )
-        except refusals() as error:
-            raise KwsError(
-                f"the model {self.model} fails for sound {waveform.shape} with a state {state.shape} "
-                f"({summarize_error(error)}): give whole frames of {self.hop_samples} samples and the state of "
-                "the call before"
-            ) from None
-        return probabilities, next_state
+        return self.backend.step(waveform, state)
 
     def rows(
         self,

@@ -8,21 +8,31 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from filecmp import cmp
 from pathlib import Path
+from typing import Any
 
-from speech_commands_kws.errors import SettingError, check_choice, check_whole
+from speech_commands_kws.errors import SettingError, check_choice, check_positive, check_whole
 from speech_commands_kws.files.atomic import replacing, write_whole, written_to
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
-from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ModelInfo
+from speech_commands_kws.inference.detector import MS_PER_SECOND
+from speech_commands_kws.inference.model_info import (
+    INPUT,
+    LOGITS,
+    NEXT_STATE,
+    PROBABILITIES,
+    STATE,
+    ModelInfo,
+)
 
 LOG = logging.getLogger(__name__)
 CONFIG_FILE = "config.pbtxt"
 LABELS_FILE = "labels.txt"
 MODEL_FILES = {"onnxruntime": "model.onnx", "tensorrt": "model.plan"}
 KINDS = ("KIND_CPU", "KIND_GPU")
+Shapes = dict[str, tuple[int, ...]]
 NAME_FORM = re.compile(r"\w[\w.-]*", re.ASCII)  # of a folder, and in the address of an inference
 
 
@@ -33,6 +43,9 @@ class TritonModel:
     Attributes:
         repository: the folder of the repository.
         name: of the model, by which clients ask for it.
+        stream_name: of its form for streams.
+        call_ms: sound in a request for a stream, milliseconds: always as much, so that those of many streams fit one
+            batch.
         backend: onnxruntime or tensorrt.
         kind: KIND_CPU or KIND_GPU.
         instances: copies that run side by side.
@@ -46,6 +59,8 @@ class TritonModel:
 
     repository: str | Path
     name: str
+    stream_name: str
+    call_ms: float
     backend: str
     kind: str
     instances: int
@@ -59,10 +74,12 @@ class TritonModel:
     def __post_init__(self) -> None:
         check_choice(MODEL_FILES, backend=self.backend)
         check_choice(KINDS, kind=self.kind)
-        if not NAME_FORM.fullmatch(str(self.name)):
-            raise SettingError(
-                f"name must be of letters, digits and . _ - within, got {self.name!r}"
-            )
+        for key, name in {"name": self.name, "stream_name": self.stream_name}.items():
+            if not NAME_FORM.fullmatch(str(name)):
+                raise SettingError(
+                    f"{key} must be of letters, digits and . _ - within, got {name!r}"
+                )
+        check_positive(call_ms=self.call_ms)
         check_whole(instances=self.instances, max_batch_size=self.max_batch_size)
         check_whole(queue_size=self.queue_size, versions_kept=self.versions_kept)
         check_whole(0, queue_delay_us=self.queue_delay_us, queue_timeout_us=self.queue_timeout_us)
@@ -96,13 +113,9 @@ class TritonModel:
 
     def config_text(self, info: ModelInfo) -> str:
         """The model's config.pbtxt."""
-        tensors = {PROBABILITIES: f' label_filename: "{LABELS_FILE}"', LOGITS: ""}
-        outputs = [
-            f'  {{ name: "{name}" data_type: TYPE_FP32 dims: [ {len(info.labels)} ]{more} }}'
-            for name, more in tensors.items()
-        ]
+        inputs, outputs = self._shapes(info)
         sizes = dict.fromkeys((1, self.max_batch_size))
-        warm_up = [_warm_up(size, info.clip_samples) for size in sizes]
+        warm_up = [_warm_up(size, inputs) for size in sizes]
         parameters = info.to_metadata()
         if self.backend == "onnxruntime":
             parameters["intra_op_thread_count"] = str(self.intra_threads)
@@ -113,10 +126,10 @@ class TritonModel:
                 f'backend: "{self.backend}"',
                 f"max_batch_size: {self.max_batch_size}",
                 "input [",
-                f'  {{ name: "{INPUT}" data_type: TYPE_FP32 dims: [ {info.clip_samples} ] }}',
+                ",\n".join(_tensor(name, shape) for name, shape in inputs.items()),
                 "]",
                 "output [",
-                ",\n".join(outputs),
+                ",\n".join(_tensor(name, shape) for name, shape in outputs.items()),
                 "]",
                 "version_policy { latest { num_versions: 1 } }",
                 f"instance_group [ {{ kind: {self.kind} count: {self.instances} }} ]",
@@ -138,6 +151,18 @@ class TritonModel:
                 "",
             ]
         )
+
+    def _shapes(self, info: ModelInfo) -> tuple[Shapes, Shapes]:
+        """Of the inputs and of the outputs, without the batch."""
+        n_keywords = len(info.labels)
+        if not info.streaming:
+            return {INPUT: (info.clip_samples,)}, dict.fromkeys(
+                (PROBABILITIES, LOGITS), (n_keywords,)
+            )
+        hop, state = info.streaming["hop_samples"], tuple(info.streaming["state_shape"])
+        n_frames = max(round(self.call_ms * info.sample_rate / (MS_PER_SECOND * hop)), 1)
+        inputs = {INPUT: (n_frames * hop,), STATE: state}
+        return inputs, {PROBABILITIES: (n_frames, n_keywords), NEXT_STATE: state}
 
     def _batch_sizes(self) -> list[int]:
         """Powers of two up to the largest batch.
@@ -168,12 +193,22 @@ def models_in(repository: Path, files: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _warm_up(batch_size: int, clip_samples: int) -> str:
-    value = f"{{ data_type: TYPE_FP32 dims: [ {clip_samples} ] zero_data: true }}"
-    return (
-        f'  {{ name: "batch of {batch_size}" batch_size: {batch_size} '
-        f'inputs {{ key: "{INPUT}" value: {value} }} }}'
+def _tensor(name: str, shape: Sequence[int]) -> str:
+    # By a label's place in a row of a clip's probabilities a client may ask for the best few.
+    labels = f' label_filename: "{LABELS_FILE}"' * (name == PROBABILITIES and len(shape) == 1)
+    return f'  {{ name: "{name}" data_type: TYPE_FP32 {_dims(shape)}{labels} }}'
+
+
+def _dims(shape: Sequence[int]) -> str:
+    return f"dims: [ {', '.join(map(str, shape))} ]"
+
+
+def _warm_up(batch_size: int, inputs: Shapes) -> str:
+    values = " ".join(
+        f'inputs {{ key: "{name}" value: {{ data_type: TYPE_FP32 {_dims(shape)} zero_data: true }} }}'
+        for name, shape in inputs.items()
     )
+    return f'  {{ name: "batch of {batch_size}" batch_size: {batch_size} {values} }}'
 
 
 def _parameter(key: str, value: str) -> str:
@@ -182,10 +217,23 @@ def _parameter(key: str, value: str) -> str:
     return f'  {{ key: "{key}" value: {{ string_value: {text} }} }}'
 
 
-def fill_repository(model: TritonModel, files: Sequence[Path]) -> None:
-    """Put a model file into Triton's repository, and its variants under names of their own."""
+def fill_repository(
+    model: TritonModel, files: Sequence[Path], engine: Callable[[Path], Any] = OnnxBackend
+) -> dict[str, Path]:
+    """Put a model file into Triton's repository, its variants and its form for streams under names of their own.
+
+    Args:
+        engine: that says what a file says about itself.
+
+    Returns:
+        where they lie, by name.
+    """
+    entries: dict[str, Path] = {}
     for path in files:
-        info = OnnxBackend(path).info
-        precision = info.training["precision"]
-        name = model.name if path is files[0] else f"{model.name}_{precision}"
-        LOG.info("%s: in the model repository", replace(model, name=name).fill(path, info))
+        info = engine(path).info
+        name = model.stream_name if info.streaming else model.name
+        if name in entries:
+            name += f"_{info.training['precision']}"
+        entries[name] = replace(model, name=name).fill(path, info)
+        LOG.info("%s: in the model repository", entries[name])
+    return entries

@@ -9,14 +9,14 @@ import json
 import math
 import socket
 import sys
+from math import prod
 
-INPUT = "waveform"
 OUTPUT = "probabilities"
 TIMEOUT_SECONDS = 5.0
 
 
 def ask(url: str, name: str, timeout_seconds: float) -> list[float]:
-    """Probabilities of one clip of silence, from a server at HOST:PORT or at the path of a Unix socket.
+    """Probabilities of silence, a clip or the beginning of a stream, from a server at HOST:PORT or at a Unix socket.
 
     Raises:
         OSError, http.client.HTTPException: no answer.
@@ -26,15 +26,11 @@ def ask(url: str, name: str, timeout_seconds: float) -> list[float]:
     connection = kind(url, timeout=timeout_seconds)
     try:
         model = _answer(connection, "GET", f"/v2/models/{name}")
-        clip_samples = next(
-            tensor["shape"][-1] for tensor in model["inputs"] if tensor["name"] == INPUT
-        )
-        silence = [0] * clip_samples
-        waveform = {"name": INPUT, "datatype": "FP32", "shape": [1, clip_samples], "data": silence}
-        request = json.dumps({"inputs": [waveform], "outputs": [{"name": OUTPUT}]})
+        inputs = [_silence(tensor["name"], tensor["shape"][1:]) for tensor in model["inputs"]]
+        request = json.dumps({"inputs": inputs, "outputs": [{"name": OUTPUT}]})
         answer = _answer(connection, "POST", f"/v2/models/{name}/infer", request)
         return answer["outputs"][0]["data"]
-    except (KeyError, StopIteration, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{name} is no keyword spotter: {error!r}") from error
     finally:
         connection.close()
@@ -62,6 +58,10 @@ def fault(url: str, name: str, timeout_seconds: float = TIMEOUT_SECONDS) -> str 
     if not probabilities or not all(map(math.isfinite, probabilities)):
         return f"{name} answers {probabilities}"
     return None
+
+
+def _silence(name: str, shape: list[int]) -> dict:
+    return {"name": name, "datatype": "FP32", "shape": [1, *shape], "data": [0] * prod(shape)}
 
 
 def _answer(

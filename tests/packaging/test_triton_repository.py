@@ -13,7 +13,11 @@ from speech_commands_kws.cli.launch import CONFIG_DIR, build
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.model_info import ModelInfo
-from speech_commands_kws.packaging.triton_repository import TritonModel, versions_of
+from speech_commands_kws.packaging.triton_repository import (
+    TritonModel,
+    fill_repository,
+    versions_of,
+)
 
 RELEASED = Path(__file__).resolve().parents[2] / "model_repository"
 PARAMETER = re.compile(r'\{ key: "(\w+)" value: \{ string_value: ("(?:[^"\\]|\\.)*") \} \}')
@@ -91,6 +95,39 @@ def test_tensorrt_is_another_file_and_has_no_threads_of_onnxruntime(tmp_path: Pa
         assert setting in config
 
 
+def test_a_streaming_model_has_an_entry_of_its_own_whose_state_the_client_carries(
+    tmp_path: Path, make_tiny_onnx, info
+) -> None:
+    """State and sound have one length, so that requests of many streams fit a batch, whatever the length of a clip."""
+    facts = replace(
+        info,
+        training={"precision": "int8"},
+        streaming={"hop_samples": 160, "state_shape": [352, 16]},
+        detector={"thresholds": {"yes": 0.5}},
+    )
+    clips, stream, variant = (
+        make_tiny_onnx(tmp_path / name, each.to_metadata())
+        for name, each in {"model.onnx": info, "s.onnx": facts, "v.onnx": facts}.items()
+    )
+    entries = fill_repository(
+        configured(tmp_path / "r", "triton.call_ms=250"), [clips, stream, variant]
+    )
+    assert list(entries) == ["kws_onnx", "kws_stream", "kws_stream_int8"]
+    assert entries["kws_stream"] == tmp_path / "r" / "kws_stream" / "1" / "model.onnx"
+    config = (tmp_path / "r" / "kws_stream" / "config.pbtxt").read_text()
+    for line in (
+        'name: "kws_stream"',
+        '  { name: "waveform" data_type: TYPE_FP32 dims: [ 4000 ] },',
+        '  { name: "state" data_type: TYPE_FP32 dims: [ 352, 16 ] }',
+        '  { name: "probabilities" data_type: TYPE_FP32 dims: [ 25, 4 ] },',
+        '  { name: "next_state" data_type: TYPE_FP32 dims: [ 352, 16 ] }',
+    ):
+        assert line in config.splitlines()
+    assert config.count("zero_data: true") == 4
+    said = facts_in(config)
+    assert ModelInfo.from_metadata(said, "config.pbtxt") == facts
+
+
 def test_quotes_and_letters_of_any_language_survive(tmp_path: Path, info) -> None:
     odd = replace(info, labels=('say "yes"', "back\\slash", "größe", "你好"))
     facts = facts_in(configured(tmp_path).config_text(odd))
@@ -98,14 +135,14 @@ def test_quotes_and_letters_of_any_language_survive(tmp_path: Path, info) -> Non
 
 
 SENSELESS = [
-    *("triton.backend=python", "triton.kind=KIND_ABACUS"),
+    *("triton.backend=python", "triton.kind=KIND_ABACUS", "triton.stream_name=a/b"),
     *(f"triton.name={name}" for name in ("a/b", "..", "'a b'", "'a\"b'", "''")),
 ]
 
 
 @pytest.mark.parametrize("override", SENSELESS)
 def test_settings_that_make_no_sense_are_refused(override: str, tmp_path: Path) -> None:
-    with pytest.raises(KwsError, match="triton.(backend|name|kind) must be"):
+    with pytest.raises(KwsError, match="triton.(backend|name|stream_name|kind) must be"):
         configured(tmp_path, override)
 
 

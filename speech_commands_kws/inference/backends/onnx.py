@@ -9,7 +9,14 @@ import numpy as np
 
 from speech_commands_kws.errors import KwsError, check_whole, summarize_error
 from speech_commands_kws.inference.locate import MODEL_FILE
-from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ModelInfo
+from speech_commands_kws.inference.model_info import (
+    INPUT,
+    LOGITS,
+    NEXT_STATE,
+    PROBABILITIES,
+    STATE,
+    ModelInfo,
+)
 
 # At batch 1 a second thread only adds overhead.
 INTRA_THREADS = 1
@@ -31,6 +38,7 @@ class OnnxBackend:
         model: the file.
         info: what the model says about itself.
         session: the `onnxruntime.InferenceSession`.
+        call_samples: of a stream, in each call of `step`; None: any whole number of frames.
 
     Raises:
         KwsError: the file cannot be read, is not ONNX, or is not one of our exports.
@@ -38,6 +46,7 @@ class OnnxBackend:
 
     is_server = False
     suffix = ".onnx"
+    call_samples = None
 
     def __init__(
         self,
@@ -67,6 +76,23 @@ class OnnxBackend:
             raise KwsError(
                 f"the model {self.model} fails for clips {waveforms.shape} ({summarize_error(error)}): "
                 f"give a {MODEL_FILE} made by `kws export`"
+            ) from None
+
+    def step(self, waveform: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Score the next sound of streams; see `StreamingModel`.
+
+        Raises:
+            KwsError: the model does not take them.
+        """
+        try:
+            return tuple(
+                self.session.run([PROBABILITIES, NEXT_STATE], {INPUT: waveform, STATE: state})
+            )
+        except refusals() as error:
+            raise KwsError(
+                f"the model {self.model} fails for sound {waveform.shape} with a state {state.shape} "
+                f"({summarize_error(error)}): give whole frames of {self.info.streaming['hop_samples']} samples and "
+                "the state of the call before"
             ) from None
 
 

@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.batches import in_batches
 from speech_commands_kws.inference.backends.triton_async import MODEL_NAME, AsyncTritonClient
+from speech_commands_kws.inference.model_info import INPUT
 
 LOOP_THREAD = "Triton"
 LOOP_LOCK = Lock()
@@ -51,19 +53,24 @@ class TritonClient:
         """Score clips by one request; see `AsyncTritonClient.infer`."""
         return result_of(self._client.infer(waveforms))
 
+    def step(self, waveform: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Score the next sound of streams by one request; see `AsyncTritonClient.step`."""
+        return result_of(self._client.step(waveform, state))
+
     def is_healthy(self) -> bool:
         """Whether the server answers one clip of silence; asked once, since "ready" is no proof of it."""
         return result_of(self._client.is_healthy())
 
 
 class TritonBackend:
-    """The engine of a `KeywordSpotter` whose model runs on a server.
+    """The engine of a `KeywordSpotter` or a `StreamingModel` whose model runs on a server.
 
     Args:
         model: the name of the model on the server; the others are those of `TritonClient`.
 
     Attributes:
         info: what the server says about the model.
+        call_samples: of a stream, in each call of `step`.
     """
 
     is_server = True
@@ -72,6 +79,7 @@ class TritonBackend:
     def __init__(self, model: str, **settings: Any) -> None:
         self.client = TritonClient(name=str(model), **settings)
         self.info = self.client.served.info
+        self.call_samples = self.client.served.shapes[INPUT][0]
 
     def __call__(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Score any number of clips, as many at once as the server and a request take.
@@ -84,6 +92,26 @@ class TritonBackend:
         return in_batches(
             self.client.infer, waveforms, min(fitting, self.client.served.max_batch_size)
         )
+
+    def step(
+        self, waveform: np.ndarray, state: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Score the next sound (B, T) of streams, and their last, which may be shorter: no state follows that.
+
+        Raises:
+            KwsError: as `AsyncTritonClient.step`, or the state is that of a stream that has ended.
+        """
+        if state is None:
+            raise KwsError("this stream has ended with the call before, which had less sound")
+        n_samples = waveform.shape[1]
+        missing = max(self.call_samples - n_samples, 0)
+        # What follows changes nothing about the answers for the frames before.
+        whole = np.pad(waveform, ((0, 0), (0, missing)))
+        probabilities, next_state = self.client.step(whole, state)
+        if missing:
+            n_frames = probabilities.shape[1] * n_samples // self.call_samples
+            return probabilities[:, :n_frames], None
+        return probabilities, next_state
 
 
 def background_loop() -> asyncio.AbstractEventLoop:

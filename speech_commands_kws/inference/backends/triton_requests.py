@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.inference.model_info import ModelInfo
+from speech_commands_kws.inference.model_info import INPUT, STATE, ModelInfo
 
 HTTP = "http"
 GRPC = "grpc"
@@ -19,6 +19,7 @@ DEFAULT_URLS = {HTTP: "127.0.0.1:8000", GRPC: "127.0.0.1:8001"}
 # connection.
 OVERLOADED = ("503", "StatusCode.UNAVAILABLE")
 NO_SERVER = ("failed to connect", "errors resolving")  # in the words of gRPC
+SCHEME_END = "://"
 HIGHEST_PORT = 65_535
 LONGEST_REASON = 80  # characters of what is no answer
 
@@ -29,11 +30,13 @@ class ServedModel:
 
     Attributes:
         info: labels, sample rate and clip length, as the exported file has them.
-        max_batch_size: most clips in one request.
+        max_batch_size: most clips, or streams, in one request.
+        shapes: of each input, without the batch.
     """
 
     info: ModelInfo
     max_batch_size: int
+    shapes: Mapping[str, tuple[int, ...]]
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], source: str) -> "ServedModel":
@@ -45,7 +48,8 @@ class ServedModel:
         values = config.get("parameters", {})
         parameters = {key: value.get("string_value", "") for key, value in values.items()}
         info = ModelInfo.from_metadata(parameters, source)
-        return cls(info, int(config["max_batch_size"]))
+        shapes = {tensor["name"]: tuple(map(int, tensor["dims"])) for tensor in config["input"]}
+        return cls(info, int(config["max_batch_size"]), shapes)
 
     def order_of(self, version: "ServedModel") -> list[int]:
         """The columns of another version of the model, in the order of the labels of this one.
@@ -76,26 +80,51 @@ class ServedModel:
             raise KwsError(
                 f"the model takes float32 clips (B, {clip_samples}), got {waveforms.dtype} {waveforms.shape}"
             )
-        if not 0 < len(waveforms) <= self.max_batch_size:
-            raise KwsError(
-                f"one request takes 1 to {self.max_batch_size} clips, got {len(waveforms)}: "
-                "send them in several"
-            )
+        self._check_count(len(waveforms), "clips")
         if not np.isfinite(waveforms).all():
             raise KwsError("the sound has samples that are NaN or infinite: nothing was sent")
 
+    def check_step(self, waveform: np.ndarray, state: np.ndarray) -> None:
+        """Reject what the server would reject as the next sound and the state of streams.
 
-def checked_url(url: str | None, protocol: str) -> str:
-    """`host:port`, of this machine where none is given.
+        Raises:
+            KwsError: not float32 of the model's shapes, as many states as waveforms, or too many of them.
+        """
+        for name, array in {INPUT: waveform, STATE: state}.items():
+            expected = (len(waveform), *self.shapes.get(name, ()))
+            if array.dtype != np.float32 or array.shape != expected:
+                raise KwsError(
+                    f"the model takes a {name} of float32 {expected}, got {array.dtype} {array.shape}"
+                )
+        self._check_count(len(waveform), "streams")
+
+    def _check_count(self, count: int, things: str) -> None:
+        if not 0 < count <= self.max_batch_size:
+            raise KwsError(
+                f"one request takes 1 to {self.max_batch_size} {things}, got {count}: "
+                "send them in several"
+            )
+
+
+def checked_address(url: str | None, protocol: str) -> tuple[str, str]:
+    """`host:port`, of this machine where none is given, and the protocol, which `http://` or `grpc://` in front names.
 
     Raises:
         KwsError: it is not of this form.
     """
-    url = DEFAULT_URLS[protocol] if url is None else str(url)
-    host, _, port = url.rpartition(":")
-    if not host or "/" in url or not port.isdecimal() or not 0 < int(port) <= HIGHEST_PORT:
-        raise KwsError(f"url must be host:port, such as {DEFAULT_URLS[protocol]}, got {url}")
-    return url
+    given = DEFAULT_URLS[protocol] if url is None else str(url)
+    scheme, named, address = given.partition(SCHEME_END)
+    if named and scheme in DEFAULT_URLS:
+        protocol = scheme
+    else:
+        address = given
+    host, _, port = address.rpartition(":")
+    if not host or "/" in address or not port.isdecimal() or not 0 < int(port) <= HIGHEST_PORT:
+        raise KwsError(
+            f"url must be host:port, such as {DEFAULT_URLS[protocol]}, with http:// or grpc:// in front if need be, "
+            f"got {given}"
+        )
+    return address, protocol
 
 
 def is_worth_another_try(error: Exception) -> bool:

@@ -9,11 +9,12 @@ from triton_stand_in import INFO
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.triton_requests import (
     ServedModel,
-    checked_url,
+    checked_address,
 )
 
-SERVED = ServedModel(INFO, max_batch_size=4)
+SERVED = ServedModel(INFO, 4, {"waveform": (400,), "state": (3, 2)})
 CLIPS = np.zeros((2, 400), np.float32)
+STATES = np.zeros((2, 3, 2), np.float32)
 
 
 def test_clips_as_the_model_takes_them_may_be_sent() -> None:
@@ -39,20 +40,45 @@ def test_anything_else_is_refused(clips: object, complaint: str) -> None:
         SERVED.check(clips)
 
 
+@pytest.mark.parametrize(
+    ("waveform", "state", "complaint"),
+    [
+        (
+            CLIPS,
+            np.zeros((2, 3, 1), np.float32),
+            "a state of float32 (2, 3, 2), got float32 (2, 3, 1)",
+        ),
+        (CLIPS, STATES[:1], "a state of float32 (2, 3, 2), got float32 (1, 3, 2)"),
+        (CLIPS[:, :-1], STATES, "a waveform of float32 (2, 400), got float32 (2, 399)"),
+        (CLIPS.astype(np.float64), STATES, "a waveform of float32 (2, 400), got float64"),
+        (CLIPS[:0], STATES[:0], "1 to 4 streams, got 0"),
+    ],
+)
+def test_sound_and_states_that_do_not_fit_are_refused(waveform, state, complaint: str) -> None:
+    SERVED.check_step(CLIPS, STATES)
+    with pytest.raises(KwsError, match=re.escape(complaint)):
+        SERVED.check_step(waveform, state)
+
+
 def test_facts_come_from_the_servers_configuration() -> None:
     parameters = {key: {"string_value": value} for key, value in INFO.to_metadata().items()}
-    config = {"max_batch_size": 4, "parameters": parameters}
+    # As gRPC writes whole numbers, and as HTTP does.
+    inputs = [{"name": "waveform", "dims": ["400"]}, {"name": "state", "dims": [3, 2]}]
+    config = {"max_batch_size": 4, "parameters": parameters, "input": inputs}
     assert ServedModel.from_config(config, "here") == SERVED
     with pytest.raises(KwsError, match="kws_x at there is not a keyword spotter"):
-        ServedModel.from_config({"max_batch_size": 4}, "the model kws_x at there")
+        ServedModel.from_config({"max_batch_size": 4, "input": []}, "the model kws_x at there")
 
 
 def test_addresses() -> None:
-    assert checked_url(None, "http") == "127.0.0.1:8000"
-    assert checked_url(None, "grpc") == "127.0.0.1:8001"
-    assert checked_url("[::1]:9000", "http") == "[::1]:9000"
+    assert checked_address(None, "http") == ("127.0.0.1:8000", "http")
+    assert checked_address(None, "grpc") == ("127.0.0.1:8001", "grpc")
+    assert checked_address("[::1]:9000", "http") == ("[::1]:9000", "http")
+    assert checked_address("grpc://host:8001", "http") == ("host:8001", "grpc")
+    assert checked_address("http://host:8000", "grpc") == ("host:8000", "http")
     for bad in (
-        "http://127.0.0.1:8000",
+        "https://127.0.0.1:8000",
+        "http://127.0.0.1:8000/v2",
         "127.0.0.1",
         ":8000",
         "host:",
@@ -61,4 +87,4 @@ def test_addresses() -> None:
         "a:0",
     ):
         with pytest.raises(KwsError, match="url must be host:port"):
-            checked_url(bad, "http")
+            checked_address(bad, "http")

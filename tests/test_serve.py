@@ -466,7 +466,7 @@ def test_a_stream_has_the_same_events_by_the_server_which_may_be_started_again_m
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(event["keyword"], round(event["time"], 6)) for event in told] == expected
 
-    listeners = [KeywordListener(served(url, retries=12), thresholds=0.35) for url in urls]
+    listeners = [KeywordListener(served(url, retries=60), thresholds=0.35) for url in urls]
     with ThreadPoolExecutor() as pool:
         halves = [listener(sound[:40_000]) for listener in listeners]
         streams.kill()
@@ -488,7 +488,7 @@ def test_no_stream_goes_on_with_another_model(
     entry = build(configured(tmp_path).triton)
     repository = Path(entry.repository)
 
-    listener = KeywordListener(served(url, retries=12))
+    listener = KeywordListener(served(url, retries=60))
     listener(sound[:16_000])
     other = OnnxBackend(stream_model).info
     other = replace(other, training={"run": "another"})
@@ -499,7 +499,7 @@ def test_no_stream_goes_on_with_another_model(
         listener(sound[16_000:])
 
     # The same number of a version, of another model.
-    listener = KeywordListener(served(url, retries=12))
+    listener = KeywordListener(served(url, retries=60))
     listener(sound[:16_000])
     shutil.rmtree(repository / "kws_stream")
     write_metadata(replace(other, training={"run": "a third"}), stream_model)

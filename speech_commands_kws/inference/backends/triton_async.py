@@ -46,6 +46,7 @@ STREAM_NAME = "kws_stream"
 TIMEOUT_SECONDS = 5.0
 RETRIES = 4
 WAIT_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 2.0
 # No server is ended and another one started in less: an answer so soon after the last one is of the same model.
 RESTART_SECONDS = 1.0
 UNKNOWN_MODEL = "unknown model"  # how Triton says that a version is not loaded
@@ -65,8 +66,8 @@ class AsyncTritonClient:
         protocol: http or grpc.
         timeout_seconds: for one answer.
         retries: further tries after a 503 or a lost connection, and after nothing else.
-        wait_seconds: before the first of them; doubled for each further one, and shortened at random by up to a half,
-            so that clients that failed together do not come back together.
+        wait_seconds: before the first of them; doubled for each further one up to two seconds, and shortened at random
+            by up to a half, so that clients that failed together do not come back together.
 
     Attributes:
         served: what the server said about the model when the client connected.
@@ -172,7 +173,8 @@ class AsyncTritonClient:
                     raise reason from error
                 if tell and i == 0:
                     say(f"{reason}; trying again")
-            await asyncio.sleep(self.wait_seconds * 2**i * random.uniform(0.5, 1.0))
+            wait = min(self.wait_seconds * 2**i, max(self.wait_seconds, LONGEST_WAIT_SECONDS))
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))
 
     async def _in_time(self, request: Callable[[], Awaitable[Any]]) -> Any:
         return await asyncio.wait_for(request(), self.timeout_seconds)

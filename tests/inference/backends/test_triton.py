@@ -124,7 +124,7 @@ def test_a_request_has_no_more_clips_than_fit_it_and_at_least_one(monkeypatch) -
     assert asked == [3, 2, *(1, 1, 1, 1, 1), *(4, 1)]
 
 
-def test_waits_double_and_vary(server: StandIn, monkeypatch) -> None:
+def test_waits_double_up_to_two_seconds_and_vary(server: StandIn, monkeypatch) -> None:
     waits, pause = [], asyncio.sleep
 
     async def note(seconds: float) -> None:
@@ -132,10 +132,11 @@ def test_waits_double_and_vary(server: StandIn, monkeypatch) -> None:
         await pause(0)
 
     monkeypatch.setattr(triton_async.asyncio, "sleep", note)
-    server.script = [503] * 3
-    directly(server.url, retries=3, wait_seconds=0.1)
+    server.script = [503] * 6
+    directly(server.url, retries=6, wait_seconds=0.1)
     waits = [wait for wait in waits if wait]
-    assert [0.05 * 2**i <= wait <= 0.1 * 2**i for i, wait in enumerate(waits)] == [True] * 3
+    longest = (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
+    assert [most / 2 <= wait <= most for wait, most in zip(waits, longest, strict=True)] == [True] * 6
 
 
 @pytest.mark.parametrize("settings", SENSELESS)

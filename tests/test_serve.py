@@ -430,8 +430,13 @@ def streams(
         server.stop()
 
 
-def start_again(server: TritonServer, repository: Path) -> None:
+def end_at_once(server: TritonServer) -> None:
+    group = server.process.pid
     server.kill()
+    wait_until(lambda: not processes_of(group))  # which hold its ports
+
+
+def start_again(server: TritonServer, repository: Path) -> None:
     supervisor = build(configured(repository.parent.parent).supervisor)
     supervisor.begin(server, repository, ["kws_stream"])
 
@@ -469,7 +474,7 @@ def test_a_stream_has_the_same_events_by_the_server_which_may_be_started_again_m
     listeners = [KeywordListener(served(url, retries=60), thresholds=0.35) for url in urls]
     with ThreadPoolExecutor() as pool:
         halves = [listener(sound[:40_000]) for listener in listeners]
-        streams.kill()
+        end_at_once(streams)
         answers = [pool.submit(heard, listener, sound[40_000:]) for listener in listeners]
         start_again(streams, tmp_path / "plots" / "model_repository")
         for half, answer in zip(halves, answers, strict=True):
@@ -505,6 +510,7 @@ def test_no_stream_goes_on_with_another_model(
     write_metadata(replace(other, training={"run": "a third"}), stream_model)
     fill_repository(entry, [stream_model])
     (repository / "kws_stream" / "1").rename(repository / "kws_stream" / "2")
+    end_at_once(streams)
     start_again(streams, repository)
     with pytest.raises(KwsError, match="another model than .* as kws_stream.* begin them anew"):
         listener(sound[16_000:])

@@ -70,7 +70,7 @@ class TritonBackend:
 
     Attributes:
         info: what the server says about the model.
-        call_samples: of a stream, in each call of `step`.
+        call_samples: of a stream, in each request.
     """
 
     is_server = True
@@ -96,22 +96,26 @@ class TritonBackend:
     def step(
         self, waveform: np.ndarray, state: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Score the next sound (B, T) of streams, and their last, which may be shorter: no state follows that.
+        """Score the next sound (B, T) of streams, in as many requests as it takes.
+
+        What fills no request is the end of the streams: no state follows it.
 
         Raises:
-            KwsError: as `AsyncTritonClient.step`, or the state is that of a stream that has ended.
+            KwsError: as `AsyncTritonClient.step`, or the streams have ended.
         """
         if state is None:
             raise KwsError("this stream has ended with the call before, which had less sound")
-        n_samples = waveform.shape[1]
-        missing = max(self.call_samples - n_samples, 0)
+        n_samples, size = waveform.shape[1], self.call_samples
+        missing = -n_samples % size
         # What follows changes nothing about the answers for the frames before.
         whole = np.pad(waveform, ((0, 0), (0, missing)))
-        probabilities, next_state = self.client.step(whole, state)
-        if missing:
-            n_frames = probabilities.shape[1] * n_samples // self.call_samples
-            return probabilities[:, :n_frames], None
-        return probabilities, next_state
+        parts = []
+        for sound in np.split(whole, range(size, n_samples, size), axis=1):
+            rows, state = self.client.step(sound, state)
+            parts.append(rows)
+        probabilities = np.concatenate(parts, axis=1)
+        n_frames = probabilities.shape[1] * n_samples // whole.shape[1]
+        return probabilities[:, :n_frames], None if missing else state
 
 
 def background_loop() -> asyncio.AbstractEventLoop:

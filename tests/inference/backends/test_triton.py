@@ -136,7 +136,9 @@ def test_waits_double_up_to_two_seconds_and_vary(server: StandIn, monkeypatch) -
     directly(server.url, retries=6, wait_seconds=0.1)
     waits = [wait for wait in waits if wait]
     longest = (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
-    assert [most / 2 <= wait <= most for wait, most in zip(waits, longest, strict=True)] == [True] * 6
+    assert [most / 2 <= wait <= most for wait, most in zip(waits, longest, strict=True)] == [
+        True
+    ] * 6
 
 
 @pytest.mark.parametrize("settings", SENSELESS)

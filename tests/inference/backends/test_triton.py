@@ -124,6 +124,25 @@ def test_a_request_has_no_more_clips_than_fit_it_and_at_least_one(monkeypatch) -
     assert asked == [3, 2, *(1, 1, 1, 1, 1), *(4, 1)]
 
 
+def test_a_stream_is_sent_in_requests_of_one_length_and_ended_by_less() -> None:
+    asked = []
+
+    def step(sound: np.ndarray, state: int) -> tuple[np.ndarray, int]:
+        asked.append(sound.tolist())
+        return sound.reshape(len(sound), 2, 2), state + 1
+
+    backend = object.__new__(TritonBackend)
+    backend.client, backend.call_samples = SimpleNamespace(step=step), 4
+    two = np.arange(16.0).reshape(2, 8)
+    rows, state = backend.step(two, 0)
+    assert state == 2
+    np.testing.assert_array_equal(rows, two.reshape(2, 4, 2))
+    rows, state = backend.step(np.ones((1, 6)), 0)
+    assert rows.shape == (1, 3, 2) and state is None and asked[-1] == [[1, 1, 0, 0]]
+    with pytest.raises(KwsError, match="has ended"):
+        backend.step(two, state)
+
+
 def test_waits_double_up_to_two_seconds_and_vary(server: StandIn, monkeypatch) -> None:
     waits, pause = [], asyncio.sleep
 

@@ -64,10 +64,10 @@ def inference_of(cfg: DictConfig, model: Path | str) -> BatchInference | Listeni
     engine = backend(model)
     listens = isinstance(engine, OnnxBackend) and not cfg.windows
     if listens and engine.info.streaming:
-        return ListeningInference(KeywordListener(StreamingModel(model, **backend.keywords)))
+        return ListeningInference(KeywordListener(StreamingModel(model, backend)))
     spotter = KeywordSpotter(model, lambda _: engine, cfg.hop_seconds, cfg.top_k, cfg.batch_size)
     if listens and streaming_file(model).is_file():
-        beside = StreamingModel(streaming_file(model), **backend.keywords)
+        beside = StreamingModel(streaming_file(model), backend)
         return ListeningInference(KeywordListener(beside, spotter.sample_rate), spotter)
     return BatchInference(spotter, OmegaConf.to_container(cfg.detector))
 

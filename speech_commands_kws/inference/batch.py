@@ -188,7 +188,9 @@ class ListeningInference:
         parts = [f"Of long recordings the keywords are listed that {model.model} hears."]
         if point:
             rows = operating_rows(point)
-            parts.append(f"Measured: {rows['missed']} missed; {rows['false_alarms']}.")
+            parts.append(
+                f"Measured: {rows['missed']} missed; false alarms: {rows['false_alarms']}."
+            )
         return " ".join([*parts, EVERY_WINDOW] if self.spotter else parts)
 
 

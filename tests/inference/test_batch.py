@@ -142,4 +142,4 @@ def test_a_listener_says_what_it_was_measured_to_miss(tiny_onnx: Path, model: Pa
     info = alone.listener.model.info
     alone.listener.model.info = replace(info, operating_points=point)
     assert "Measured: 10.0% of 50 words" in alone.note
-    assert "missed; 0.50 an hour, below 2.40 with 95% confidence" in alone.note
+    assert "missed; false alarms: 0.50 an hour, below 2.40 with 95% confidence" in alone.note

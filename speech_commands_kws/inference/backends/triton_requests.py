@@ -158,7 +158,7 @@ def explained(error: Exception, url: str, name: str, timeout_seconds: float) -> 
     if is_of_another(error):
         return KwsError(
             f"what answers at {url} is no Triton server ({reason[:LONGEST_REASON]}): give url=HOST:PORT of one; its "
-            "gRPC port needs backend=triton_grpc"
+            "gRPC port needs url=grpc://HOST:PORT or backend=triton_grpc"
         )
     if _status(error) is None or any(words in reason for words in NO_SERVER):
         return KwsError(

@@ -101,7 +101,7 @@ def test_a_training_hears_them_and_resumes_to_the_same_weights(
     heard = [*STREAMS, negatives, f"streams.mined={tmp_path}/data/mined"]
     whole = weights(train(tree, tmp_path / "whole", *heard))
     without = weights(train(tree, tmp_path / "without", *STREAMS, negatives))
-    name = "spotter.backbone.stem.0.weight"
+    name = "spotter.backbone.stem.1.weight"
     assert not whole[name].equal(without[name])
 
     training_step = KeywordModule.training_step

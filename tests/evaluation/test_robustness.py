@@ -199,5 +199,5 @@ def test_reverberation_is_a_convolution_with_the_rooms_in_turns():
 
 
 def test_a_noise_folder_that_is_not_there_is_one_clear_error(clips):
-    with pytest.raises(KwsError, match="expected a folder of noise recordings at nowhere"):
+    with pytest.raises(KwsError, match="expected a folder of recordings at nowhere, found none"):
         measure(clips, noise_folder="nowhere")

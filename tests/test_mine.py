@@ -14,7 +14,7 @@ from speech_commands_kws.evaluation.streaming.mining import AlarmMiner
 from speech_commands_kws.training.module import KeywordModule
 
 STREAMS = (
-    *("backbone=bc_resnet_streaming_small", "experiment=streams", "weights=null", "augment=none"),
+    *("backbone=bc_resnet_streaming_small", "experiment=streams", "init=null", "augment=none"),
     *("trainer.max_epochs=2", "streams.mined_share=1.0", EVERY_STEP),
 )
 

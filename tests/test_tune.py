@@ -23,7 +23,7 @@ from speech_commands_kws.tune import run
 CLIPS = ["backbone=bc_resnet_streaming", "trainer.max_epochs=12", "loader.batch_size=12"]
 STREAMS = [
     *("experiment=streams", "trainer.max_epochs=30", "augment=none", "callbacks=streams"),
-    *("optimizer.lr=0.05", "weights=latest"),
+    *("optimizer.lr=0.05", "init=latest"),
 ]
 
 

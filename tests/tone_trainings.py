@@ -9,9 +9,13 @@ import psutil
 import torch
 from hydra import compose, initialize_config_dir
 
+from speech_commands_kws.assembly.module import build_module
+from speech_commands_kws.assembly.training import build_datamodule
 from speech_commands_kws.cli.launch import CONFIG_DIR
+from speech_commands_kws.data.sampler import Shard
 from speech_commands_kws.models.checkpoint import read_checkpoint
 from speech_commands_kws.train import run
+from speech_commands_kws.training.module import KeywordModule
 
 PATIENCE_SECONDS = 300
 EVERY_STEP = "callbacks.last.every_n_train_steps=1"
@@ -41,6 +45,13 @@ def train(tree: Path, root: Path, *more: str) -> Path:
     with initialize_config_dir(CONFIG_DIR):
         run(compose("train", overrides(tree, root, *more)))
     return newest_run(root)
+
+
+def built(tree: Path, root: Path, *more: str) -> KeywordModule:
+    """What would be trained."""
+    with initialize_config_dir(CONFIG_DIR):
+        cfg = compose("train", overrides(tree, root, *more))
+    return build_module(cfg, build_datamodule(cfg, Shard()))
 
 
 def newest_run(root: Path) -> Path:

@@ -10,16 +10,18 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from speech_commands_kws.assembly.parent import begin_with
 from speech_commands_kws.audio.noise_recordings import read_noises, training_portions
 from speech_commands_kws.cli.launch import build
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.speech_tree import TRAIN
 from speech_commands_kws.errors import KwsError, summarize_error
 from speech_commands_kws.labels import SILENCE
-from speech_commands_kws.models.checkpoint import keyword_mask, load_spotter, module_facts
+from speech_commands_kws.models.checkpoint import keyword_mask, module_facts
 from speech_commands_kws.models.complexity import complexity
 from speech_commands_kws.models.spotter_module import SpotterModule
-from speech_commands_kws.tracking import recording, runs
+from speech_commands_kws.models.transfer import freeze
+from speech_commands_kws.tracking import recording
 from speech_commands_kws.training.module import KeywordModule
 from speech_commands_kws.training.streams import StreamTraining
 
@@ -70,8 +72,14 @@ def build_module(
         "noise_held_out": cfg.augment.get("noise_held_out", 0.0),
         **cost,
     }
-    if cfg.get("weights") and not cfg.resume:
-        load_weights(spotter, facts, Path(cfg.weights))
+    if cfg.get("init") and not cfg.resume:
+        facts["parent"] = begin_with(spotter, facts, Path(cfg.init))
+    if cfg.get("freeze") is not None:
+        facts["frozen"] = freeze(spotter.backbone, OmegaConf.to_container(cfg)["freeze"])
+        LOG.info(
+            "freeze: %s as in the parent; the rest is trained in plain torch",
+            ", ".join(facts["frozen"]),
+        )
     return KeywordModule(
         spotter,
         with_noise(waveform_augment or build(cfg.augment.waveform), cfg.augment, datamodule),
@@ -96,38 +104,6 @@ def build_streams(cfg: DictConfig, labels: Sequence[str]) -> StreamTraining:
         given["negatives"] = str(build(cfg.data.talk).prepare() / TRAIN)
         LOG.info("talk without keywords: %s", given["negatives"])
     return build(cfg.streams, labels=labels, **given)
-
-
-def load_weights(spotter: SpotterModule, wanted: dict[str, Any], folder: Path) -> None:
-    """Begin with the best weights of a run.
-
-    Args:
-        wanted: the facts about `spotter`.
-
-    Raises:
-        KwsError: it has other labels, another front-end or another backbone.
-    """
-    trained, facts = load_spotter(runs.checkpoint_of(folder, runs.BEST, runs.LAST))
-    if list(facts["labels"]) != list(wanted["labels"]):
-        raise KwsError(
-            f"expected weights for the labels {', '.join(wanted['labels'])}, those of {folder} are for "
-            f"{', '.join(facts['labels'])}: train on the same words, or leave weights= out"
-        )
-    other = [
-        name for name, value in wanted["frontend"].items() if facts["frontend"].get(name) != value
-    ]
-    if other:
-        raise KwsError(
-            f"the weights of {folder} are for another front-end ({', '.join(other)}): choose the same, or leave "
-            "weights= out"
-        )
-    try:
-        spotter.load_state_dict(trained.state_dict())
-    except RuntimeError as error:
-        raise KwsError(
-            f"the weights of {folder} do not fit ({summarize_error(error)}): choose the same backbone, or leave "
-            "weights= out"
-        ) from None
 
 
 def _module_facts(node: DictConfig, **given: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from speech_commands_kws.assembly.parent import find_parent
 from speech_commands_kws.cli.launch import is_multirun
 from speech_commands_kws.cli.terminal import say
 from speech_commands_kws.errors import KwsError
@@ -22,8 +23,8 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
         return reopen_run(cfg)
     check_processes(cfg.trainer, is_multirun())
     resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    if cfg.get("weights"):
-        resolved.weights = str(weights_folder(cfg))
+    if cfg.init:
+        resolved.init = str(find_parent(cfg))
     if (
         not is_first_process()
     ):  # the first one makes the folder and tells the others where checkpoints lie
@@ -39,16 +40,6 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
             folder = runs.make_run_folder(Path(cfg.paths.runs), cfg.name)
     OmegaConf.save(resolved, folder / runs.CONFIG_FILE)
     return folder, resolved
-
-
-def weights_folder(cfg: DictConfig) -> Path:
-    """The run whose weights a training begins with; its config.yaml names it, whatever is the latest one later."""
-    if is_multirun() and cfg.weights == runs.LATEST:
-        raise KwsError(
-            "weights=latest would be another run for each job of a multirun: give weights=FOLDER"
-        )
-    choose = runs.choose_run if is_first_process() else runs.find_run
-    return choose(cfg.weights, cfg.paths.runs).absolute()
 
 
 def reopen_run(cfg: DictConfig) -> tuple[Path, DictConfig]:

@@ -101,6 +101,8 @@ def check_settings(cfg: DictConfig) -> nn.Module:
     """
     check_whole(0, LARGEST_SEED, seed=cfg.seed)
     check_number(0, 1, label_smoothing=cfg.label_smoothing)
+    if cfg.freeze is not None and not cfg.init:
+        raise KwsError("freeze= keeps weights that a training begins with: give init= too")
     with settings_of("trainer"):
         check_whole(max_epochs=cfg.trainer.max_epochs)
     with settings_of("augment"):

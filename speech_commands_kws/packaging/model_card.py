@@ -24,6 +24,12 @@ TRAINING_FACTS = {
     "checkpoint": "checkpoint",
     "seed": "seed",
 }
+PARENT_FACTS = {
+    "run": "begun with the weights of",
+    "checkpoint": "checkpoint of these weights",
+    "data": "their data",
+    "data_fingerprint": "their fingerprint",
+}
 SIZES = {
     "parameters": "parameters",
     "multiply_adds": "multiply-adds of the network",
@@ -65,7 +71,7 @@ def model_card(
         table(["figure", "value"], cost_rows(path, info, figures)),
         *variant_section(variants),
         "## Origin",
-        table(["fact", "value"], fact_rows(TRAINING_FACTS, info.training)),
+        origin(info),
         "## Limits",
         "The figures hold for sound like the validation clips: the speakers, microphones and rooms of that data. "
         "They do not tell how often the model fires in hours of other sound. Test it on recordings of the place where "
@@ -99,7 +105,7 @@ def streaming_card(path: Path, info: ModelInfo) -> str:
         "the probabilities.",
         *operating_point(info),
         "## Origin",
-        table(["fact", "value"], fact_rows(TRAINING_FACTS, info.training)),
+        origin(info),
     ]
     return escape("\n\n".join(sections), quote=False) + "\n"
 
@@ -185,6 +191,13 @@ def fact_rows(names: Mapping[str, str], facts: Mapping[str, Any]) -> list[list[s
     return [
         [text, shown(facts[name])] for name, text in names.items() if facts.get(name) is not None
     ]
+
+
+def origin(info: ModelInfo) -> str:
+    """Where the model comes from, and the weights that its training began with."""
+    rows = fact_rows(TRAINING_FACTS, info.training)
+    rows += fact_rows(PARENT_FACTS, info.training.get("parent", {}))
+    return table(["fact", "value"], rows)
 
 
 def variant_section(variants: Sequence[tuple[Path, ModelInfo]]) -> list[str]:

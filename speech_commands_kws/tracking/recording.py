@@ -50,6 +50,7 @@ RETRY_SECONDS = 3.0
 CLOSE_SECONDS = 5.0
 SYSTEM_METRICS_SECONDS = 10.0
 PARENT_TAG = "mlflow.parentRunId"
+PARENT_FACT = "parent"
 DESCRIPTION_TAG = "mlflow.note.content"
 
 
@@ -152,8 +153,8 @@ def log_start(
 ) -> None:
     """Record what a training is made of: all hyper-parameters, the resolved `config.yaml`, the code's version.
 
-    The size of the network is a parameter, which MLflow sorts and plots, the other `facts` are tags; mappings are left
-    out, since the configuration holds them.
+    The size of the network is a parameter, which MLflow sorts and plots, the other `facts` are tags; of mappings only
+    the parent of the training is, since the configuration holds the others.
     """
     if logger is None:
         return
@@ -161,6 +162,7 @@ def log_start(
     sizes = {key: facts.pop(key) for key in COUNTS if key in facts}
     logger.log_hyperparams(flatten(config) | sizes)
     tags = {key: value for key, value in facts.items() if not isinstance(value, Mapping)}
+    tags |= flatten({key: value for key, value in facts.items() if key == PARENT_FACT})
     if "data" in facts:
         tags[DESCRIPTION_TAG] = f"{', '.join(facts.get('labels', ()))}; data: {facts['data']}"
     logger.log_tags(tags)

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from speech_commands_kws.errors import KwsError, check_number
 from speech_commands_kws.models.checkpoint import FACTS_KEY
 from speech_commands_kws.models.spotter_module import SpotterModule
+from speech_commands_kws.models.transfer import hold_frozen
 from speech_commands_kws.training.callbacks import relocate
 from speech_commands_kws.training.streams import StreamTraining
 
@@ -80,6 +81,10 @@ class KeywordModule(lightning.LightningModule):
 
     def forward(self, waveform: Tensor) -> Tensor:
         return self.spotter(waveform)
+
+    def on_train_start(self) -> None:
+        # Not at the start of an epoch: a run that is resumed within one is not told of it.
+        hold_frozen(self.spotter)
 
     def on_train_epoch_start(self) -> None:
         self.epoch_clips, self.epoch_seconds = 0, 0.0
@@ -148,7 +153,8 @@ class KeywordModule(lightning.LightningModule):
         self._log_scores("validation", loss, accuracy, len(targets))
 
     def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = self.make_optimizer(self.spotter.parameters())
+        trained = [weight for weight in self.spotter.parameters() if weight.requires_grad]
+        optimizer = self.make_optimizer(trained)
         scheduler = self.make_scheduler(optimizer, self.total_steps)
         return {
             "optimizer": optimizer,
@@ -169,6 +175,8 @@ class KeywordModule(lightning.LightningModule):
         checkpoint[FACTS_KEY] = self.facts | measured
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if "parent" in checkpoint[FACTS_KEY]:
+            self.facts["parent"] = checkpoint[FACTS_KEY]["parent"]
         for state in checkpoint["callbacks"].values():
             if "dirpath" in state:
                 relocate(state, self.trainer.checkpoint_callback.dirpath)

@@ -3,23 +3,13 @@ import shutil
 import pytest
 import soundfile
 from hydra import compose, initialize_config_dir
-from tone_trainings import overrides, train, weights
+from tone_trainings import built
 from tones import make_tree
 
-from speech_commands_kws.assembly.module import build_module, build_streams
-from speech_commands_kws.assembly.training import build_datamodule
+from speech_commands_kws.assembly.module import build_streams
 from speech_commands_kws.audio.writing import write_wav
 from speech_commands_kws.cli.launch import CONFIG_DIR
-from speech_commands_kws.data.sampler import Shard
 from speech_commands_kws.errors import KwsError
-
-SMALL = "backbone=bc_resnet_streaming_small"
-
-
-def built(tree, root, *more):
-    with initialize_config_dir(CONFIG_DIR):
-        cfg = compose("train", overrides(tree, root, *more))
-    return build_module(cfg, build_datamodule(cfg, Shard()))
 
 
 @pytest.mark.parametrize("augment, warned", [("recipe", True), ("robust", True), ("none", False)])
@@ -60,34 +50,6 @@ def test_its_facts_say_what_it_takes_and_where_it_comes_from(tree, tmp_path):
     assert module.facts["labels"] == ["_silence_", "_unknown_", "yes", "no"]
     assert module.facts["backbone"]["name"] == "BCResNet"
     assert module.facts["parameters"] == sum(each.numel() for each in module.spotter.parameters())
-
-
-@pytest.fixture(scope="module")
-def run_on_clips(tree, tmp_path_factory):
-    root = tmp_path_factory.mktemp("clips")
-    return train(tree, root, SMALL, "trainer.max_epochs=1", "augment=none")
-
-
-def test_a_training_begins_with_the_weights_of_a_run(tree, tmp_path, run_on_clips):
-    module = built(tree, tmp_path, SMALL, f"weights={run_on_clips}", "backbone.mean_frames=17")
-    trained = weights(run_on_clips, "best.ckpt")
-    for name, value in module.state_dict().items():
-        assert value.equal(trained[name]), name
-    # A run that is resumed has its own, and that it began with may be gone.
-    built(tree, tmp_path, SMALL, "weights=/gone", "resume=true")
-
-
-@pytest.mark.parametrize(
-    "other, message",
-    [
-        ("data.words=[yes]", "for the labels _silence_, _unknown_, yes, those of .* no: train"),
-        ("frontend.hop_ms=20", r"another front-end \(hop_ms\): choose the same"),
-        ("backbone.width=2", "do not fit .* choose the same backbone"),
-    ],
-)
-def test_weights_of_another_spotter_are_refused(tree, tmp_path, run_on_clips, other, message):
-    with pytest.raises(KwsError, match=message):
-        built(tree, tmp_path, SMALL, f"weights={run_on_clips}", other)
 
 
 def test_streams_need_a_backbone_that_listens_to_them(tree, tmp_path):

@@ -8,7 +8,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from tone_trainings import overrides, train
 
-from speech_commands_kws.assembly import resume
 from speech_commands_kws.assembly.resume import last_checkpoint, open_run, refuse_changes
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
@@ -90,19 +89,12 @@ def trained_run(tmp_path, name):
 
 def test_a_run_remembers_whose_weights_it_began_with(tmp_path):
     first = trained_run(tmp_path, "one")
-    assert opened(tmp_path, "weights=latest").weights == str(first)
-    assert opened(tmp_path, "weights=one").weights == str(first)
-    assert opened(tmp_path).weights is None
+    assert opened(tmp_path, "init=latest").init == str(first)
+    assert opened(tmp_path, "init=one").init == str(first)
+    assert opened(tmp_path).init is None
 
 
 def test_weights_of_no_run_are_refused_before_a_folder_is_made(tmp_path):
     with pytest.raises(KwsError, match="expected the folder of a run at run=other"):
-        opened(tmp_path, "weights=other")
+        opened(tmp_path, "init=other")
     assert not (tmp_path / "plots/runs").exists()
-
-
-def test_the_latest_weights_are_none_of_a_multirun(tmp_path, monkeypatch):
-    trained_run(tmp_path, "one")
-    monkeypatch.setattr(resume, "is_multirun", lambda: True)
-    with pytest.raises(KwsError, match="another run for each job of a multirun: give weights=FO"):
-        opened(tmp_path, "weights=latest")

@@ -33,6 +33,7 @@ SCORES = {
 def test_the_card_tells_what_was_measured(tiny_onnx: Path) -> None:
     training = {"run": "2030_x", "data": "tones", "data_fingerprint": "abc", "multiply_adds": 12345}
     training |= {"operators": {"Mul": 2, "Softmax": 1}, "data_description": "hums of a fan"}
+    training["parent"] = {"run": "2029_y", "data": "hums", "kept_classes": ["yes"]}
     point = {"threshold": 0.9, "recall": 0.85, "false_alarms_per_clip": 0.01}
     info = ModelInfo(("yes", "n|o"), 16_000, 8_000, {}, training, point)
     rounded = ModelInfo(
@@ -52,6 +53,7 @@ def test_the_card_tells_what_was_measured(tiny_onnx: Path) -> None:
     )
     for text in (
         "# 2030_x\n",
+        "| begun with the weights of | 2029_y |\n| their data | hums |\n",
         "float32 (batch, 8000) within ±1 at 16000 Hz",
         "in 0.5 s of sound",
         "above a probability of 0.900",

@@ -42,6 +42,7 @@ FACTS = {
     "data.fingerprint": "ab12",
     "synthetic": True,
     "frontend": {},
+    "parent": {"run": "before", "kept_classes": ["no"]},
     "labels": ["yes", "no"],
     "data": "tones",
     "data_fingerprint": "0123456789abcdef" * 4,
@@ -106,6 +107,7 @@ def test_facts_are_metrics_or_tags(client, run_folder) -> None:
     assert not data.metrics.keys() & FACTS.keys(), "a constant is no metric"
     assert (data.tags["data.fingerprint"], data.tags["synthetic"]) == ("ab12", "True")
     assert "frontend" not in data.tags
+    assert (data.tags["parent.run"], data.tags["parent.kept_classes"]) == ("before", "['no']")
     assert data.tags["mlflow.note.content"] == "yes, no; data: tones"
 
 

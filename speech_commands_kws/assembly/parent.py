@@ -1,0 +1,126 @@
+"""The parent of a training: the run, checkpoint or registered model whose weights it begins with."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from speech_commands_kws.cli.launch import build, is_multirun
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.locate import REGISTERED
+from speech_commands_kws.models.checkpoint import FACTS_KEY, load_spotter, read_checkpoint
+from speech_commands_kws.models.spotter_module import SpotterModule
+from speech_commands_kws.models.transfer import other_settings, take_over
+from speech_commands_kws.tracking import recording, runs
+from speech_commands_kws.tracking.mlflow_run import read_record
+from speech_commands_kws.training.data_parallel import is_first_process
+
+LOG = logging.getLogger(__name__)
+# What a model file and the checkpoint that it was made of say alike.
+SAME_FACTS = ("data_fingerprint", "seed", "validation_accuracy")
+
+
+def find_parent(cfg: DictConfig) -> Path:
+    """What `init` names, as config.yaml keeps it: the folder of a run, whatever is the latest one later, or a file.
+
+    Raises:
+        KwsError: there is no such run, or no weights of such a model.
+    """
+    if is_multirun() and cfg.init == runs.LATEST:
+        raise KwsError(
+            "init=latest would be another run for each job of a multirun: give init=FOLDER"
+        )
+    if str(cfg.init).startswith(REGISTERED):
+        return checkpoint_of_registered(cfg)
+    path = Path(str(cfg.init)).expanduser()
+    if path.is_file():
+        return path.absolute()
+    choose = runs.choose_run if is_first_process() else runs.find_run
+    return choose(cfg.init, cfg.paths.runs).absolute()
+
+
+def checkpoint_of_registered(cfg: DictConfig) -> Path:
+    """The checkpoint of a registered model; its own file has weights for inference alone.
+
+    Raises:
+        KwsError: its run is not here, or has been trained since.
+    """
+    training = OnnxBackend(build(cfg.registry)(cfg.init)).info.training
+    try:
+        folder = runs.find_run(training["run"], cfg.paths.runs)
+    except KwsError:
+        raise KwsError(
+            f"{cfg.init} holds an ONNX file, from which no training can go on, and its run {training['run']} is not "
+            f"below {cfg.paths.runs}: copy the folder of the run there"
+        ) from None
+    path = runs.checkpoint_of(folder, training["checkpoint"]).absolute()
+    facts = read_checkpoint(path)[FACTS_KEY]
+    if any(training[key] != facts.get(key) for key in SAME_FACTS if key in training):
+        raise KwsError(
+            f"{path} is not what {cfg.init} was exported from, its facts differ: give init={path} to begin with it"
+        )
+    return path
+
+
+def begin_with(spotter: SpotterModule, wanted: dict[str, Any], parent: Path) -> dict[str, Any]:
+    """Begin with the weights of a run, the best ones, or of a checkpoint.
+
+    Args:
+        wanted: the facts about `spotter`.
+
+    Returns:
+        Facts about the parent.
+
+    Raises:
+        KwsError: it has another front-end or another backbone.
+    """
+    path = runs.checkpoint_of(parent, runs.BEST, runs.LAST) if parent.is_dir() else parent
+    trained, facts = load_spotter(path)
+    check_fits(spotter, wanted, trained, facts, parent)
+    labels = wanted["labels"]
+    kept = take_over(spotter.backbone, labels, trained.backbone, facts["labels"])
+    new = [label for label in labels if label not in kept]
+    LOG.info(
+        "init: backbone and %d of %d classes from %s, new: %s",
+        *(len(kept), len(labels), parent, ", ".join(new) or "none"),
+    )
+    folder = path.parent.parent
+    is_run = (folder / runs.CONFIG_FILE).is_file()
+    record = read_record(folder) if is_run else None
+    found = {
+        "run": recording.run_name(folder) if is_run else None,
+        "checkpoint": path.name,
+        "data": facts.get("data"),
+        "data_fingerprint": facts.get("data_fingerprint"),
+        "mlflow_run": record and record.run_id,
+        "kept_classes": kept,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def check_fits(
+    spotter: SpotterModule,
+    wanted: dict[str, Any],
+    trained: SpotterModule,
+    facts: dict[str, Any],
+    parent: Path,
+) -> None:
+    kinds = [type(each.backbone).__name__ for each in (trained, spotter)]
+    if kinds[0] != kinds[1]:
+        raise KwsError(
+            f"init={parent} is a {kinds[0]} and this backbone a {kinds[1]}: choose the same, or leave init= out"
+        )
+    other = [
+        # The front-end has it from the rate of the whole signal.
+        f"{name}={value}" if name == "sample_rate" else f"{part}.{name}={value}"
+        for part in ("frontend", "backbone")
+        for name, value in other_settings(wanted[part], facts[part]).items()
+        if (part, name) != ("backbone", "n_mels")  # told of the front-end
+    ]
+    if other:
+        raise KwsError(
+            f"the weights of {parent} are for {' '.join(other)}, and here that is otherwise: give the same, or leave "
+            "init= out"
+        )

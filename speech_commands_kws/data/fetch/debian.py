@@ -33,7 +33,9 @@ G722_RATE, G722_BITS_PER_SECOND = 16_000, 64_000
 TEXT_MAGIC, TEXT_HEADER, TEXT_OFFSET = b"EC02Compressed Data File", Struct(">I"), 0x58
 COMPRESS_HEADER = b"\x1f\x9d\x90"
 # What Asterisk, Festival and a game call the texts of their recordings.
-ASTERISK_TEXTS = tuple(f"core-sounds-{language}.txt.gz" for language in ("en", "it", "ru"))
+ASTERISK_TEXTS = tuple(
+    f"core-sounds-{language}.txt.gz" for language in ("en", "es", "fr", "it", "ru")
+)
 FESTIVAL_TEXTS, FESTIVAL_LINE = "txt.done.data", re.compile(r'^\( (\S+) "(.*)" \)$', re.MULTILINE)
 GAME_TEXTS = "dialogs_cs.lua"
 GAME_LINES = re.compile(r'^dialogId\("([^"]+)".*\n\s*dialogStr\("(.*)"\)', re.MULTILINE)

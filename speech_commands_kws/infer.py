@@ -12,6 +12,7 @@ from speech_commands_kws.cli.launch import (
     EXECUTION_WHITELIST,
     build,
     hiding_passwords,
+    names_given,
     run_answering,
 )
 from speech_commands_kws.errors import KwsError, ReportedError, check_choice, display_name
@@ -34,7 +35,10 @@ def run(cfg: DictConfig) -> float:
         ReportedError: some recordings could not be used; each was named on standard error, the predictions for the
             others are written.
     """
-    names = input_names(cfg.input)
+    names = names_given(
+        cfg.input,
+        "nothing to listen to: name files, folders, patterns or -, as in `kws infer clip.wav`",
+    )
     check_choice(WRITERS, format=cfg.format)
     if cfg.url is not None and not engine_of(cfg.backend).is_server:
         raise KwsError(
@@ -77,17 +81,6 @@ def model_of(cfg: DictConfig) -> Path | str:
     if engine_of(cfg.backend).is_server:
         return cfg.model or MODEL_NAME
     return find_model(cfg)
-
-
-def input_names(names: object) -> list[str]:
-    """The value of `input` in the configuration, one name or a list, as a list."""
-    names = OmegaConf.to_object(names) if OmegaConf.is_config(names) else names
-    names = names if isinstance(names, list) else [names]
-    if names in ([], [None]):
-        raise KwsError(
-            "nothing to listen to: name files, folders, patterns or -, as in `kws infer clip.wav`"
-        )
-    return [str(name) for name in names]
 
 
 @hiding_passwords

@@ -19,7 +19,6 @@ from conftest import REPOSITORY, SAMPLE_RATE, TINY_METADATA, burst, module_comma
 from streaming_models import lively_sound, streaming_file
 
 from speech_commands_kws import KeywordListener
-from speech_commands_kws.infer import input_names
 
 MEBIBYTE = 2**20
 
@@ -176,13 +175,6 @@ def test_a_mistake_in_the_settings_is_one_line(
     (complaint,) = outcome.complaints
     assert complaint.startswith("error: " + reason)
     assert outcome.output == ""
-
-
-@pytest.mark.parametrize(
-    ("value", "names"), [("a.wav", ["a.wav"]), (["a.wav", 5], ["a.wav", "5"]), (7, ["7"])]
-)
-def test_one_name_or_a_list(value: object, names: list[str]) -> None:
-    assert input_names(value) == names
 
 
 def test_standard_input_from_a_pipe_and_a_file(

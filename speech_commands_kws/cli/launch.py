@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import MissingMandatoryValue
+from omegaconf import MissingMandatoryValue, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from speech_commands_kws.cli.passwords import hide_passwords, without_passwords
@@ -85,6 +85,18 @@ def settings_of(key: str) -> Iterator[None]:
         if isinstance(error, SettingError):
             raise KwsError(f"{key}.{error}") from error
         raise KwsError(f"{key} cannot be made of its settings: {summarize_error(error)}") from error
+
+
+def names_given(value: Any, complaint: str) -> list[str]:
+    """A setting that is one name or a list of them, as a list.
+
+    Raises:
+        KwsError: there is none; it says the complaint.
+    """
+    names = list(value) if OmegaConf.is_list(value) else [value]
+    if names in ([], [None]):
+        raise KwsError(complaint)
+    return list(map(str, names))
 
 
 def is_multirun() -> bool:

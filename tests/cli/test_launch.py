@@ -4,7 +4,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from speech_commands_kws.cli.launch import CONFIG_DIR, build, checked, run_command, settings_of
+from speech_commands_kws.cli.launch import (
+    CONFIG_DIR,
+    build,
+    checked,
+    names_given,
+    run_command,
+    settings_of,
+)
 from speech_commands_kws.errors import KwsError, ReportedError, check_whole
 
 STEPS = "augment.waveform.steps"
@@ -223,3 +230,17 @@ def test_settings_that_are_not_built_are_named_by_their_group():
     with pytest.raises(KwsError, match="^parity.clips must be a whole number of 1 or more, got 0$"):
         with settings_of("parity"):
             check_whole(clips=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "names"), [("a.wav", ["a.wav"]), (["a.wav", 5], ["a.wav", "5"]), (7, ["7"])]
+)
+def test_one_name_or_a_list(value, names):
+    cfg = OmegaConf.create({"input": value})
+    assert names_given(cfg.input, "none") == names
+
+
+@pytest.mark.parametrize("value", [None, []])
+def test_no_name_is_one_line(value):
+    with pytest.raises(KwsError, match="^name a file$"):
+        names_given(OmegaConf.create({"input": value}).input, "name a file")

@@ -2,15 +2,18 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+from omegaconf import OmegaConf
 from streaming_models import SAMPLE_RATE, lively_sound, streaming_file
 from tone_trainings import EVERY_STEP, assert_equal, newest_run, train, weights
 
 from speech_commands_kws import commands
 from speech_commands_kws.evaluation.streaming.mining import AlarmMiner
+from speech_commands_kws.mine import warn_of_keywords
 from speech_commands_kws.training.module import KeywordModule
 
 STREAMS = (
@@ -75,6 +78,33 @@ def test_what_was_heard_before_an_interruption_is_kept(kws_mine, monkeypatch) ->
     monkeypatch.setattr(AlarmMiner, "hear", interrupted)
     status, said = kws_mine("sounds", "threshold=0.5")
     assert status == 130 and clips() and " new in data/mined" in said
+
+
+def test_recordings_whose_text_says_a_keyword_are_left_out(kws_mine, caplog) -> None:
+    _, whole = kws_mine("sounds", "threshold=0.5", "output=whole")
+    _, alone = kws_mine("sounds/two", "threshold=0.5", "output=alone")
+    Path("sounds/texts.txt").write_text("one/talk: I know\ntwo/talk: nothing\n")
+    status, said = kws_mine("sounds", "threshold=0.5")
+    assert status == 0 and caplog.messages == ["left out: 1 recordings that say no (1)"]
+    heard = [line.partition(";")[0] for line in (said, alone, whole)]
+    assert heard[0] == heard[1] != heard[2]
+    kws_mine("sounds/**/*.wav", "threshold=0.5")
+    assert caplog.messages[1:] == caplog.messages[:1]
+
+
+def test_many_sure_alarms_are_told_of_a_model_that_has_heard_streams(caplog) -> None:
+    def told(scores: list[float], **training: bool) -> list[str]:
+        model = SimpleNamespace(info=SimpleNamespace(training=training))
+        miner = SimpleNamespace(scores=scores, seconds=36.0, model=model)
+        caplog.clear()
+        sure = OmegaConf.create({"score": 0.9, "an_hour": 300})
+        warn_of_keywords(miner, sure, Path("mined"))
+        return caplog.messages
+
+    (line,) = told([0.95] * 4, streams=True)
+    assert line.startswith("400 false alarms an hour have a score above 0.9")
+    assert "listen to the clips in mined, and delete those of keywords" in line
+    assert told([0.95] * 4) == told([0.95] * 3 + [0.9], streams=True) == []
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ class AlarmMiner:
     Attributes:
         seconds: of sound heard.
         alarms: their number by keyword.
+        scores: the highest probability of each.
         kept: the worst ones, the worst first.
 
     Raises:
@@ -80,6 +81,7 @@ class AlarmMiner:
         self.block_samples = round(block_seconds * self.rate)
         self.seconds = 0.0
         self.alarms: Counter[str] = Counter(dict.fromkeys(self.detector.thresholds, 0))
+        self.scores: list[float] = []
         self.kept: list[FalseAlarm] = []
 
     def hear(self, path: Path) -> None:
@@ -99,6 +101,7 @@ class AlarmMiner:
         events = self.detector(rows)
         self.alarms.update(event.keyword for event in events)
         alarms = [self._alarm(event, rows, block, recording, begin) for event in events]
+        self.scores += map(score_of, alarms)
         taken, found = list(self.known.get(recording, ())), []
         for alarm in sorted(alarms, key=score_of, reverse=True):
             if all(abs(alarm.second - second) > (self.before + self.after) / 2 for second in taken):

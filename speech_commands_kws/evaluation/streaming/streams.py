@@ -33,7 +33,7 @@ from speech_commands_kws.errors import (
 from speech_commands_kws.evaluation.robustness import excerpts, within_range
 from speech_commands_kws.evaluation.streaming.alarm_rates import SECONDS_PER_HOUR
 from speech_commands_kws.evaluation.streaming.matching import Word
-from speech_commands_kws.evaluation.streaming.transcripts import Said, words_said
+from speech_commands_kws.evaluation.streaming.transcripts import Said, spellings_of, words_said
 from speech_commands_kws.labels import BACKGROUND_NOISE, SILENCE, UNKNOWN, is_keyword
 
 LOG = logging.getLogger(__name__)
@@ -278,9 +278,7 @@ class AmbientStreams:
 
     def streams(self, keywords: Sequence[str] = ()) -> Iterator[Stream]:
         """One kind after the other; `keywords` are those of which `Stream.said` tells."""
-        spellings = {
-            keyword: {keyword.lower(), *self.homophones.get(keyword, ())} for keyword in keywords
-        }
+        spellings = spellings_of(keywords, self.homophones)
         for kind, paths in self._kinds().items():
             said = words_said(Path(self.folder).expanduser() / kind, paths, spellings)
             for number, (block, found) in enumerate(self._blocks(paths, said)):

@@ -65,6 +65,7 @@ def test_the_worst_alarms_are_kept_where_the_keyword_was_most_probable(tmp_path)
         ("yes", pytest.approx(35, abs=0.011)),
     ]
     assert [alarm.score for alarm in found.kept] == pytest.approx([0.8, 0.6], abs=0.03)
+    assert found.scores == pytest.approx([0.5, 0.8, 0.6], abs=0.03)
     worst = found.kept[0]
     assert worst.recording == str(tmp_path / "one.wav")
     begin = round((worst.second - 2) * RATE)

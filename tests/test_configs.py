@@ -33,7 +33,7 @@ EXTENSIONS_OF_TRAIN = ("download", "pack")
 GIVEN_BY_COMMANDS = {
     "backbone": ("n_classes", "n_mels"),
     "augment.mixup": ("n_classes",),
-    "streams": ("labels",),
+    "streams": ("labels", "cache"),
 }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from tone_trainings import EVERY_STEP, newest_run, overrides, train
 
 from speech_commands_kws import evaluate, export
@@ -13,6 +14,7 @@ from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.models.checkpoint import read_checkpoint
 from speech_commands_kws.train import run
 
+BRIEF = ("+trainer.limit_train_batches=2", "trainer.max_epochs=1")
 pytestmark = pytest.mark.integration
 # Dotted names of today, as config.yaml and the facts of checkpoints recorded them then.
 RECORDED = {
@@ -26,7 +28,7 @@ RECORDED = {
 
 def record(root: Path, tree: Path) -> Path:
     """The folder of a run of two steps, as it was recorded then."""
-    folder = train(tree, root, "+trainer.limit_train_batches=2", "trainer.max_epochs=1", EVERY_STEP)
+    folder = train(tree, root, *BRIEF, EVERY_STEP)
     text = (folder / "config.yaml").read_text()
     for today, then in RECORDED.items():
         assert today in text
@@ -70,4 +72,15 @@ def test_it_is_resumed(tree, tmp_path):
     (folder / "config.yaml").write_text(text.replace("max_epochs: 1", "max_epochs: 2"))
     with initialize_config_dir(CONFIG_DIR):
         run(compose("train", overrides(tree, tmp_path, "resume=true", f"run={folder}")))
+    assert read_checkpoint(folder / "checkpoints/last.ckpt")["global_step"] == 4
+
+
+def test_a_run_on_streams_from_before_their_later_settings_is_resumed(tree, tmp_path):
+    small = ["backbone=bc_resnet_streaming_small", "experiment=streams", "weights=null"]
+    folder = train(tree, tmp_path, *BRIEF, *small)
+    cfg = OmegaConf.load(folder / "config.yaml")
+    for key in ("fragment_share", "mined", "mined_share", "homophones"):
+        del cfg.streams[key]
+    OmegaConf.save(OmegaConf.merge(cfg, {"trainer": {"max_epochs": 2}}), folder / "config.yaml")
+    train(tree, tmp_path, "resume=true")
     assert read_checkpoint(folder / "checkpoints/last.ckpt")["global_step"] == 4

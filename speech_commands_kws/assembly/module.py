@@ -80,6 +80,9 @@ def build_module(
             "freeze: %s as in the parent; the rest is trained in plain torch",
             ", ".join(facts["frozen"]),
         )
+    streams = build_streams(cfg, datamodule.labels) if cfg.get("streams") else None
+    if streams:
+        facts["streams_fingerprint"] = streams.fingerprint
     return KeywordModule(
         spotter,
         with_noise(waveform_augment or build(cfg.augment.waveform), cfg.augment, datamodule),
@@ -93,7 +96,7 @@ def build_module(
         seed=cfg.seed,
         facts=facts,
         mixup=build(mixup, n_classes=n_classes) if mixup else None,
-        streams=build_streams(cfg, datamodule.labels) if cfg.get("streams") else None,
+        streams=streams,
     )
 
 
@@ -103,7 +106,7 @@ def build_streams(cfg: DictConfig, labels: Sequence[str]) -> StreamTraining:
     if not cfg.streams.negatives and cfg.data.get("talk"):
         given["negatives"] = str(build(cfg.data.talk).prepare() / TRAIN)
         LOG.info("talk without keywords: %s", given["negatives"])
-    return build(cfg.streams, labels=labels, **given)
+    return build(cfg.streams, labels=labels, cache=cfg.loader.cache, **given)
 
 
 def _module_facts(node: DictConfig, **given: Any) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Opens the run of a training: a new one in a folder of its own, or one to go on with."""
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -15,6 +18,8 @@ from speech_commands_kws.tracking import runs
 from speech_commands_kws.training.data_parallel import check_processes, is_first_process
 
 CHANGEABLE = ("resume", "run", "logger", "paths", "hydra", "experiment", "targets")
+
+LOG = logging.getLogger(__name__)
 
 
 def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
@@ -85,18 +90,24 @@ def refuse_changes(cfg: DictConfig, saved: DictConfig) -> None:
             )
 
 
-def last_checkpoint(folder: Path, fingerprint: str) -> tuple[Path, int]:
-    """What a training goes on from, and the steps that it has behind it.
+def last_checkpoint(folder: Path, facts: Mapping[str, Any]) -> tuple[Path, int]:
+    """What a training with these facts goes on from, and the steps that it has behind it.
 
     Raises:
-        KwsError: it cannot be read, or comes from other recordings than those with this fingerprint.
+        KwsError: it cannot be read, or comes from other recordings.
     """
     path = runs.checkpoint_of(folder, runs.LAST)
     checkpoint = read_checkpoint(path)
-    before = checkpoint[FACTS_KEY].get("data_fingerprint")
+    before, fingerprint = (each.get("data_fingerprint") for each in (checkpoint[FACTS_KEY], facts))
     if before != fingerprint:
         raise KwsError(
             f"expected the recordings that the run began with (fingerprint {before}), got others ({fingerprint}): "
             "restore them, or train anew without resume"
+        )
+    heard = checkpoint[FACTS_KEY].get("streams_fingerprint")
+    if heard not in (None, facts.get("streams_fingerprint")):
+        LOG.warning(
+            "the recordings of streams.negatives or streams.mined are others than those that the run began with: it "
+            "goes on, to other weights than without the interruption"
         )
     return path, checkpoint["global_step"]

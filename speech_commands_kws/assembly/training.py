@@ -67,7 +67,7 @@ def train(
         recording.log_start(logger, settings, module.facts)
         checkpoint, begin = None, None
         if cfg.resume:
-            checkpoint, begin = last_checkpoint(folder, datamodule.fingerprint)
+            checkpoint, begin = last_checkpoint(folder, module.facts)
         LOG.info("run: %s; after an interruption: %s", folder, resume_command(folder))
         if trainer.is_global_zero and not (cfg.resume or is_multirun()):
             picture = draw_augmentations(cfg, module, datamodule, folder)

@@ -1,6 +1,6 @@
 """Background noise by name: read from a folder, and divided into a training part and a held-out part."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,27 +15,36 @@ def read_noises(
 ) -> dict[str, np.ndarray]:
     """`read_recordings` of one folder by their paths in it."""
     folder = Path(folder).expanduser()
-    found = read_recordings([folder], sample_rate, seconds)
+    found = read_recordings(find_recordings([folder]), sample_rate, seconds)
     return {path.relative_to(folder).as_posix(): noise for path, noise in found}
 
 
-def read_recordings(
-    folders: Sequence[str | Path], sample_rate: int, seconds: float | None
-) -> Iterator[tuple[Path, np.ndarray]]:
-    """The recordings of folders and of those below them, float32, of any length; what cannot be read is passed over.
-
-    Args:
-        sample_rate: of what is returned (Hz).
-        seconds: at most so much in all, the same from the beginning of each recording; None: all of it.
+def find_recordings(folders: Iterable[str | Path]) -> dict[Path, list[Path]]:
+    """The recordings in each folder and in those below it.
 
     Raises:
-        KwsError: there is no folder, or nothing in one that can be read.
+        KwsError: there is no folder.
     """
     found = {}
     for folder in (Path(folder).expanduser() for folder in folders):
         if not folder.is_dir():
             raise KwsError(f"expected a folder of recordings at {folder}, found none")
         found[folder] = sorted(sounds_below(folder))
+    return found
+
+
+def read_recordings(
+    found: Mapping[Path, Sequence[Path]], sample_rate: int, seconds: float | None
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """Recordings by their folders, float32, of any length; what cannot be read is passed over.
+
+    Args:
+        sample_rate: of what is returned (Hz).
+        seconds: at most so much in all, the same from the beginning of each recording; None: all of it.
+
+    Raises:
+        KwsError: there is nothing in a folder that can be read.
+    """
     count = sum(map(len, found.values()))
     each = round(seconds * sample_rate / max(count, 1)) if seconds else None
     for folder, paths in found.items():

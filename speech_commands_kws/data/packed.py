@@ -1,19 +1,22 @@
-"""All clips of a folder in one memory-mapped int16 file, made on first use.
+"""All clips of a folder, or recordings of any length, in one memory-mapped int16 file, made on first use.
 
-Reading a small file costs more than copying it: packed, a batch is a few memory copies.
+Reading a small file costs more than copying it: packed, a batch is a few memory copies, and hours of sound need no
+memory.
 Legend: N clips, T samples of a clip.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from speech_commands_kws.audio.noise_recordings import read_recordings
 from speech_commands_kws.audio.reading import fit_length, read_audio
 from speech_commands_kws.audio.writing import INT16_SCALE, to_int16
 from speech_commands_kws.cli.terminal import progress
@@ -26,6 +29,7 @@ FORMAT_VERSION = "3"
 SILENT_ROW = -1  # stands for a clip of digital silence, which is not packed
 CLIPS_FILE = "clips.int16"
 NOISE_FILE = "noise.int16"
+RECORDINGS_FILE = "recordings.int16"
 INDEX_FILE = "index.json"
 KEY_LENGTH = 16
 READ_AHEAD = 256  # files decoded at a time: bounds the memory
@@ -63,6 +67,63 @@ class PackedClips:
         return self.clips[rows].astype(np.float32) / INT16_SCALE
 
 
+@dataclass(frozen=True)
+class PackedRecordings:
+    """Packed recordings of any length.
+
+    Attributes:
+        samples: int16 memory map, one recording after the other.
+        lengths: of each of them (samples).
+        fingerprint: SHA-256 of them.
+    """
+
+    samples: np.ndarray
+    lengths: list[int]
+    fingerprint: str
+
+
+def pack_recordings(
+    found: Mapping[Path, Sequence[Path]], cache: Path, sample_rate: int, seconds: float | None
+) -> PackedRecordings:
+    """Open the packed form of recordings, as of `read_recordings`; make it first where they are new or have changed."""
+    paths = [path.absolute().as_posix() for paths in found.values() for path in paths]
+    folder = cache / _tree_key(Path("/"), paths, sample_rate, seconds)
+    if not folder.is_dir():
+        LOG.info("packing %d recordings", len(paths))
+        make_whole(folder, lambda part: _pack_recordings(found, part, sample_rate, seconds))
+    with _opening(folder):
+        index = json.loads((folder / INDEX_FILE).read_text())
+        # Not read-only, of which no tensor can be made; what is written does not reach the file.
+        length = sum(index["lengths"])
+        samples = np.memmap(folder / RECORDINGS_FILE, np.int16, mode="c", shape=(length,))
+        return PackedRecordings(samples, index["lengths"], index["fingerprint"])
+
+
+def _pack_recordings(
+    found: Mapping[Path, Sequence[Path]], folder: Path, sample_rate: int, seconds: float | None
+) -> None:
+    lengths, digest = [], hashlib.sha256()
+    with (folder / RECORDINGS_FILE).open("wb") as stream:
+        for _, waveform in read_recordings(found, sample_rate, seconds):
+            samples = to_int16(waveform)
+            lengths.append(len(samples))
+            stream.write(samples.tobytes())
+            digest.update(f"{len(samples)}\n".encode())
+            digest.update(samples.tobytes())
+    index = {"lengths": lengths, "fingerprint": digest.hexdigest()}
+    (folder / INDEX_FILE).write_text(json.dumps(index))
+
+
+@contextmanager
+def _opening(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise KwsError(
+            f"{folder} is damaged ({summarize_error(error)}): remove it, it is packed again"
+        ) from error
+
+
 def pack_folder(
     root: Path, pattern: str, cache: Path, sample_rate: int, clip_samples: int
 ) -> PackedClips:
@@ -75,12 +136,8 @@ def pack_folder(
     folder = cache / _tree_key(root, clips + noises, sample_rate, clip_samples)
     if not folder.is_dir():
         make_whole(folder, lambda part: _pack(root, clips, noises, part, sample_rate, clip_samples))
-    try:
+    with _opening(folder):
         packed = _open(folder, clip_samples)
-    except (OSError, ValueError, KeyError) as error:
-        raise KwsError(
-            f"{folder} is damaged ({summarize_error(error)}): remove it, it is packed again"
-        ) from error
     for reason in packed.left_out:
         LOG.warning("left out: %s", reason)
     if packed.left_out:
@@ -88,10 +145,8 @@ def pack_folder(
     return packed
 
 
-def _tree_key(root: Path, paths: Sequence[str], sample_rate: int, clip_samples: int) -> str:
-    digest = hashlib.sha256(
-        f"{FORMAT_VERSION} {root.resolve()} {sample_rate} {clip_samples}".encode()
-    )
+def _tree_key(root: Path, paths: Sequence[str], sample_rate: int, length: float | None) -> str:
+    digest = hashlib.sha256(f"{FORMAT_VERSION} {root.resolve()} {sample_rate} {length}".encode())
     for path in paths:
         try:
             status = (root / path).stat()

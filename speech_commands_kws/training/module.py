@@ -18,7 +18,7 @@ from speech_commands_kws.models.checkpoint import FACTS_KEY
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.models.transfer import hold_frozen
 from speech_commands_kws.training.callbacks import relocate
-from speech_commands_kws.training.streams import StreamTraining
+from speech_commands_kws.training.streams import StreamScores, StreamTraining
 
 SEED_BYTES = 8
 
@@ -78,6 +78,7 @@ class KeywordModule(lightning.LightningModule):
         self.epoch_clips = 0
         self.epoch_seconds = 0.0
         self.step_began = 0.0
+        self.validated = torch.zeros(2, 2)
 
     def forward(self, waveform: Tensor) -> Tensor:
         return self.spotter(waveform)
@@ -95,12 +96,16 @@ class KeywordModule(lightning.LightningModule):
         generator = self.seed_step(batch_idx)
         if self.streams:
             progress = self.global_step / self.total_steps
-            loss, accuracy = self._score_streams(waveform, targets, generator, progress)
+            scores = self._score_streams(waveform, targets, generator, progress)
+            loss, accuracy = scores.missed + scores.false_alarms, scores.found
+            scored = scores.keywords
         else:
             loss, accuracy = self._score_clips(waveform, targets, generator)
+            scored = len(targets)
         if not torch.isfinite(loss):
             raise self._diverged("loss", loss)
-        self._log_scores("train", loss, accuracy, len(targets))
+        self._log_mean("train_loss", loss, len(targets))
+        self._log_mean("train_accuracy", accuracy, scored)
         return loss
 
     def _score_clips(
@@ -119,15 +124,15 @@ class KeywordModule(lightning.LightningModule):
 
     def _score_streams(
         self, waveform: Tensor, targets: Tensor, generator: Generator, progress: float
-    ) -> tuple[Tensor, Tensor]:
-        """Loss on streams made of the clips, and the share of their keywords that were found."""
+    ) -> StreamScores:
+        """What the answers for streams made of the clips are worth."""
         with torch.no_grad():
             streams = self.streams.compose(waveform, targets, generator)
             is_silence = torch.zeros_like(streams.targets[:, 0], dtype=torch.bool)
             sound = self.waveform_augment(streams.waveform, is_silence, generator)
             log_mel = self.spectrogram_augment(self.spotter.frontend.by_fft(sound), generator)
         logits = self.spotter.backbone.stream(log_mel).float()
-        return self.streams.loss(logits, streams, progress)
+        return self.streams.score(logits, streams, progress)
 
     def on_train_batch_end(
         self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int
@@ -138,6 +143,8 @@ class KeywordModule(lightning.LightningModule):
         self.step_began = now
 
     def on_validation_start(self) -> None:
+        # Of streams, the losses of missed keywords and of false alarms, and how many keywords and clips they are of.
+        self.validated = torch.zeros(2, 2, device=self.device)
         if self.epoch_seconds:
             rate = self.epoch_clips * self.trainer.world_size / self.epoch_seconds
             self.log("clips_per_second", rate, sync_dist=True)
@@ -146,11 +153,21 @@ class KeywordModule(lightning.LightningModule):
         waveform, targets = batch
         logits = self.spotter(waveform).float()
         loss, accuracy = functional.cross_entropy(logits, targets), share_right(logits, targets)
+        self._log_mean("validation_accuracy", accuracy, len(targets))
         if self.streams:
             # The same streams each time, judged as at the end of the training.
             generator = Generator(self.device).manual_seed(self.seed + batch_idx)
-            loss, _ = self._score_streams(waveform, targets, generator, progress=1)
-        self._log_scores("validation", loss, accuracy, len(targets))
+            scores = self._score_streams(waveform, targets, generator, progress=1)
+            losses = torch.stack([scores.missed, scores.false_alarms])
+            counts = losses.new_tensor([scores.keywords, len(targets)])
+            self.validated += torch.stack([losses * counts, counts])
+        else:
+            self._log_mean("validation_loss", loss, len(targets))
+
+    def on_validation_epoch_end(self) -> None:
+        if self.streams:
+            losses, counts = self.trainer.strategy.reduce(self.validated, reduce_op="sum")
+            self._log_mean("validation_loss", (losses / counts.clamp(min=1)).sum(), 1)
 
     def configure_optimizers(self) -> dict[str, Any]:
         trained = [weight for weight in self.spotter.parameters() if weight.requires_grad]
@@ -190,10 +207,16 @@ class KeywordModule(lightning.LightningModule):
         torch.manual_seed(seed)
         return Generator(self.device).manual_seed(seed)
 
-    def _log_scores(self, stage: str, loss: Tensor, accuracy: Tensor, count: int) -> None:
-        scores = {f"{stage}_loss": loss, f"{stage}_accuracy": accuracy}
-        self.log_dict(
-            scores, on_step=False, on_epoch=True, prog_bar=True, batch_size=count, sync_dist=True
+    def _log_mean(self, name: str, value: Tensor, count: int) -> None:
+        """The mean over an epoch, of which this value is that of so many clips or keywords."""
+        self.log(
+            name,
+            value,
+            on_step=False,
+            on_epoch=True,
+            prog_bar=True,
+            batch_size=count,
+            sync_dist=True,
         )
 
     def _diverged(self, what: str, value: Tensor) -> KwsError:

@@ -7,8 +7,10 @@ A keyword counts where the network is surest of it around the end of the word (m
 Legend: B clips, T samples of a clip, S streams, L samples of a stream, P words of a stream, F frames, K keywords.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from math import ceil
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,11 +19,12 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from speech_commands_kws.audio.levels import amplitude
-from speech_commands_kws.audio.noise_recordings import read_recordings
-from speech_commands_kws.audio.writing import INT16_SCALE, to_int16
+from speech_commands_kws.audio.noise_recordings import find_recordings
+from speech_commands_kws.audio.writing import INT16_SCALE
 from speech_commands_kws.augment.level import within_range
 from speech_commands_kws.augment.primitives import random_excerpts, random_integers
 from speech_commands_kws.augment.subset import uniform
+from speech_commands_kws.data.packed import PackedRecordings, pack_recordings
 from speech_commands_kws.errors import (
     SettingError,
     check_number,
@@ -29,7 +32,8 @@ from speech_commands_kws.errors import (
     check_range,
     check_whole,
 )
-from speech_commands_kws.labels import SILENCE, UNKNOWN, is_keyword
+from speech_commands_kws.evaluation.streaming.transcripts import spellings_of, without_keywords
+from speech_commands_kws.labels import SILENCE, UNKNOWN, is_keyword, keywords_of
 
 LEAST_POWER = 1e-10
 # A frame is part of the word from this many dB below its loudest frame on, or this share of the way up from the floor.
@@ -57,6 +61,22 @@ class Streams(NamedTuple):
     ends: Tensor
 
 
+class StreamScores(NamedTuple):
+    """How wrong the answers for streams are.
+
+    Attributes:
+        missed: the loss of the keywords, their mean; zero where there are none.
+        false_alarms: that of the hardest frames, with its weight.
+        found: share of the keywords.
+        keywords: their number.
+    """
+
+    missed: Tensor
+    false_alarms: Tensor
+    found: Tensor
+    keywords: int
+
+
 class StreamTraining(nn.Module):
     """Composes streams of the clips of a batch, and tells how wrong the answers for them are.
 
@@ -68,7 +88,6 @@ class StreamTraining(nn.Module):
         seconds: length of a stream.
         words: clips in each, P.
         keywordless: share of the streams without a keyword.
-        fragment_share: of a keyword, its beginning or its end, that may be left there.
         negatives: folder of recordings without keywords, or several, or None; less than a stream of them is repeated.
         negatives_seconds: at most so much of it.
         speech_share: share of the streams with keywords that have continuous speech under them.
@@ -83,8 +102,15 @@ class StreamTraining(nn.Module):
         hop_ms: of the frames (milliseconds).
         clip_seconds: length of a clip.
         labels: the classes.
+        cache: folder for the packed form of negatives and false alarms.
+        fragment_share: of a keyword, its beginning or its end, that may be left where there must be none.
         mined: folder of clips of false alarms, or several, or None.
         mined_share: of the streams without a keyword, that hold one of them and no words.
+        homophones: of a keyword; negatives in whose transcript (as of `words_said`) one of them is, or the keyword, are
+            left out; None: all are heard.
+
+    Attributes:
+        fingerprint: SHA-256 of negatives and false alarms.
 
     Raises:
         SettingError: a value out of its range; the clips do not fit into a stream; no class means "no keyword"; false
@@ -96,7 +122,6 @@ class StreamTraining(nn.Module):
         seconds: float,
         words: int,
         keywordless: float,
-        fragment_share: float,
         negatives: str | Sequence[str] | None,
         negatives_seconds: float | None,
         speech_share: float,
@@ -112,9 +137,12 @@ class StreamTraining(nn.Module):
         hop_ms: float,
         clip_seconds: float,
         labels: Sequence[str],
-        # Runs from before there were any have no settings for them.
+        cache: str | Path,
+        # Runs from before there were any have no settings for these; they left halves of keywords.
+        fragment_share: float = 0.5,
         mined: str | Sequence[str] | None = None,
         mined_share: float = 0.0,
+        homophones: Mapping[str, Sequence[str]] | None = None,
     ):
         super().__init__()
         check_positive(seconds=seconds, apart_seconds=apart_seconds)
@@ -150,12 +178,17 @@ class StreamTraining(nn.Module):
             )
         self.mined_share = mined_share
         length = self.frames * self.hop
-        recordings = read_int16(negatives, sample_rate, negatives_seconds)
-        speech = np.concatenate([np.zeros(0, np.int16), *recordings])
+        spellings = None if homophones is None else spellings_of(keywords_of(labels), homophones)
+        heard = packed(negatives, Path(cache), sample_rate, negatives_seconds, spellings)
+        speech = heard.samples
         if 0 < len(speech) < length:
             speech = np.resize(speech, length)
         # The end of a clip is where the alarm was.
-        alarms = [clip[-length:] for clip in read_int16(mined, sample_rate, None)]
+        false_alarms = packed(mined, Path(cache), sample_rate)
+        ends = np.cumsum(false_alarms.lengths, dtype=int)
+        alarms = [clip[-length:] for clip in np.split(false_alarms.samples, ends[:-1])]
+        fingerprints = heard.fingerprint + false_alarms.fingerprint
+        self.fingerprint = hashlib.sha256(fingerprints.encode()).hexdigest()
         alarm_samples = torch.tensor(list(map(len, alarms)), dtype=torch.long)
         keywords = list(map(is_keyword, labels))
         if all(keywords):
@@ -269,8 +302,8 @@ class StreamTraining(nn.Module):
         as_loud = (speech.square().mean(1, keepdim=True) / power.clamp(min=LEAST_POWER)).sqrt()
         return speech + weight * (as_loud * alarms - speech)
 
-    def loss(self, logits: Tensor, streams: Streams, progress: float) -> tuple[Tensor, Tensor]:
-        """The loss of the answers (S, K, F), and the share of the keywords that were found.
+    def score(self, logits: Tensor, streams: Streams, progress: float) -> StreamScores:
+        """What the answers (S, K, F) are worth; the loss is `missed + false_alarms`.
 
         Args:
             progress: 0 at the beginning of the training, 1 at its end.
@@ -289,16 +322,25 @@ class StreamTraining(nn.Module):
         hardest = functional.max_pool1d(alarm[:, None], self.apart).squeeze(1)
         false_alarms = hardest.topk(min(self.hard_frames, hardest.shape[1])).values.mean()
         begin, end = self.negative_weight
-        found = (best.detach() > LOG_HALF).float().mean() if len(best) else best.sum()
-        return missed + (begin + (end - begin) * progress) * false_alarms, found
+        false_alarms = (begin + (end - begin) * progress) * false_alarms
+        found = (best.detach() > LOG_HALF).float().sum() / max(len(best), 1)
+        return StreamScores(missed, false_alarms, found, len(best))
 
 
-def read_int16(
-    folders: str | Sequence[str] | None, sample_rate: int, seconds: float | None
-) -> list[np.ndarray]:
-    """The recordings of no, one or several folders as int16, which takes half the memory; see `read_recordings`."""
-    folders = [folders] if isinstance(folders, str) else folders or []
-    return [to_int16(sound) for _, sound in read_recordings(folders, sample_rate, seconds)]
+def packed(
+    folders: str | Sequence[str] | None,
+    cache: Path,
+    sample_rate: int,
+    seconds: float | None = None,
+    spellings: Mapping[str, set[str]] | None = None,
+) -> PackedRecordings:
+    """The recordings of no, one or several folders, but those that say a word of `spellings`; see `read_recordings`."""
+    found = find_recordings([folders] if isinstance(folders, str) else folders or [])
+    if spellings:
+        found = without_keywords(found, spellings)
+    if not found:
+        return PackedRecordings(np.zeros(0, np.int16), [], "")
+    return pack_recordings(found, cache, sample_rate, seconds)
 
 
 def active_frames(clips: Tensor, hop: int) -> tuple[Tensor, Tensor]:

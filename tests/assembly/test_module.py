@@ -1,5 +1,6 @@
 import shutil
 
+import numpy as np
 import pytest
 import soundfile
 from hydra import compose, initialize_config_dir
@@ -55,6 +56,14 @@ def test_its_facts_say_what_it_takes_and_where_it_comes_from(tree, tmp_path):
 def test_streams_need_a_backbone_that_listens_to_them(tree, tmp_path):
     with pytest.raises(KwsError, match="add backbone=bc_resnet_streaming"):
         built(tree, tmp_path, "streams=default")
+
+
+def test_facts_of_a_training_on_streams_tell_its_negatives_apart(tree, tmp_path):
+    write_wav(tmp_path / "talk/one.wav", np.full(16_000, 0.25), 16_000)
+    given = [SMALL, "experiment=streams", "weights=null", f"streams.negatives={tmp_path}/talk"]
+    first = built(tree, tmp_path, *given).facts["streams_fingerprint"]
+    write_wav(tmp_path / "talk/one.wav", np.full(16_000, 0.5), 16_000)
+    assert built(tree, tmp_path, *given).facts["streams_fingerprint"] != first
 
 
 def test_streams_of_synthetic_speech_lie_over_talk_that_is_made_once(tmp_path):

@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
@@ -11,7 +12,7 @@ from tone_trainings import overrides, train
 from speech_commands_kws.assembly.resume import last_checkpoint, open_run, refuse_changes
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.models.checkpoint import read_checkpoint
+from speech_commands_kws.models.checkpoint import FACTS_KEY, read_checkpoint
 
 
 def test_resume_without_a_run_is_one_clear_error(tree, tmp_path):
@@ -29,12 +30,30 @@ def test_resume_refuses_a_damaged_checkpoint_and_other_recordings(tree, tmp_path
     path = run / "checkpoints/last.ckpt"
     contents = path.read_bytes()
     fingerprint = read_checkpoint(path)["facts"]["data_fingerprint"]
-    assert last_checkpoint(run, fingerprint) == (path, 1)
+    facts = {"data_fingerprint": fingerprint, "streams_fingerprint": "new"}
+    assert last_checkpoint(run, facts) == (path, 1)
     with pytest.raises(KwsError, match=f"fingerprint {fingerprint}., got others .other.: restore"):
-        last_checkpoint(run, "other")
+        last_checkpoint(run, {"data_fingerprint": "other"})
     path.write_bytes(contents[: len(contents) // 2])
     with pytest.raises(KwsError, match="last.ckpt cannot be read as one"):
-        last_checkpoint(run, fingerprint)
+        last_checkpoint(run, facts)
+
+
+def test_other_negatives_than_at_the_beginning_are_told(tmp_path, caplog):
+    (tmp_path / "checkpoints").mkdir()
+
+    def resumed(before, now):
+        facts = {"data_fingerprint": "data"}
+        saved = {"global_step": 1, FACTS_KEY: facts | before}
+        torch.save(saved, tmp_path / "checkpoints/last.ckpt")
+        caplog.clear()
+        assert last_checkpoint(tmp_path, facts | now)[1] == 1
+        return caplog.messages
+
+    assert resumed({}, {"streams_fingerprint": "a"}) == []  # a run from before it was recorded
+    assert resumed({"streams_fingerprint": "a"}, {"streams_fingerprint": "a"}) == []
+    (line,) = resumed({"streams_fingerprint": "a"}, {"streams_fingerprint": "b"})
+    assert line.startswith("the recordings of streams.negatives or streams.mined are others")
 
 
 @pytest.mark.parametrize("change", ["seed=5", "optimizer=adamw", "optimizer.lr=0.5"])

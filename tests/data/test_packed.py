@@ -6,8 +6,9 @@ import pytest
 import soundfile
 from tones import SAMPLE_RATE, make_tree, tone
 
+from speech_commands_kws.audio.noise_recordings import find_recordings
 from speech_commands_kws.data import packed as packed_module
-from speech_commands_kws.data.packed import pack_folder
+from speech_commands_kws.data.packed import pack_folder, pack_recordings
 from speech_commands_kws.data.speech_tree import SPEECH_COMMANDS_PATTERN
 from speech_commands_kws.errors import KwsError
 
@@ -157,3 +158,46 @@ def test_names_that_are_not_utf_8_are_named_and_left_out(tree):
         assert "not UTF-8: rename it" in reason
         reason.encode()
     assert any(r"yes/caf\udce9_nohash_0.wav" in reason for reason in packed.left_out)
+
+
+def recordings(folder, seconds=None):
+    found = find_recordings([folder / "talk", folder / "music"])
+    return pack_recordings(found, folder / "packed", SAMPLE_RATE, seconds)
+
+
+@pytest.fixture
+def sounds(tmp_path):
+    for name, seconds in (("talk/a", 2), ("talk/b/c", 3), ("music/d", 1)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / f"{name}.wav", tone("yes", seconds, seconds), SAMPLE_RATE)
+    return tmp_path
+
+
+def test_recordings_of_any_length_lie_one_after_the_other(sounds):
+    packed = recordings(sounds)
+    assert packed.lengths == [seconds * SAMPLE_RATE for seconds in (2, 3, 1)]
+    assert packed.samples.dtype == np.int16 and isinstance(packed.samples, np.memmap)
+    last, _ = soundfile.read(sounds / "music/d.wav", dtype="int16")
+    np.testing.assert_array_equal(packed.samples[-SAMPLE_RATE:], last)
+    short = recordings(sounds, seconds=3)
+    assert short.lengths == [SAMPLE_RATE] * 3 and short.fingerprint != packed.fingerprint
+    # A copy of the part that is written to: the file stays as it is.
+    packed.samples[:] = 0
+    assert recordings(sounds).samples.any()
+
+
+def test_recordings_are_packed_once_until_they_change(sounds, monkeypatch):
+    with monkeypatch.context() as patch:
+        before = recordings(sounds)
+        patch.setattr(packed_module, "_pack_recordings", lambda *given: pytest.fail("again"))
+        assert recordings(sounds).fingerprint == before.fingerprint
+    soundfile.write(sounds / "talk/a.wav", tone("no", 2, 2), SAMPLE_RATE)
+    assert recordings(sounds).fingerprint != before.fingerprint
+
+
+def test_damaged_packed_recordings_are_one_clear_error(sounds):
+    recordings(sounds)
+    (folder,) = (sounds / "packed").iterdir()
+    (folder / "recordings.int16").write_bytes(b"\0" * 100)
+    with pytest.raises(KwsError, match=f"{folder} is damaged .*: remove it"):
+        recordings(sounds)

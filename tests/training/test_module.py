@@ -1,13 +1,16 @@
 from types import SimpleNamespace
 
+import lightning
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import DataLoader
 
 from speech_commands_kws.augment.mixup import Mixup
 from speech_commands_kws.augment.recipe import NoSpectrogramAugment, NoWaveformAugment
 from speech_commands_kws.training.module import KeywordModule
+from speech_commands_kws.training.streams import StreamScores
 
 BATCH, SAMPLES, CLASSES = 8, 50, 3
 WAVEFORM = torch.randn(BATCH, SAMPLES, generator=torch.Generator().manual_seed(0))
@@ -23,9 +26,12 @@ class Spotter(nn.Module):
         self.frontend = SimpleNamespace(by_fft=lambda waveform: waveform)
         self.backbone = nn.Linear(SAMPLES, CLASSES)
 
+    def forward(self, waveform):
+        return self.backbone(waveform)
 
-def step(mixup, monkeypatch) -> tuple[KeywordModule, float]:
-    module = KeywordModule(
+
+def made(mixup=None) -> KeywordModule:
+    return KeywordModule(
         Spotter(),
         NoWaveformAugment(),
         NoSpectrogramAugment(),
@@ -38,7 +44,11 @@ def step(mixup, monkeypatch) -> tuple[KeywordModule, float]:
         facts={},
         mixup=mixup,
     )
-    monkeypatch.setattr(module, "_log_scores", lambda *_: None)
+
+
+def step(mixup, monkeypatch) -> tuple[KeywordModule, float]:
+    module = made(mixup)
+    monkeypatch.setattr(module, "_log_mean", lambda *_: None)
     return module, module.training_step((WAVEFORM, TARGETS), batch_idx=5).item()
 
 
@@ -56,3 +66,36 @@ def test_with_mixup_it_is_that_of_both_classes_by_their_weights(monkeypatch):
     log_probabilities = module.spotter.backbone(mixed).log_softmax(1)
     smooth = 0.9 * soft + 0.1 / CLASSES
     assert loss == pytest.approx(-(smooth * log_probabilities).sum(1).mean().item(), rel=1e-5)
+
+
+@pytest.fixture
+def on_streams(monkeypatch) -> KeywordModule:
+    """Hears a batch with three keywords of which one is found, one with one, and one without."""
+    module = made()
+    module.streams = nn.Identity()
+    rows = iter([(3.0, 0.5, 1 / 3, 3), (1.0, 0.5, 1.0, 1), (0.0, 2.0, 0.0, 0)])
+
+    def scores(*_, **__):
+        *values, keywords = next(rows)
+        return StreamScores(*map(torch.tensor, values), keywords)
+
+    monkeypatch.setattr(module, "_score_streams", scores)
+    return module
+
+
+def test_streams_are_validated_by_keyword_and_not_by_batch(on_streams):
+    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = lightning.Trainer(accelerator="cpu", enable_checkpointing=False, **quiet)
+    batches = DataLoader([(WAVEFORM, TARGETS)] * 3, batch_size=None)
+    (measured,) = trainer.validate(on_streams, batches, verbose=False)
+    missed, false_alarms = (3 * 3.0 + 1.0) / 4, (0.5 + 0.5 + 2.0) / 3
+    assert measured["validation_loss"] == pytest.approx(missed + false_alarms)
+
+
+def test_the_share_found_in_training_counts_as_often_as_there_are_keywords(on_streams, monkeypatch):
+    told = []
+    monkeypatch.setattr(on_streams, "_log_mean", lambda *given: told.append(given))
+    for loss in (3.5, 1.5, 2.0):
+        assert on_streams.training_step((WAVEFORM, TARGETS), 0).item() == loss
+    found = [(value.item(), count) for name, value, count in told if name == "train_accuracy"]
+    assert found == [(pytest.approx(1 / 3), 3), (1.0, 1), (0.0, 0)]

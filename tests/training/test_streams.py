@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from speech_commands_kws.audio.writing import write_wav
-from speech_commands_kws.errors import SettingError
+from speech_commands_kws.errors import KwsError, SettingError
 from speech_commands_kws.training.streams import Streams, StreamTraining, active_frames
 
 RATE, HOP = 16000, 160
@@ -19,7 +19,6 @@ def training(**changed: object) -> StreamTraining:
         "seconds": 3.2,
         "words": 2,
         "keywordless": 0.0,
-        "fragment_share": 0.4,
         "negatives": None,
         "negatives_seconds": None,
         "speech_share": 0.0,
@@ -35,6 +34,7 @@ def training(**changed: object) -> StreamTraining:
         "hop_ms": 10,
         "clip_seconds": 1.0,
         "labels": LABELS,
+        "cache": "nowhere",
     }
     return StreamTraining(**settings | changed)
 
@@ -73,11 +73,17 @@ def test_starts_and_ends_are_where_the_words_are() -> None:
 
 
 def test_further_streams_hold_no_keyword_but_a_fragment_of_one() -> None:
-    streams = composed(training(keywordless=0.5), [YES, NO, YES, NO])
+    streams = composed(training(keywordless=0.5, fragment_share=0.4), [YES, NO, YES, NO])
     assert streams.targets.tolist()[2:] == [[-1, -1], [-1, -1]]
     assert (streams.targets[:2] >= 0).all()
     power = streams.waveform.unfold(1, HOP, HOP).square().mean(2) > 0.005
     assert power[2:].sum(1).tolist() == [24, 24]  # of 2 x 30 frames
+
+
+def test_runs_from_before_the_share_of_a_fragment_was_set_leave_halves() -> None:
+    streams = composed(training(keywordless=0.5), [YES, NO, YES, NO])
+    power = streams.waveform.unfold(1, HOP, HOP).square().mean(2) > 0.005
+    assert power[2:].sum(1).tolist() == [30, 30]
 
 
 def test_speech_lies_under_the_words_at_the_ratio_asked_for() -> None:
@@ -110,7 +116,9 @@ def one_word() -> Streams:
 
 
 def loss_of(logits: Tensor, progress: float = 0.0) -> tuple[float, float]:
-    return tuple(map(float, training().loss(logits, one_word(), progress)))
+    scores = training().score(logits, one_word(), progress)
+    assert scores.keywords == 1
+    return float(scores.missed + scores.false_alarms), float(scores.found)
 
 
 def answered(frame: int, label: int = YES) -> Tensor:
@@ -164,13 +172,20 @@ def test_a_hop_that_does_not_divide_a_clip() -> None:
 def test_a_batch_of_fewer_clips_than_words_or_an_odd_one_makes_a_stream(targets) -> None:
     streams = composed(training(), targets)
     assert streams.waveform.shape == (1, 3.2 * RATE) and (streams.targets >= 0).all()
-    loss, _ = training().loss(logits_for(streams, 320), streams, 0.0)
-    assert loss.item() == pytest.approx(20, abs=1e-3)
+    scores = training().score(logits_for(streams, 320), streams, 0.0)
+    assert scores.missed.item() == pytest.approx(20, abs=1e-3)
+    assert scores.keywords == 2
+
+
+def test_without_keywords_nothing_is_missed() -> None:
+    streams = composed(training(), [OTHER, OTHER])
+    scores = training().score(logits_for(streams, 320), streams, 0.0)
+    assert (scores.missed.item(), scores.found.item(), scores.keywords) == (0, 0, 0)
 
 
 def test_a_short_recording_without_keywords_is_repeated(tmp_path) -> None:
     write_wav(tmp_path / "short.wav", clips(1)[0, :8000].numpy(), RATE)
-    streams = training(negatives=str(tmp_path))
+    streams = training(negatives=str(tmp_path), cache=tmp_path / "packed")
     assert len(streams.speech) == 3.2 * RATE and streams.speech.dtype == torch.int16
     assert torch.equal(streams.speech[:8000], streams.speech[8000:16000])
 
@@ -178,15 +193,38 @@ def test_a_short_recording_without_keywords_is_repeated(tmp_path) -> None:
 def test_recordings_of_several_folders_of_any_length_are_heard(tmp_path) -> None:
     for name, seconds in (("a", 2), ("b", 660)):
         write_wav(tmp_path / name / "one.wav", np.full(seconds * RATE, 0.25), RATE)
-    both = training(negatives=[str(tmp_path / "a"), str(tmp_path / "b")])
+    given = {"negatives": [str(tmp_path / "a"), str(tmp_path / "b")], "cache": tmp_path / "packed"}
+    both = training(**given)
     assert len(both.speech) == 662 * RATE
     assert both.speech.unique().tolist() == [8192]
-    capped = training(negatives=[str(tmp_path / "a"), str(tmp_path / "b")], negatives_seconds=3.0)
-    assert len(capped.speech) == 3.2 * RATE
+    assert len(training(**given, negatives_seconds=3.0).speech) == 3.2 * RATE
+
+
+def test_recordings_that_say_a_keyword_are_left_out_where_a_text_tells(tmp_path, caplog) -> None:
+    for name, seconds in (("one", 4), ("two", 5), ("three", 6)):
+        write_wav(tmp_path / f"talk/{name}.wav", np.full(seconds * RATE, 0.25), RATE)
+    (tmp_path / "talk/texts.txt").write_text("one: Say no.\ntwo: I know\nthree: Yes or no\n")
+    given = {"negatives": str(tmp_path / "talk"), "cache": tmp_path / "packed"}
+    assert len(training(**given).speech) == 15 * RATE
+    assert "left out" not in caplog.text
+    assert len(training(**given, homophones={}).speech) == 5 * RATE
+    assert "left out: 2 recordings that say no (2), yes (1)" in caplog.text
+    with pytest.raises(KwsError, match="found none that can be read"):
+        training(**given, homophones={"no": ["know"]})
+
+
+def test_the_fingerprint_is_that_of_what_is_heard(folders) -> None:
+    before = training(**folders).fingerprint
+    assert training().fingerprint != before == training(**folders).fingerprint
+    for name in ("talk", "mined"):
+        write_wav(folders["cache"].parent / name / "more.wav", np.full(RATE, 0.25), RATE)
+        changed = training(**folders).fingerprint
+        assert changed != before
+        before = changed
 
 
 @pytest.fixture
-def folders(tmp_path) -> dict[str, str]:
+def folders(tmp_path) -> dict[str, object]:
     """Continuous sound at 200 Hz, and false alarms at 1 kHz, one shorter and one longer than a stream."""
     time = torch.arange(8 * RATE) / RATE
     write_wav(tmp_path / "talk/one.wav", (0.3 * torch.sin(2 * math.pi * 200 * time)).numpy(), RATE)
@@ -194,7 +232,8 @@ def folders(tmp_path) -> dict[str, str]:
     alarm[: 4 * RATE] = 0
     for seconds in (2, 5):
         write_wav(tmp_path / f"mined/{seconds}.wav", alarm[-seconds * RATE :], RATE)
-    return {"negatives": str(tmp_path / "talk"), "mined": str(tmp_path / "mined")}
+    named = {name: str(tmp_path / name) for name in ("talk", "mined")}
+    return {"negatives": named["talk"], "mined": named["mined"], "cache": tmp_path / "packed"}
 
 
 def test_false_alarms_take_the_place_of_a_part_of_streams_without_words(folders) -> None:

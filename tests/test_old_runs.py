@@ -76,7 +76,7 @@ def test_it_is_resumed(tree, tmp_path):
 
 
 def test_a_run_on_streams_from_before_their_later_settings_is_resumed(tree, tmp_path):
-    small = ["backbone=bc_resnet_streaming_small", "experiment=streams", "weights=null"]
+    small = ["backbone=bc_resnet_streaming_small", "experiment=streams", "init=null"]
     folder = train(tree, tmp_path, *BRIEF, *small)
     cfg = OmegaConf.load(folder / "config.yaml")
     for key in ("fragment_share", "mined", "mined_share", "homophones"):

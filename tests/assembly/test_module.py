@@ -60,7 +60,8 @@ def test_streams_need_a_backbone_that_listens_to_them(tree, tmp_path):
 
 def test_facts_of_a_training_on_streams_tell_its_negatives_apart(tree, tmp_path):
     write_wav(tmp_path / "talk/one.wav", np.full(16_000, 0.25), 16_000)
-    given = [SMALL, "experiment=streams", "init=null", f"streams.negatives={tmp_path}/talk"]
+    small = ["backbone=bc_resnet_streaming_small", "experiment=streams", "init=null"]
+    given = [*small, f"streams.negatives={tmp_path}/talk"]
     first = built(tree, tmp_path, *given).facts["streams_fingerprint"]
     write_wav(tmp_path / "talk/one.wav", np.full(16_000, 0.5), 16_000)
     assert built(tree, tmp_path, *given).facts["streams_fingerprint"] != first

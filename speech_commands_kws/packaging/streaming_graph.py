@@ -84,7 +84,7 @@ class StreamingGraph(nn.Module):
         log_mel = self.mel(self.frontend.power(self._windowed(sound))).log()  # (B, M, n)
         layers = [torch.cat([past_layers[0], log_mel], dim=2)]
         pictures = self._needed(layers[-1], self.stem_history).unsqueeze(1)
-        rows = functional.relu(self.stem(pictures)).flatten(1, 2)
+        rows = functional.relu(self.stem(pictures))  # pictures, until a block expands them
         for block, past, n_frames in zip(self.blocks, past_layers[1:-1], self.block_histories):
             rows = block.expanded(rows)
             layers.append(torch.cat([past, block.pool(rows)], dim=2))

@@ -1,4 +1,5 @@
 import numpy as np
+import onnx
 import pytest
 import torch
 from streaming_models import (
@@ -79,6 +80,13 @@ def test_no_shape_is_computed(tmp_path) -> None:
     operators = operator_counts(streaming_file(tmp_path))
     assert not operators.keys() & {"Shape", "Gather", "Squeeze", "Div"}
     assert operators["Reshape"] > 10
+
+
+def test_nothing_is_reshaped_twice(tmp_path) -> None:
+    reshapes = [
+        node for node in onnx.load(streaming_file(tmp_path)).graph.node if node.op_type == "Reshape"
+    ]
+    assert not {node.input[0] for node in reshapes} & {node.output[0] for node in reshapes}
 
 
 @pytest.mark.parametrize(

@@ -63,10 +63,10 @@ AT_ONCE, FOR_EVER = 0.0, 1e9
 Listener = Callable[[np.ndarray], Any]
 
 
-def exported(backbone: str, folder: Path) -> Path:
+def exported(backbone: str, folder: Path, *overrides: str) -> Path:
     """The file of a network, the streaming form if it has one."""
     with initialize_config_dir(CONFIG_DIR):
-        cfg = compose("train", [f"backbone={backbone}"])
+        cfg = compose("train", [f"backbone={backbone}", *overrides])
     network = build(cfg.backbone, n_classes=len(LABELS), n_mels=cfg.frontend.n_mels)
     spotter = SpotterModule(build(cfg.frontend), network).eval()
     settings = {key: value for key, value in cfg.frontend.items() if not key.startswith("_")}

@@ -3,7 +3,7 @@
 The front-end stays in 32 bits: the dynamic range of power spectra exceeds 16 bits, and all that follows rests on them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -50,6 +50,14 @@ class Int8:
 
     def convert(self, source: Path, target: Path, waveforms: np.ndarray) -> None:
         """Write the variant of `source`, calibrated on waveforms (n, T)."""
+        starts = range(0, len(waveforms), CALIBRATION_BATCH)
+        calls = ({INPUT: waveforms[i : i + CALIBRATION_BATCH]} for i in starts)
+        self.convert_by_calls(onnx.load(source), target, calls)
+
+    def convert_by_calls(
+        self, model: onnx.ModelProto, target: Path, calls: Iterator[dict[str, np.ndarray]]
+    ) -> None:
+        """Write the variant of `model`, calibrated on what it is called with, arrays by the names of its inputs."""
         import_onnxruntime()
         from onnxruntime.quantization import (
             CalibrationDataReader,
@@ -58,16 +66,10 @@ class Int8:
             quantize_static,
         )
 
-        class Batches(CalibrationDataReader):
-            def __init__(self) -> None:
-                starts = range(0, len(waveforms), CALIBRATION_BATCH)
-                batches = (waveforms[i : i + CALIBRATION_BATCH] for i in starts)
-                self.inputs = ({INPUT: batch} for batch in batches)
-
+        class Calls(CalibrationDataReader):
             def get_next(self) -> dict[str, np.ndarray] | None:
-                return next(self.inputs, None)
+                return next(calls, None)
 
-        model = onnx.load(source)
         left_out = front_end_nodes(model)
         if not self.grouped:
             left_out += grouped_convolutions(model)
@@ -76,7 +78,7 @@ class Int8:
         quantize_static(
             model,
             target,
-            Batches(),
+            Calls(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(self.operators),
             per_channel=True,

@@ -77,7 +77,6 @@ class Espeak:
         self.callback = SYNTH_CALLBACK(self._receive)
         self.pieces: list[np.ndarray] = []
         self.sample_rate = self._start()
-        self.library.espeak_SetSynthCallback(self.callback)
 
     def say(self, text: str, voice: Voice) -> np.ndarray:
         """Speak `text`.
@@ -87,6 +86,8 @@ class Espeak:
         """
         self._set_voice(voice)
         self.pieces.clear()
+        # Another engine of this process may have taken the library's only callback.
+        self.library.espeak_SetSynthCallback(self.callback)
         encoded = text.encode()
         size = ctypes.c_size_t(len(encoded) + 1)
         self.library.espeak_Synth(encoded, size, 0, POSITION_CHARACTER, 0, CHARS_UTF8, None, None)

@@ -51,6 +51,11 @@ def test_rate_and_pitch_are_heeded(engine):
     assert pitch_hz(80) > 1.3 * pitch_hz(20)
 
 
+def test_engines_of_one_process_do_not_take_each_others_sound(engine):
+    Espeak()
+    assert len(engine.say("computer", VOICE))
+
+
 def test_nothing_to_say_is_an_empty_waveform(engine):
     assert np.abs(engine.say(" ", VOICE)).max(initial=0) == 0
 

@@ -1,4 +1,4 @@
-"""Where the classes that a saved configuration names lie today: runs outlive the layout of this package."""
+"""Where the classes that a saved configuration names lie today, and how they are set: runs outlive the layout."""
 
 from typing import Any
 
@@ -21,11 +21,38 @@ MOVED = {
 }
 
 
+# Of synthetic speech, when espeak-ng was its only engine: a rate in words a minute, and its settings beside all others.
+USUAL_RATE = 175
+OF_ESPEAK = ("accents", "pitch", "pitch_range", "pitch_jitter")
+
+
 def renamed(node: Any) -> Any:
-    """The same configuration with every old `_target_` replaced by today's."""
+    """The same configuration with every old `_target_` and its settings replaced by today's."""
     if isinstance(node, dict):
-        return {
+        node = {
             key: MOVED.get(value, value) if key == "_target_" else renamed(value)
             for key, value in node.items()
         }
+        return with_engines(node) if isinstance(node.get("voices"), list) else node
     return [renamed(value) for value in node] if isinstance(node, list) else node
+
+
+def with_engines(node: dict[str, Any]) -> dict[str, Any]:
+    """Settings of synthetic speech whose `voices` are those of espeak-ng: what is made anew is alike, not the same."""
+    espeak = {key: node[key] for key in OF_ESPEAK if key in node}
+    target = "speech_commands_kws.data.synthesis.espeak.EspeakVoices"
+    today = {
+        "voices": {
+            "espeak": {"_target_": target, "pitch_jitter": 0, **espeak, "variants": node["voices"]}
+        },
+        "shares": {"espeak": 1},
+        "held_out": None,
+        "speed": [rate / USUAL_RATE for rate in node["rate"]],
+        "size": [1.0, 1.0],
+    }
+    if "speakers" not in node:  # synthetic talk
+        today["speakers"] = 10 * len(node["voices"])
+    if "rate_jitter" in node:
+        today["speed_jitter"] = node["rate_jitter"]
+    old = {"voices", "rate", "rate_jitter", *OF_ESPEAK} - {"accents"}
+    return {key: value for key, value in node.items() if key not in old} | today

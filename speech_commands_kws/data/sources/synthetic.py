@@ -1,14 +1,14 @@
-"""The default data: a Speech Commands tree of synthetic speech, generated locally with espeak-ng.
+"""The default data: a Speech Commands tree of synthetic speech, generated on this machine by the engines of `voices`.
 
-A speaker is one fixed combination of timbre, accent, pitch, pitch range, rate, level and noise
-floor. Equal settings give equal trees, byte for byte, as long as the libraries are the same.
+A speaker is one fixed combination of a voice, speed, size, level and noise floor. Equal settings give equal trees, byte
+for byte, as long as the libraries and the processor are the same.
 """
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,19 @@ from speech_commands_kws.data.speech_tree import (
     words_and_speakers,
     write_split_lists,
 )
-from speech_commands_kws.data.synthesis.clips import Babble, Chunk, Take, run_chunks
-from speech_commands_kws.data.synthesis.espeak import require_espeak
+from speech_commands_kws.data.synthesis.clips import Babble, Chunk, Line, Take, run_chunks
 from speech_commands_kws.data.synthesis.near_misses import OtherWords, choose_others, english_words
 from speech_commands_kws.data.synthesis.noise import coloured_noise, mains_hum, set_level
 from speech_commands_kws.data.synthesis.speakers import (
-    VOICES_PER_ROW,
-    cast_speaker,
-    jittered,
-    voice_split,
+    SPEAKERS_PER_ROW,
+    Person,
+    Speaker,
+    Voices,
+    cast_person,
+    check_casting,
+    settings_of_voices,
+    speaker_name,
+    speaking,
 )
 from speech_commands_kws.data.words import check_words
 from speech_commands_kws.errors import (
@@ -47,13 +51,12 @@ from speech_commands_kws.files.whole_folder import make_whole
 from speech_commands_kws.labels import BACKGROUND_NOISE
 
 # Raise it when equal settings give another tree than before.
-GENERATOR = 2
+GENERATOR = 3
 FACTS_FILE = "synthetic.json"
 HASH_DIGITS = 8
-SLOWEST_RATE, FASTEST_RATE = 80, 450  # words a minute
 SEEDS = 2**32
 # Streams of random numbers, independent of that of the speakers' voices.
-TAKES_STREAM, NOISE_STREAM = 1, 2
+TAKES_STREAM, NOISE_STREAM, LEVEL_STREAM = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,9 @@ class SyntheticSource:
     """Which words are spoken, by whom and how.
 
     Pairs are the lowest and highest of a uniform draw for each speaker. The `*_jitter` are how far
-    a take may be from its speaker's pitch, rate (as a factor) and level. `voices` are espeak-ng's
-    voice variants, in rows of ten: every speaker with the ninth voice of a row gets a name that the
-    published rule puts into validation, the tenth into testing. So no voice that is scored is
-    trained on.
+    a take may be from its speaker's speed (as a share) and level. Who speaks, `Casting` explains; speakers
+    get names that the published rule puts into their split. `accents` are espeak-ng's languages by
+    which it is decided what sounds alike.
 
     `near_misses` words that sound like it are spoken for each keyword, those of `near_miss_candidates`
     (None: common English words) within `near_miss_distance`; 0 speaks none.
@@ -76,17 +78,17 @@ class SyntheticSource:
     speakers: int
     takes_per_word: int
     unknown_per_speaker: int
-    voices: Sequence[str]
     accents: Sequence[str]
-    pitch: Sequence[int]
-    pitch_range: Sequence[int]
-    rate: Sequence[int]
+    voices: Mapping[str, Voices]
+    shares: Mapping[str, float]
+    held_out: str | None
+    speed: Sequence[float]
+    size: Sequence[float]
     level_db: Sequence[float]
     floor_db: Sequence[float]
     floor_colour: Sequence[float]
     position: Sequence[float]
-    pitch_jitter: int
-    rate_jitter: float
+    speed_jitter: float
     level_jitter_db: float
     sample_rate: int
     clip_seconds: float
@@ -108,11 +110,11 @@ class SyntheticSource:
     near_miss_candidates: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        check_texts(words=self.words)
+        check_texts(words=self.words, accents=self.accents)
         check_words(words=self.words, unknown_words=self.unknown_words)
         check_words(near_miss_candidates=self.near_miss_candidates or [])
-        # With fewer than a row of voices a split would be empty.
-        check_whole(VOICES_PER_ROW, speakers=self.speakers, voices=len(self.voices))
+        # With fewer than a row of speakers a split would be empty.
+        check_whole(SPEAKERS_PER_ROW, speakers=self.speakers)
         check_whole(takes_per_word=self.takes_per_word, speakers_per_chunk=self.speakers_per_chunk)
         check_whole(
             0,
@@ -125,21 +127,20 @@ class SyntheticSource:
         check_whole(sample_rate=self.sample_rate, babble_voices=self.babble_voices)
         check_positive(clip_seconds=self.clip_seconds)
         check_number(1, noise_seconds=self.noise_seconds)
-        # Range of espeak-ng, which silently clamps values outside it.
-        check_range(0, 100, pitch=self.pitch, pitch_range=self.pitch_range)
-        check_range(SLOWEST_RATE, FASTEST_RATE, rate=self.rate)
+        check_number(0, 1, speed_jitter=self.speed_jitter)
+        check_casting(self)
         check_range(0, 1, position=self.position)
-        check_range(level_db=self.level_db, floor_db=self.floor_db, floor_colour=self.floor_colour)
+        check_range(floor_db=self.floor_db, floor_colour=self.floor_colour)
 
     def prepare(self) -> SpeechTree:
         """Make the tree `<parent>/synthetic-<hash of the settings>` unless it is there.
 
-        Raises KwsError where espeakng-loader is missing.
+        Raises KwsError where an engine that speaks is missing.
         """
         root = Path(self.parent).absolute() / f"synthetic-{settings_hash(self)}"
         if not root.is_dir():
-            require_espeak()
-            make_whole(root, lambda part: write_tree(self, part))
+            origins = {name: engine.origin() for name, engine in speaking(self).items()}
+            make_whole(root, lambda part: write_tree(self, origins, part))
         return SpeechTree(root)
 
 
@@ -154,7 +155,20 @@ def settings(source: SyntheticSource) -> dict[str, Any]:
     if candidates is None:
         candidates = hashlib.sha1(" ".join(english_words()).encode()).hexdigest()
     facts = {"parent": None, "generator": GENERATOR, "near_miss_candidates": candidates}
-    return {**asdict(source), **facts}
+    return {**asdict(source), "voices": settings_of_voices(source), **facts}
+
+
+def cast_speaker(source: SyntheticSource, number: int) -> Speaker:
+    """The speaker of that number, the same however many there are."""
+    person, split = cast_person(source, number)
+    generator = np.random.default_rng([source.seed, number, LEVEL_STREAM])
+    return Speaker(
+        name=speaker_name(source.seed, number, split),
+        person=person,
+        level_db=generator.uniform(*source.level_db),
+        floor_db=generator.uniform(*source.floor_db),
+        floor_colour=generator.uniform(*source.floor_colour),
+    )
 
 
 def words_to_say(source: SyntheticSource, number: int, others: OtherWords) -> list[str]:
@@ -185,8 +199,7 @@ def plan_takes(source: SyntheticSource, number: int, others: OtherWords) -> list
         takes.append(
             Take(
                 path=f"{word}/{speaker.name}_nohash_{spoken[word]}.wav",
-                word=word,
-                voice=jittered(speaker.voice, source, generator),
+                line=line_of(source, word, speaker.person, generator),
                 position=generator.uniform(*source.position),
                 level_db=speaker.level_db + source.level_jitter_db * generator.uniform(-1, 1),
                 floor_db=speaker.floor_db,
@@ -198,21 +211,25 @@ def plan_takes(source: SyntheticSource, number: int, others: OtherWords) -> list
     return takes
 
 
+def line_of(
+    source: SyntheticSource, text: str, person: Person, generator: np.random.Generator
+) -> Line:
+    """The text as the person says it this time."""
+    speed = person.speed * (1 + source.speed_jitter * generator.uniform(-1, 1))
+    return Line(text, replace(person, speed=speed), int(generator.integers(SEEDS)))
+
+
 def plan_babbles(source: SyntheticSource) -> list[Babble]:
     """Background recordings of training voices that talk at once."""
-    trained = [
-        number
-        for number in range(source.speakers)
-        if voice_split(number % len(source.voices)) == TRAIN
-    ]
+    people = [cast_person(source, number) for number in range(source.speakers)]
+    trained = [person for person, split in people if split == TRAIN]
     generator = np.random.default_rng([source.seed, NOISE_STREAM])
     return [
         Babble(
             path=f"{BACKGROUND_NOISE}/babble_{i}.wav",
-            text=source.babble_text,
-            voices=[
-                cast_speaker(source, number).voice
-                for number in generator.choice(trained, source.babble_voices).tolist()
+            lines=[
+                line_of(source, source.babble_text, trained[chosen], generator)
+                for chosen in generator.choice(len(trained), source.babble_voices)
             ],
             seconds=source.noise_seconds,
             level_db=source.babble_level_db,
@@ -225,7 +242,7 @@ def plan_babbles(source: SyntheticSource) -> list[Babble]:
 def plan_chunks(source: SyntheticSource, root: Path, others: OtherWords) -> list[Chunk]:
     """Work for one process each; the same chunks however many processes there are."""
     clip_samples = round(source.clip_seconds * source.sample_rate)
-    chunk = partial(Chunk, str(root), source.sample_rate, clip_samples)
+    chunk = partial(Chunk, str(root), speaking(source), source.sample_rate, clip_samples)
     numbers, size = range(source.speakers), source.speakers_per_chunk
     groups = [numbers[i : i + size] for i in numbers[::size]]
     spoken = [[take for i in group for take in plan_takes(source, i, others)] for group in groups]
@@ -234,8 +251,8 @@ def plan_chunks(source: SyntheticSource, root: Path, others: OtherWords) -> list
     ]
 
 
-def write_tree(source: SyntheticSource, root: Path) -> None:
-    """Fill the empty folder `root`, with a progress bar."""
+def write_tree(source: SyntheticSource, origins: Mapping[str, str], root: Path) -> None:
+    """Fill the empty folder `root`, with a progress bar; `origins` are those of the engines."""
     write_noise(source, root)
     others = choose_others(
         words=source.words,
@@ -246,7 +263,7 @@ def write_tree(source: SyntheticSource, root: Path) -> None:
         farthest=source.near_miss_distance,
     )
     facts = {
-        "description": "Synthetic speech made by espeak-ng, not recordings of people.",
+        "description": f"Synthetic speech made by {', '.join(origins.values())}, not recordings of people.",
         "settings": settings(source),
         "near_misses": others.near,
         "speakers": [asdict(cast_speaker(source, number)) for number in range(source.speakers)],

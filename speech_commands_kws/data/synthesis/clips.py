@@ -1,4 +1,4 @@
-"""Synthetic clips: a word spoken by espeak-ng in a clip of fixed length over a faint noise floor.
+"""Synthetic clips: a word in a clip of fixed length over a faint noise floor.
 
 Run as a program it makes one chunk of the synthetic speech: a pickled `Chunk` on standard input,
 WAV files out. A process a chunk, because what espeak-ng says depends on what the process said before.
@@ -9,7 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,20 +20,29 @@ from speech_commands_kws.audio.levels import amplitude
 from speech_commands_kws.audio.reading import resample
 from speech_commands_kws.audio.writing import write_wav
 from speech_commands_kws.cli.terminal import progress
-from speech_commands_kws.data.synthesis.espeak import Espeak, Voice
 from speech_commands_kws.data.synthesis.noise import coloured_noise, set_level
+from speech_commands_kws.data.synthesis.speakers import Person, Voices
 from speech_commands_kws.errors import KwsError
 
 PROGRAM = "speech_commands_kws.data.synthesis.clips"
-# espeak-ng at its own volume peaks near 0.1; a word below this was not spoken.
+# Engines peak near 0.1 or more; a word below this was not spoken.
 AUDIBLE_PEAK = 1e-3
 # Anything 60 dB below the peak at either end is not part of the word.
 TRIM_BELOW_PEAK = 1e-3
 # A word that is too long is spoken again, faster than the ratio asks for by this factor.
 HURRY = 1.1
 HURRIES = 6
-# Words per minute that a person could still follow; espeak-ng itself goes on to 450.
-FASTEST_RATE = 300
+# A speed that a person could still follow.
+FASTEST = 1.7
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one person says; `seed` is for what differs between two takes of the same."""
+
+    text: str
+    person: Person
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -45,8 +54,7 @@ class Take:
     """
 
     path: str
-    word: str
-    voice: Voice
+    line: Line
     position: float
     level_db: float
     floor_db: float
@@ -56,11 +64,10 @@ class Take:
 
 @dataclass(frozen=True)
 class Babble:
-    """A background recording: all `voices` say `text` at once, again and again for `seconds`."""
+    """A background recording: all `lines` are said at once, again and again for `seconds`."""
 
     path: str
-    text: str
-    voices: list[Voice]
+    lines: list[Line]
     seconds: float
     level_db: float
     seed: int
@@ -68,10 +75,9 @@ class Babble:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one voice says at a stretch, and the pause behind it."""
+    """What one person says at a stretch, and the pause behind it."""
 
-    text: str
-    voice: Voice
+    line: Line
     level_db: float
     pause_seconds: float
 
@@ -90,6 +96,7 @@ class Chunk:
     """What one process makes below the folder `root`, in this order."""
 
     root: str
+    voices: Mapping[str, Voices]
     sample_rate: int
     clip_samples: int
     takes: list[Take]
@@ -97,13 +104,26 @@ class Chunk:
     talks: Sequence[Talk] = ()
 
 
-def speak_clip(engine: Espeak, take: Take, sample_rate: int, clip_samples: int) -> np.ndarray:
+def speak(voices: Mapping[str, Voices], line: Line, sample_rate: int) -> np.ndarray:
+    """The line as its person says it, float32 (T,); empty where the engine says nothing."""
+    person, generator = line.person, np.random.default_rng(line.seed)
+    # Played slower, all frequencies of a voice are those of a larger person; so it has to speak faster.
+    said, rate = voices[person.engine].say(
+        line.text, person.voice, person.speed * person.size, generator
+    )
+    return resample(said, round(rate / person.size), sample_rate)
+
+
+def speak_clip(
+    voices: Mapping[str, Voices], take: Take, sample_rate: int, clip_samples: int
+) -> np.ndarray:
     """Speak one take; shape float32 (clip_samples,), peak below 1.
 
-    Raises KwsError where espeak-ng says nothing, or the word fills more than the clip even when
+    Raises KwsError where the engine says nothing, or the word fills more than the clip even when
     spoken fast.
     """
-    speech = set_level(speak_word(engine, take, sample_rate, clip_samples), take.level_db)
+    speech = speak_word(voices, take.line, sample_rate, clip_samples)
+    speech = set_level(speech, take.level_db)
     generator = np.random.default_rng(take.noise_seed)
     floor = coloured_noise(clip_samples, take.floor_colour, sample_rate, generator)
     clip = amplitude(take.floor_db) * floor
@@ -112,22 +132,24 @@ def speak_clip(engine: Espeak, take: Take, sample_rate: int, clip_samples: int) 
     return np.clip(clip, -1, 1)
 
 
-def speak_word(engine: Espeak, take: Take, sample_rate: int, max_samples: int) -> np.ndarray:
+def speak_word(
+    voices: Mapping[str, Voices], line: Line, sample_rate: int, max_samples: int
+) -> np.ndarray:
     """The word without the silence around it, float32 (T,) of at most `max_samples`."""
-    voice = take.voice
     for _ in range(HURRIES):
-        speech = trim(engine.say(take.word, voice))
+        speech = trim(speak(voices, line, sample_rate))
+        person = line.person
         if not len(speech):
             raise KwsError(
-                f"espeak-ng says nothing for the word {take.word!r}: spell it in English letters"
+                f"{person.engine} says nothing for the word {line.text!r}: spell it in English letters"
             )
-        speech = resample(speech, engine.sample_rate, sample_rate)
         excess = len(speech) / max_samples
         if excess <= 1:
             return speech
-        voice = replace(voice, rate=min(FASTEST_RATE, round(voice.rate * excess * HURRY)))
+        faster = min(FASTEST, person.speed * excess * HURRY)
+        line = replace(line, person=replace(person, speed=faster))
     raise KwsError(
-        f"the word {take.word!r} is longer than a clip of {max_samples / sample_rate:g} s even "
+        f"the word {line.text!r} is longer than a clip of {max_samples / sample_rate:g} s even "
         "when spoken fast: choose a shorter word or a longer clip"
     )
 
@@ -142,25 +164,25 @@ def trim(waveform: np.ndarray) -> np.ndarray:
     return waveform[loud[0] : loud[-1] + 1]
 
 
-def speak_babble(engine: Espeak, babble: Babble, sample_rate: int) -> np.ndarray:
+def speak_babble(voices: Mapping[str, Voices], babble: Babble, sample_rate: int) -> np.ndarray:
     """Mix the voices, each started somewhere in its text. Shape: float32 (T,)."""
     samples = round(babble.seconds * sample_rate)
     generator = np.random.default_rng(babble.seed)
     mixed = np.zeros(samples, np.float32)
-    for voice in babble.voices:
-        speech = resample(engine.say(babble.text, voice), engine.sample_rate, sample_rate)
+    for line in babble.lines:
+        speech = speak(voices, line, sample_rate)
         # Rolled by a random amount and repeated to the length asked for.
         start = generator.integers(len(speech))
         mixed += set_level(np.resize(np.roll(speech, start), samples), babble.level_db)
     return set_level(mixed, babble.level_db)
 
 
-def speak_talk(engine: Espeak, talk: Talk, sample_rate: int) -> np.ndarray:
+def speak_talk(voices: Mapping[str, Voices], talk: Talk, sample_rate: int) -> np.ndarray:
     """One turn after the other. Shape: float32 (T,)."""
     samples = round(talk.seconds * sample_rate)
     spoken, length = [], 0
     for turn in talk.turns:
-        speech = resample(engine.say(turn.text, turn.voice), engine.sample_rate, sample_rate)
+        speech = speak(voices, turn.line, sample_rate)
         pause = np.zeros(round(turn.pause_seconds * sample_rate), np.float32)
         spoken += [set_level(speech, turn.level_db), pause]
         length += len(speech) + len(pause)
@@ -171,16 +193,16 @@ def speak_talk(engine: Espeak, talk: Talk, sample_rate: int) -> np.ndarray:
 
 def write_chunk(chunk: Chunk) -> None:
     """Speak and write everything in the chunk as 16-bit WAV files."""
-    engine = Espeak()
+
+    def write(path: str, waveform: np.ndarray) -> None:
+        write_wav(Path(chunk.root) / path, waveform, chunk.sample_rate)
+
     for take in chunk.takes:
-        clip = speak_clip(engine, take, chunk.sample_rate, chunk.clip_samples)
-        write_wav(Path(chunk.root) / take.path, clip, chunk.sample_rate)
+        write(take.path, speak_clip(chunk.voices, take, chunk.sample_rate, chunk.clip_samples))
     for babble in chunk.babbles:
-        waveform = speak_babble(engine, babble, chunk.sample_rate)
-        write_wav(Path(chunk.root) / babble.path, waveform, chunk.sample_rate)
+        write(babble.path, speak_babble(chunk.voices, babble, chunk.sample_rate))
     for talk in chunk.talks:
-        waveform = speak_talk(engine, talk, chunk.sample_rate)
-        write_wav(Path(chunk.root) / talk.path, waveform, chunk.sample_rate)
+        write(talk.path, speak_talk(chunk.voices, talk, chunk.sample_rate))
 
 
 def run_chunks(chunks: Sequence[Chunk]) -> None:
@@ -193,13 +215,17 @@ def run_chunks(chunks: Sequence[Chunk]) -> None:
 
 def run_chunk(chunk: Chunk) -> None:
     """Make the chunk in a fresh process."""
+    # Copies have not spoken: a running engine cannot be sent.
+    chunk = replace(chunk, voices={name: replace(engine) for name, engine in chunk.voices.items()})
     done = subprocess.run(
         [sys.executable, "-m", PROGRAM], input=pickle.dumps(chunk), capture_output=True
     )
     if done.returncode != 0:
         last_lines = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise KwsError(
-            last_lines[0] if last_lines else f"espeak-ng died with status {done.returncode}"
+            last_lines[0]
+            if last_lines
+            else f"the speaking process died with status {done.returncode}"
         )
 
 

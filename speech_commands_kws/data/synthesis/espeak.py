@@ -11,13 +11,16 @@ import os
 import shutil
 import tempfile
 import weakref
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, check_range, check_texts, check_whole
 
 AUDIO_OUTPUT_SYNCHRONOUS = 2
 INITIALIZE_DONT_EXIT = 0x8000
@@ -30,6 +33,12 @@ PARAMETER_RATE, PARAMETER_VOLUME, PARAMETER_PITCH, PARAMETER_RANGE = 1, 2, 3, 4
 # Percent of the normal amplitude: at 100 the louder voices clip inside espeak-ng.
 VOLUME = 20
 SEED = 1
+NORMAL_RATE = 175  # words a minute
+# What espeak-ng speaks at; it silently clamps other values.
+SLOWEST_RATE, FASTEST_RATE = 80, 450
+LOWEST, HIGHEST = 0, 100  # of pitch and pitch range
+# Every tenth variant from one of the first ten on is of one split.
+LEAST_VARIANTS = 10
 # espeak-ng copies the path of its data into a buffer of 160 bytes and fails on longer ones.
 MAX_DATA_PATH_BYTES = 150
 SYNTH_CALLBACK = ctypes.CFUNCTYPE(
@@ -50,6 +59,58 @@ class Voice:
     pitch: int
     pitch_range: int
     rate: int
+
+
+@dataclass(frozen=True)
+class EspeakVoices:
+    """The voices of espeak-ng; pairs are the lowest and highest of a uniform draw for each speaker.
+
+    Args:
+        variants: timbres, at least ten. Every speaker whose number ends in some digit has the voice of a variant whose
+            number ends in it.
+        accents: languages of espeak-ng.
+        pitch, pitch_range: 0 to 100, 50 is the variant's own.
+        pitch_jitter: how far a take may be from the speaker's pitch.
+    """
+
+    variants: Sequence[str]
+    accents: Sequence[str]
+    pitch: Sequence[int]
+    pitch_range: Sequence[int]
+    pitch_jitter: int
+
+    def __post_init__(self) -> None:
+        check_texts(variants=self.variants, accents=self.accents)
+        check_whole(LEAST_VARIANTS, variants=len(self.variants))
+        check_whole(0, pitch_jitter=self.pitch_jitter)
+        check_range(LOWEST, HIGHEST, pitch=self.pitch, pitch_range=self.pitch_range)
+
+    def origin(self) -> str:
+        require_espeak()
+        return f"espeak-ng of espeakng-loader {version('espeakng-loader')} (GPL-3.0-or-later)"
+
+    def cast(self, number: int, generator: np.random.Generator) -> Voice:
+        row, column = divmod(number, LEAST_VARIANTS)
+        alike = self.variants[column::LEAST_VARIANTS]
+        return Voice(
+            accent=str(generator.choice(self.accents)),
+            variant=alike[row % len(alike)],
+            pitch=round(generator.uniform(*self.pitch)),
+            pitch_range=round(generator.uniform(*self.pitch_range)),
+            rate=NORMAL_RATE,
+        )
+
+    def say(
+        self, text: str, voice: Voice, speed: float, generator: np.random.Generator
+    ) -> tuple[np.ndarray, int]:
+        pitch = voice.pitch + self.pitch_jitter * generator.uniform(-1, 1)
+        rate = min(max(round(voice.rate * speed), SLOWEST_RATE), FASTEST_RATE)
+        taken = replace(voice, pitch=min(max(round(pitch), LOWEST), HIGHEST), rate=rate)
+        return self.engine.say(text, taken), self.engine.sample_rate
+
+    @cached_property
+    def engine(self) -> "Espeak":
+        return Espeak()
 
 
 def require_espeak() -> None:

@@ -1,9 +1,14 @@
-"""The synthetic speakers: each is one fixed voice, in the split of that voice."""
+"""The synthetic speakers: each is one fixed voice of one engine, in one split.
+
+Speakers are numbered, in rows of ten. A row belongs to one engine; its ninth speaker is for validation and its tenth
+for testing, which are the shares of the published split.
+"""
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,17 +19,77 @@ from speech_commands_kws.data.speech_tree import (
     SpeechTree,
     published_split,
 )
-from speech_commands_kws.data.synthesis.espeak import Voice
-
-if TYPE_CHECKING:
-    from speech_commands_kws.data.sources.synthetic import SyntheticSource
+from speech_commands_kws.errors import (
+    SettingError,
+    check_choice,
+    check_mapping,
+    check_number,
+    check_range,
+)
 
 HASH_DIGITS = 8
-# One voice of every ten is for validation and one for testing: the shares of the published split.
-VOICES_PER_ROW = 10
+SPEAKERS_PER_ROW = 10
 VALIDATION_COLUMN, TEST_COLUMN = 8, 9
 # An independent stream of random numbers for each speaker.
 CAST_STREAM = 0
+SLOWEST, FASTEST = 0.4, 2.5
+SMALLEST, LARGEST = 0.5, 2.0
+
+
+class Voices(Protocol):
+    """An engine and the voices that it has: a dataclass of settings, which starts the engine when it first speaks."""
+
+    def origin(self) -> str:
+        """Name, version and licence of the engine; KwsError where it is not installed."""
+
+    def cast(self, number: int, generator: np.random.Generator) -> Any:
+        """The voice of the engine's speaker of that number, as plain data.
+
+        Speakers whose numbers end in different digits may be in different splits, so they must not share a voice that
+        people would take for one person's.
+        """
+
+    def say(
+        self, text: str, voice: Any, speed: float, generator: np.random.Generator
+    ) -> tuple[np.ndarray, int]:
+        """`text` as float32 (T,) and its sample rate; empty where there is nothing to say.
+
+        Args:
+            speed: 1 is the usual speed, 2 twice as fast.
+            generator: for what differs between two takes of one speaker.
+        """
+
+
+class Casting(Protocol):
+    """Settings that say who speaks.
+
+    Attributes:
+        voices: engines by name.
+        shares: of the speakers, for each engine; one without a share does not speak.
+        held_out: an engine of which all speakers are for testing, and which alone is tested on; or None.
+        speed: lowest and highest of a uniform draw for each speaker, 1 is the usual speed.
+        size: the same for the size of the vocal tract, which moves pitch and formants together; 1 leaves a voice as it
+            is, 1.2 makes it a larger person's.
+        level_db: the same for the level of the speech (dBFS of the root mean square).
+    """
+
+    voices: Mapping[str, Voices]
+    shares: Mapping[str, float]
+    held_out: str | None
+    speed: Sequence[float]
+    size: Sequence[float]
+    level_db: Sequence[float]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who speaks: a voice of an engine; `speed` and `size` as of `Casting`."""
+
+    engine: str
+    voice: Any
+    speed: float
+    size: float
 
 
 @dataclass(frozen=True)
@@ -32,36 +97,82 @@ class Speaker:
     """`name` is eight hexadecimal digits; levels are dBFS of the root mean square."""
 
     name: str
-    voice: Voice
+    person: Person
     level_db: float
     floor_db: float
     floor_colour: float
 
 
-def cast_speaker(source: "SyntheticSource", number: int) -> Speaker:
-    """The speaker of that number, the same however many there are."""
-    generator = np.random.default_rng([source.seed, number, CAST_STREAM])
-    voice_number = number % len(source.voices)
-    voice = Voice(
-        accent=str(generator.choice(source.accents)),
-        variant=source.voices[voice_number],
-        pitch=round(generator.uniform(*source.pitch)),
-        pitch_range=round(generator.uniform(*source.pitch_range)),
-        rate=round(generator.uniform(*source.rate)),
-    )
-    return Speaker(
-        name=speaker_name(source.seed, number, voice_split(voice_number)),
-        voice=voice,
-        level_db=generator.uniform(*source.level_db),
-        floor_db=generator.uniform(*source.floor_db),
-        floor_colour=generator.uniform(*source.floor_colour),
-    )
+def check_casting(casting: Casting) -> None:
+    """Raise SettingError where nobody can be cast."""
+    check_mapping(voices=casting.voices, shares=casting.shares)
+    for name, share in casting.shares.items():
+        check_number(0, **{f"shares.{name}": share})
+    unknown = [
+        name for name, share in casting.shares.items() if share and name not in casting.voices
+    ]
+    if unknown or not any(casting.shares.values()):
+        raise SettingError(
+            f"shares must give some of the engines of voices ({', '.join(casting.voices)}) a number above 0, got "
+            f"{casting.shares}"
+        )
+    for name, engine in casting.voices.items():
+        if not is_dataclass(engine):
+            raise SettingError(f"voices.{name} must be a dataclass of its settings, got {engine!r}")
+    if casting.held_out is not None:
+        check_choice(list(speaking(casting)), held_out=casting.held_out)
+    check_range(SLOWEST, FASTEST, speed=casting.speed)
+    check_range(SMALLEST, LARGEST, size=casting.size)
+    check_range(level_db=casting.level_db)
 
 
-def voice_split(voice_number: int) -> str:
-    """The split that all speakers with this voice belong to."""
-    columns = {VALIDATION_COLUMN: VALIDATION, TEST_COLUMN: TEST}
-    return columns.get(voice_number % VOICES_PER_ROW, TRAIN)
+def speaking(casting: Casting) -> dict[str, Voices]:
+    """The engines that have a share."""
+    return {name: casting.voices[name] for name, share in casting.shares.items() if share}
+
+
+def settings_of_voices(casting: Casting) -> dict[str, dict[str, Any]]:
+    """The engines that have a share as plain data: their classes and settings."""
+    return {
+        name: {"class": type(engine).__qualname__, **asdict(engine)}
+        for name, engine in speaking(casting).items()
+    }
+
+
+def cast_person(casting: Casting, number: int) -> tuple[Person, str]:
+    """The person of that number and the split, the same however many there are."""
+    row, column = divmod(number, SPEAKERS_PER_ROW)
+    engines = engines_of_rows(casting.shares, row + 1)
+    engine = engines[row]
+    number_of_engine = engines[:row].count(engine) * SPEAKERS_PER_ROW + column
+    generator = np.random.default_rng([casting.seed, number, CAST_STREAM])
+    person = Person(
+        engine=engine,
+        speed=generator.uniform(*casting.speed),
+        size=generator.uniform(*casting.size),
+        voice=casting.voices[engine].cast(number_of_engine, generator),
+    )
+    return person, split_of(number, engine, casting.held_out)
+
+
+def engines_of_rows(shares: Mapping[str, float], rows: int) -> list[str]:
+    """The engine of each row; the rows that there were stay when there are more."""
+    total = sum(shares.values())
+    engines: list[str] = []
+    for row in range(1, rows + 1):
+        lacking = {
+            name: share / total * row - engines.count(name) for name, share in shares.items()
+        }
+        engines.append(max(lacking, key=lacking.__getitem__))
+    return engines
+
+
+def split_of(number: int, engine: str, held_out: str | None) -> str:
+    """The split of a speaker. Where an engine is held out, testing has nobody of the others."""
+    if engine == held_out:
+        return TEST
+    columns = {VALIDATION_COLUMN: VALIDATION, TEST_COLUMN: TRAIN if held_out else TEST}
+    return columns.get(number % SPEAKERS_PER_ROW, TRAIN)
 
 
 def speaker_name(seed: int, number: int, wanted_split: str) -> str:
@@ -72,10 +183,3 @@ def speaker_name(seed: int, number: int, wanted_split: str) -> str:
         shares = (SpeechTree.validation_percent, SpeechTree.test_percent)
         if published_split(name, *shares) == wanted_split:
             return name
-
-
-def jittered(voice: Voice, source: "SyntheticSource", generator: np.random.Generator) -> Voice:
-    """The voice as it happens to be in one take."""
-    pitch = voice.pitch + source.pitch_jitter * generator.uniform(-1, 1)
-    rate = voice.rate * (1 + source.rate_jitter * generator.uniform(-1, 1))
-    return replace(voice, pitch=round(pitch), rate=round(rate))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -15,11 +15,19 @@ import numpy as np
 
 from speech_commands_kws.audio.reading import read_audio
 from speech_commands_kws.data.speech_tree import TEST, TRAIN, VALIDATION
-from speech_commands_kws.data.synthesis.clips import Chunk, Talk, Turn, run_chunk, run_chunks
-from speech_commands_kws.data.synthesis.espeak import Espeak, Voice
+from speech_commands_kws.data.synthesis.clips import Chunk, Line, Talk, Turn, run_chunk, run_chunks
+from speech_commands_kws.data.synthesis.espeak import NORMAL_RATE, Espeak
 from speech_commands_kws.data.synthesis.near_misses import english_words
 from speech_commands_kws.data.synthesis.phonemes import plain
-from speech_commands_kws.data.synthesis.speakers import voice_split
+from speech_commands_kws.data.synthesis.speakers import (
+    SPEAKERS_PER_ROW,
+    Person,
+    Voices,
+    cast_person,
+    check_casting,
+    settings_of_voices,
+    speaking,
+)
 from speech_commands_kws.errors import (
     KwsError,
     check_number,
@@ -35,6 +43,7 @@ SPOKEN_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 HASH_DIGITS = 8
 SECONDS_PER_HOUR = 3600
 SECONDS_PER_MINUTE = 60
+SEEDS = 2**32
 # espeak-ng is a little faster than the rate asked for.
 SPARE = 1.5
 # Where there is no text: each word so often, in lines of so many words.
@@ -53,7 +62,9 @@ class SyntheticTalk:
         parent: the folder `talk-<hash of the settings>` is made here.
         text_file: a text, a few sentences a line; None: common English words in any order.
         words: the keywords.
-        voices, accents, pitch, pitch_range, rate, level_db: as of `SyntheticSource`, one draw for each turn.
+        speakers: who says it; each is in one split.
+        accents: as of `SyntheticSource`.
+        voices, shares, held_out, speed, size, level_db: as of `Casting`; the level is drawn for each turn.
         turn_lines: lowest and highest number of lines that a voice says before the next one.
         pause_seconds: lowest and highest, between turns.
         block_seconds: length of what one process speaks.
@@ -64,11 +75,13 @@ class SyntheticTalk:
     parent: str
     text_file: str | None
     words: Sequence[str]
-    voices: Sequence[str]
+    speakers: int
     accents: Sequence[str]
-    pitch: Sequence[int]
-    pitch_range: Sequence[int]
-    rate: Sequence[int]
+    voices: Mapping[str, Voices]
+    shares: Mapping[str, float]
+    held_out: str | None
+    speed: Sequence[float]
+    size: Sequence[float]
     level_db: Sequence[float]
     turn_lines: Sequence[int]
     pause_seconds: Sequence[float]
@@ -79,7 +92,9 @@ class SyntheticTalk:
     seed: int
 
     def __post_init__(self) -> None:
-        check_texts(words=self.words, voices=self.voices, accents=self.accents)
+        check_texts(words=self.words, accents=self.accents)
+        check_casting(self)
+        check_whole(SPEAKERS_PER_ROW, speakers=self.speakers)
         check_positive(block_seconds=self.block_seconds)
         check_whole(sample_rate=self.sample_rate)
         check_whole(0, seed=self.seed)
@@ -92,10 +107,12 @@ class SyntheticTalk:
         """Make `<parent>/talk-<hash>/<split>/<number>.wav` unless it is there.
 
         Raises:
-            KwsError: there is no text, or no espeak-ng.
+            KwsError: there is no text, or an engine is missing.
         """
         root = Path(self.parent).absolute() / f"talk-{self.settings_hash}"
         if not root.is_dir():
+            for engine in speaking(self).values():
+                engine.origin()
             make_whole(root, self._write)
         return root
 
@@ -108,7 +125,8 @@ class SyntheticTalk:
     @cached_property
     def settings_hash(self) -> str:
         text = Path(self.text_file).name if self.text_file else english_words()
-        settings = {**asdict(self), "parent": None, "text_file": text}
+        facts = {"parent": None, "text_file": text, "voices": settings_of_voices(self)}
+        settings = {**asdict(self), **facts}
         return hashlib.sha1(json.dumps(settings).encode()).hexdigest()[:HASH_DIGITS]
 
     @cached_property
@@ -119,6 +137,12 @@ class SyntheticTalk:
         bounds = [round(border * len(lines)) for border in borders]
         parts = [lines[start:end] for start, end in pairwise(bounds)]
         return dict(zip(SPLITS, parts, strict=True))
+
+    @cached_property
+    def people(self) -> dict[str, list[Person]]:
+        """Those of each split."""
+        cast = [cast_person(self, number) for number in range(self.speakers)]
+        return {split: [person for person, own in cast if own == split] for split in SPLITS}
 
     def _text(self) -> list[str]:
         if self.text_file is None:
@@ -143,32 +167,22 @@ class SyntheticTalk:
 
     def _chunk(self, root: str, split: str, number: int) -> Chunk:
         talk = Talk(self._path(split, number), self._turns(split, number), self.block_seconds)
-        return Chunk(root, self.sample_rate, 0, [], [], [talk])
+        return Chunk(root, speaking(self), self.sample_rate, 0, [], [], [talk])
 
     def _turns(self, split: str, number: int) -> list[Turn]:
         generator = np.random.default_rng([self.seed, SPLITS.index(split), number])
-        lines = self.lines[split]
-        voices = [name for i, name in enumerate(self.voices) if voice_split(i) == split]
+        lines, people = self.lines[split], self.people[split]
         turns, seconds = [], 0.0
         while seconds < SPARE * self.block_seconds:
             count = generator.integers(*self.turn_lines, endpoint=True)
             start = generator.integers(max(len(lines) - count, 0) + 1)
             text = " ".join(lines[start : start + count])
-            turns.append(self._turn(text, str(generator.choice(voices)), generator))
-            seconds += len(text.split()) / turns[-1].voice.rate * SECONDS_PER_MINUTE
+            person = people[generator.integers(len(people))]
+            line = Line(text, person, int(generator.integers(SEEDS)))
+            pause = generator.uniform(*self.pause_seconds)
+            turns.append(Turn(line, generator.uniform(*self.level_db), pause))
+            seconds += len(text.split()) / (NORMAL_RATE * person.speed) * SECONDS_PER_MINUTE
         return turns
-
-    def _turn(self, text: str, variant: str, generator: np.random.Generator) -> Turn:
-        voice = Voice(
-            accent=str(generator.choice(self.accents)),
-            variant=variant,
-            pitch=round(generator.uniform(*self.pitch)),
-            pitch_range=round(generator.uniform(*self.pitch_range)),
-            rate=round(generator.uniform(*self.rate)),
-        )
-        return Turn(
-            text, voice, generator.uniform(*self.level_db), generator.uniform(*self.pause_seconds)
-        )
 
 
 def word_lines(words: Sequence[str], seed: int) -> list[str]:

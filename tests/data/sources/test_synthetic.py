@@ -1,7 +1,7 @@
 import json
 import re
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ from speech_commands_kws.data.sources.synthetic import (
     plan_chunks,
     plan_takes,
     settings_hash,
-    voice_split,
 )
 from speech_commands_kws.data.speech_tree import (
     TEST,
@@ -144,10 +143,10 @@ def test_equal_settings_give_equal_bytes_elsewhere(small, tmp_path):
     assert different == []
 
 
-def test_a_tree_that_is_there_is_not_made_again_and_needs_no_espeak(small, monkeypatch):
+def test_a_tree_that_is_there_is_not_made_again_and_needs_no_engine(small, monkeypatch):
     source, tree = small
     monkeypatch.setattr(synthetic, "make_whole", None)
-    monkeypatch.setattr(synthetic, "require_espeak", None)
+    monkeypatch.setattr(synthetic, "speaking", None)
 
     assert source.prepare() == tree
 
@@ -177,9 +176,9 @@ def test_the_split_rule_keeps_voices_apart_in_the_shares_of_the_published_split(
     shares = Counter(published_split(speaker.name, 10, 10) for speaker in speakers)
     voices = {
         split: {
-            speaker.voice.variant
+            speaker.person.voice.variant
             for speaker in speakers
-            if published_split(speaker.name, 10, 10) == split
+            if published_split(speaker.name, 10, 10) == split and speaker.person.engine == "espeak"
         }
         for split in (TRAIN, VALIDATION, TEST)
     }
@@ -206,11 +205,12 @@ def test_takes_stay_within_the_jitter_of_their_speaker(tmp_path):
     for number in range(20):
         speaker = cast_speaker(source, number)
         for take in plan_takes(source, number, OTHERS):
-            assert abs(take.voice.pitch - speaker.voice.pitch) <= source.pitch_jitter
-            assert abs(take.voice.rate / speaker.voice.rate - 1) <= source.rate_jitter + 0.01
+            person = take.line.person
+            assert abs(person.speed / speaker.person.speed - 1) <= source.speed_jitter
+            assert replace(person, speed=speaker.person.speed) == speaker.person
             assert abs(take.level_db - speaker.level_db) <= source.level_jitter_db
             assert source.position[0] <= take.position <= source.position[1]
-            assert source.rate[0] <= speaker.voice.rate <= source.rate[1]
+            assert source.speed[0] <= speaker.person.speed <= source.speed[1]
 
 
 def test_the_chunks_do_not_depend_on_the_machine_and_cover_all_takes(tmp_path):
@@ -228,20 +228,37 @@ def test_other_words_go_round(tmp_path):
         tmp_path, words=["on", "yes"], unknown_per_speaker=2, near_misses_per_speaker=1
     )
     others = OtherWords(["dog", "bird"], {"on": ["own", "an"], "yes": ["yet"]})
-    said = Counter(take.word for number in range(9) for take in plan_takes(source, number, others))
+    said = Counter(
+        take.line.text for number in range(9) for take in plan_takes(source, number, others)
+    )
 
     assert said == {"on": 27, "yes": 27, "dog": 9, "bird": 9, "own": 3, "an": 3, "yet": 3}
 
 
 def test_the_settings_of_older_runs_still_make_a_source(tmp_path):
     now = configured_source(tmp_path)
-    older = {key: value for key, value in asdict(now).items() if not key.startswith("near_miss")}
+    older = {key: value for key, value in vars(now).items() if not key.startswith("near_miss")}
     assert SyntheticSource(**older).near_misses == 0
+
+
+def test_the_engine_that_is_held_out_is_tested_on_and_no_other(tmp_path):
+    source = configured_source(tmp_path, held_out="hibari")
+    speakers = [cast_speaker(source, number) for number in range(source.speakers)]
+    engines = {
+        split: {
+            speaker.person.engine
+            for speaker in speakers
+            if published_split(speaker.name, 10, 10) == split
+        }
+        for split in (TRAIN, VALIDATION, TEST)
+    }
+
+    assert engines == {TRAIN: {"espeak"}, VALIDATION: {"espeak"}, TEST: {"hibari"}}
 
 
 def test_there_may_be_no_other_words(tmp_path):
     source = configured_source(tmp_path, words=["yes"])
-    assert {take.word for take in plan_takes(source, 0, OtherWords([], {}))} == {"yes"}
+    assert {take.line.text for take in plan_takes(source, 0, OtherWords([], {}))} == {"yes"}
 
 
 @pytest.mark.parametrize(
@@ -251,6 +268,8 @@ def test_there_may_be_no_other_words(tmp_path):
         ({"seed": 1}, False),
         ({}, True),
         ({"near_misses": 0}, False),
+        ({"shares": {"espeak": 1}}, False),
+        ({"held_out": "hibari"}, False),
         ({"near_miss_candidates": ["yet"]}, False),
     ],
 )
@@ -262,16 +281,11 @@ def test_the_folder_is_named_by_the_settings_not_by_the_place(tmp_path, changes,
 
 def test_voices_of_the_configuration_exist_and_are_distinct(tmp_path):
     loader = pytest.importorskip("espeakng_loader", reason="the extra is not installed")
-    voices = configured_source(tmp_path).voices
+    variants = configured_source(tmp_path).voices["espeak"].variants
     folder = Path(loader.get_data_path()) / "voices" / "!v"
 
-    assert [voice for voice in voices if not (folder / voice).is_file()] == []
-    assert len(voices) == len(set(voices)) == 70
-    assert Counter(voice_split(number) for number in range(70)) == {
-        TRAIN: 56,
-        VALIDATION: 7,
-        TEST: 7,
-    }
+    assert [variant for variant in variants if not (folder / variant).is_file()] == []
+    assert len(variants) == len(set(variants)) == 70
 
 
 def test_words_are_overridden_on_the_command_line(tmp_path):
@@ -293,7 +307,7 @@ def test_words_are_overridden_on_the_command_line(tmp_path):
         ({"words": ["yes", 7]}, "words must be a list of texts .*quotes .*got .'yes', 7.$"),
         ({"unknown_words": ["a/b"]}, "unknown_words must be .*got 'a/b'"),
         ({"speakers": 9}, "speakers must be a whole number of 10 or more, got 9"),
-        ({"voices": ["f1"]}, "voices must be a whole number of 10 or more, got 1"),
+        ({"shares": {}}, "shares must give some of the engines"),
         ({"near_misses": -1}, "near_misses must be a whole number of 0 or more, got -1"),
         ({"near_miss_candidates": ["a/b"]}, "near_miss_candidates must be .*got 'a/b'"),
         ({"takes_per_word": 0}, "takes_per_word must be a whole number of 1 or more"),

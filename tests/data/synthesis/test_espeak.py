@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from speech_commands_kws.data.synthesis import espeak
-from speech_commands_kws.data.synthesis.espeak import Espeak, Voice
+from speech_commands_kws.data.synthesis.espeak import Espeak, EspeakVoices, Voice
 from speech_commands_kws.errors import KwsError
 
 VOICE = Voice("en-us", "f2", 50, 50, 160)
@@ -98,3 +98,53 @@ def test_without_the_extra_the_message_says_what_to_install(monkeypatch):
 
     with pytest.raises(KwsError, match=r'pip install "speech-commands-kws\[synthetic\]"'):
         Espeak()
+
+
+def voices(variants=12, **changes):
+    names = [f"v{i}" for i in range(variants)]
+    settings = {"accents": ["en-us", "en"], "pitch": (25, 75), "pitch_range": (30, 70)}
+    return EspeakVoices(names, **{**settings, "pitch_jitter": 5, **changes})
+
+
+def test_a_variant_is_of_speakers_whose_numbers_end_alike():
+    generator = np.random.default_rng(0)
+    cast = [voices(25).cast(number, generator) for number in range(60)]
+
+    assert [voice.variant for voice in cast[:25]] == [f"v{i}" for i in range(25)]
+    assert {voice.variant for voice in cast[4::10]} == {"v4", "v14", "v24"}
+    assert {voice.variant for voice in cast[8::10]} == {"v8", "v18"}
+    assert {voice.accent for voice in cast} == {"en-us", "en"}
+    assert all(25 <= voice.pitch <= 75 and 30 <= voice.pitch_range <= 70 for voice in cast)
+
+
+def test_a_take_is_near_the_pitch_of_its_speaker_and_as_fast_as_asked(monkeypatch):
+    said = []
+
+    class Recorder:
+        sample_rate = 22_050
+
+        def say(self, text, voice):
+            said.append(voice)
+            return np.zeros(1, np.float32)
+
+    monkeypatch.setattr(EspeakVoices, "engine", Recorder())
+    generator = np.random.default_rng(0)
+    for speed in (0.1, 0.8, 2.0, 3.0):
+        for _ in range(20):
+            _, rate = voices().say("yes", Voice("en-us", "v1", 98, 50, 175), speed, generator)
+
+    assert rate == 22_050
+    assert [voice.rate for voice in said[::20]] == [80, 140, 350, 450]
+    assert {voice.pitch for voice in said} > {95, 99, 100} and max(v.pitch for v in said) == 100
+
+
+def test_settings_that_make_no_voices_are_refused():
+    with pytest.raises(KwsError, match="variants must be a whole number of 10 or more, got 9"):
+        voices(9)
+    with pytest.raises(KwsError, match="pitch must be .* from 0 to 100"):
+        voices(pitch=(25, 175))
+
+
+def test_its_origin_names_version_and_licence(engine):
+    assert voices().origin().startswith("espeak-ng of espeakng-loader 0.")
+    assert "GPL-3.0" in voices().origin()

@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from speech_commands_kws.data.synthesis.espeak import EspeakVoices
 from speech_commands_kws.data.synthesis.talk import SyntheticTalk, harmless_lines, homophones
 from speech_commands_kws.errors import KwsError
 
 RATE = 16_000
 WORDS = ("no", "right")
+ACCENTS = ["en-us", "en-gb-scotland"]
+VARIANTS = ["m1", "m2", "m3", "m4", "m5", "m6", "f1", "f2", "f3", "f4"]
 # A fifth of these lines holds a keyword or a word that sounds like one.
 LINES = [
     "The weather was lovely, although clouds were gathering behind the mountains.",
@@ -28,11 +31,13 @@ def talk(tmp_path: Path) -> SyntheticTalk:
         parent=str(tmp_path),
         text_file=str(tmp_path / "text.txt"),
         words=WORDS,
-        voices=["m1", "m2", "m3", "m4", "m5", "m6", "f1", "f2", "f3", "f4"],
-        accents=["en-us", "en-gb-scotland"],
-        pitch=(40, 60),
-        pitch_range=(40, 60),
-        rate=(150, 190),
+        speakers=20,
+        accents=ACCENTS,
+        voices={"espeak": EspeakVoices(VARIANTS, ACCENTS, (40, 60), (40, 60), 0)},
+        shares={"espeak": 1},
+        held_out=None,
+        speed=(0.85, 1.1),
+        size=(1.0, 1.0),
         level_db=(-30.0, -20.0),
         turn_lines=(1, 3),
         pause_seconds=(0.3, 0.6),
@@ -80,7 +85,11 @@ def test_splits_share_neither_lines_nor_voices(talk: SyntheticTalk) -> None:
         "test": 20,
     }
     voices = {
-        split: {turn.voice.variant for number in range(20) for turn in talk._turns(split, number)}
+        split: {
+            turn.line.person.voice.variant
+            for number in range(20)
+            for turn in talk._turns(split, number)
+        }
         for split in talk.lines
     }
     assert voices["validation"] == {"f3"} and voices["test"] == {"f4"}
@@ -90,8 +99,8 @@ def test_splits_share_neither_lines_nor_voices(talk: SyntheticTalk) -> None:
 def test_turns_are_more_than_fills_the_block(talk: SyntheticTalk) -> None:
     for number in range(5):
         turns = talk._turns("train", number)
-        words = sum(len(turn.text.split()) for turn in turns)
-        assert words > 20 * 150 / 60 and all("know" not in turn.text for turn in turns)
+        words = sum(len(turn.line.text.split()) for turn in turns)
+        assert words > 20 * 150 / 60 and all("know" not in turn.line.text for turn in turns)
         assert all(-30 <= turn.level_db <= -20 for turn in turns)
 
 

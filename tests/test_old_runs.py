@@ -33,6 +33,8 @@ def record(root: Path, tree: Path) -> Path:
     for today, then in RECORDED.items():
         assert today in text
         text = text.replace(today, then)
+    assert "init: null\nfreeze: null\n" in text
+    text = text.replace("init: null\nfreeze: null\n", "weights: null\n")
     (folder / "config.yaml").write_text(text)
     for path in (folder / "checkpoints").iterdir():
         checkpoint = torch.load(path, weights_only=True)

@@ -73,7 +73,7 @@ def build_module(
         **cost,
     }
     if cfg.get("init") and not cfg.resume:
-        facts["parent"] = begin_with(spotter, facts, Path(cfg.init))
+        facts["parent"] = begin_with(spotter, datamodule.labels, Path(cfg.init))
     if cfg.get("freeze") is not None:
         facts["frozen"] = freeze(spotter.backbone, OmegaConf.to_container(cfg)["freeze"])
         LOG.info(

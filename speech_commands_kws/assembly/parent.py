@@ -1,10 +1,11 @@
 """The parent of a training: the run, checkpoint or registered model whose weights it begins with."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from speech_commands_kws.cli.launch import build, is_multirun
 from speech_commands_kws.errors import KwsError
@@ -12,7 +13,7 @@ from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.locate import REGISTERED
 from speech_commands_kws.models.checkpoint import FACTS_KEY, load_spotter, read_checkpoint
 from speech_commands_kws.models.spotter_module import SpotterModule
-from speech_commands_kws.models.transfer import other_settings, take_over
+from speech_commands_kws.models.transfer import class_name, other_settings, take_over
 from speech_commands_kws.tracking import recording, runs
 from speech_commands_kws.tracking.mlflow_run import read_record
 from speech_commands_kws.training.data_parallel import is_first_process
@@ -26,19 +27,25 @@ def find_parent(cfg: DictConfig) -> Path:
     """What `init` names, as config.yaml keeps it: the folder of a run, whatever is the latest one later, or a file.
 
     Raises:
-        KwsError: there is no such run, or no weights of such a model.
+        KwsError: there is no such run, no weights of such a model, or these are for another front-end or backbone.
     """
     if is_multirun() and cfg.init == runs.LATEST:
         raise KwsError(
             "init=latest would be another run for each job of a multirun: give init=FOLDER"
         )
-    if str(cfg.init).startswith(REGISTERED):
-        return checkpoint_of_registered(cfg)
     path = Path(str(cfg.init)).expanduser()
-    if path.is_file():
-        return path.absolute()
-    choose = runs.choose_run if is_first_process() else runs.find_run
-    return choose(cfg.init, cfg.paths.runs).absolute()
+    if str(cfg.init).startswith(REGISTERED):
+        path = checkpoint_of_registered(cfg)
+    elif not path.is_file():
+        choose = runs.choose_run if is_first_process() else runs.find_run
+        path = choose(cfg.init, cfg.paths.runs)
+    check_fits(cfg, load_spotter(checkpoint_at(path))[1], path)
+    return path.absolute()
+
+
+def checkpoint_at(parent: Path) -> Path:
+    """The best checkpoint of a run, or the file."""
+    return runs.checkpoint_of(parent, runs.BEST, runs.LAST) if parent.is_dir() else parent
 
 
 def checkpoint_of_registered(cfg: DictConfig) -> Path:
@@ -64,22 +71,10 @@ def checkpoint_of_registered(cfg: DictConfig) -> Path:
     return path
 
 
-def begin_with(spotter: SpotterModule, wanted: dict[str, Any], parent: Path) -> dict[str, Any]:
-    """Begin with the weights of a run, the best ones, or of a checkpoint.
-
-    Args:
-        wanted: the facts about `spotter`.
-
-    Returns:
-        Facts about the parent.
-
-    Raises:
-        KwsError: it has another front-end or another backbone.
-    """
-    path = runs.checkpoint_of(parent, runs.BEST, runs.LAST) if parent.is_dir() else parent
+def begin_with(spotter: SpotterModule, labels: Sequence[str], parent: Path) -> dict[str, Any]:
+    """Begin with the weights of a run, the best ones, or of a checkpoint; returns facts about them."""
+    path = checkpoint_at(parent)
     trained, facts = load_spotter(path)
-    check_fits(spotter, wanted, trained, facts, parent)
-    labels = wanted["labels"]
     kept = take_over(spotter.backbone, labels, trained.backbone, facts["labels"])
     new = [label for label in labels if label not in kept]
     LOG.info(
@@ -100,25 +95,23 @@ def begin_with(spotter: SpotterModule, wanted: dict[str, Any], parent: Path) -> 
     return {name: value for name, value in found.items() if value is not None}
 
 
-def check_fits(
-    spotter: SpotterModule,
-    wanted: dict[str, Any],
-    trained: SpotterModule,
-    facts: dict[str, Any],
-    parent: Path,
-) -> None:
-    kinds = [type(each.backbone).__name__ for each in (trained, spotter)]
-    if kinds[0] != kinds[1]:
-        raise KwsError(
-            f"init={parent} is a {kinds[0]} and this backbone a {kinds[1]}: choose the same, or leave init= out"
-        )
-    other = [
-        # The front-end has it from the rate of the whole signal.
-        f"{name}={value}" if name == "sample_rate" else f"{part}.{name}={value}"
-        for part in ("frontend", "backbone")
-        for name, value in other_settings(wanted[part], facts[part]).items()
-        if (part, name) != ("backbone", "n_mels")  # told of the front-end
-    ]
+def check_fits(cfg: DictConfig, facts: dict[str, Any], parent: Path) -> None:
+    """Asked before any data is read.
+
+    Args:
+        facts: of the parent's checkpoint.
+    """
+    other = []
+    for part in ("frontend", "backbone"):
+        wanted, trained = OmegaConf.to_container(cfg[part], resolve=True), facts[part]
+        kinds = [class_name(trained), class_name(wanted)]
+        if kinds[0] != kinds[1]:
+            raise KwsError(
+                f"init={parent} has a {kinds[0]}, not a {kinds[1]}: choose the same {part}, or leave init= out"
+            )
+        for name, value in other_settings(wanted, trained).items():
+            # The rate is that of the data too.
+            other.append(f"{name}={value}" if name == "sample_rate" else f"{part}.{name}={value}")
     if other:
         raise KwsError(
             f"the weights of {parent} are for {' '.join(other)}, and here that is otherwise: give the same, or leave "

@@ -11,16 +11,23 @@ from speech_commands_kws.errors import SettingError, check_whole
 # On these settings of a backbone its weights do not depend.
 FREE_SETTINGS = ("n_classes", "dropout", "mean_frames", "fast_training")
 ALL_BUT_CLASSIFIER = "backbone"
-OF_CLASS = ("name", "_target_")
+OF_CLASS = ("name", "_target_", "_convert_")
+
+
+def class_name(settings: Mapping[str, Any]) -> str:
+    """The class that a checkpoint or a configuration makes with these settings."""
+    return settings.get("name", settings.get("_target_", "")).rpartition(".")[2]
 
 
 def other_settings(wanted: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a trained front-end or backbone that the wanted one has not, where weights depend on them.
 
     Args:
-        wanted, trained: what checkpoints say about the two; what one of them does not name is off.
+        wanted: of a configuration, where a backbone does not name the mel bins, which the front-end has.
+        trained: of a checkpoint. What one of the two does not name is off.
     """
-    names = sorted((wanted.keys() | trained.keys()) - {*OF_CLASS, *FREE_SETTINGS})
+    named = wanted.keys() | trained.keys() - {"n_mels"}
+    names = sorted(named - {*OF_CLASS, *FREE_SETTINGS})
     found = {name: trained.get(name, False) for name in names}
     return {name: value for name, value in found.items() if value != wanted.get(name, False)}
 

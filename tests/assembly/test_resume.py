@@ -98,21 +98,6 @@ def opened(tmp_path, *given):
         return open_run(compose("train", arguments))[1]
 
 
-def trained_run(tmp_path, name):
-    folder = tmp_path / "plots/runs" / name
-    (folder / "checkpoints").mkdir(parents=True)
-    (folder / "checkpoints/best.ckpt").touch()
-    (folder / "config.yaml").touch()
-    return folder
-
-
-def test_a_run_remembers_whose_weights_it_began_with(tmp_path):
-    first = trained_run(tmp_path, "one")
-    assert opened(tmp_path, "init=latest").init == str(first)
-    assert opened(tmp_path, "init=one").init == str(first)
-    assert opened(tmp_path).init is None
-
-
 def test_weights_of_no_run_are_refused_before_a_folder_is_made(tmp_path):
     with pytest.raises(KwsError, match="expected the folder of a run at run=other"):
         opened(tmp_path, "init=other")

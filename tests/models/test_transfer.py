@@ -5,6 +5,7 @@ from speech_commands_kws.errors import SettingError
 from speech_commands_kws.models.bc_resnet import BCResNet
 from speech_commands_kws.models.ds_cnn import DSCNN
 from speech_commands_kws.models.transfer import (
+    class_name,
     freeze,
     hold_frozen,
     other_settings,
@@ -13,16 +14,12 @@ from speech_commands_kws.models.transfer import (
 
 
 def test_settings_that_weights_do_not_depend_on_may_differ():
-    trained = {
-        "_target_": "old.BCResNet",
-        "n_classes": 3,
-        "width": 1,
-        "dropout": 0.1,
-        "causal": True,
-    }
-    wanted = {"name": "BCResNet", "n_classes": 9, "width": 2, "dropout": 0.0, "fast_training": True}
+    trained = {"name": "BCResNet", "n_classes": 3, "n_mels": 40, "width": 1, "causal": True}
+    wanted = {"_target_": "models.BCResNet", "_convert_": "all", "width": 2, "dropout": 0.0}
     assert other_settings(wanted, trained) == {"causal": True, "width": 1}
-    assert other_settings({"causal": False, "width": 1}, {"width": 1}) == {}
+    assert other_settings({"causal": False, "n_mels": 80}, {"n_mels": 40}) == {"n_mels": 40}
+    # Checkpoints of old hold the place of the class.
+    assert class_name(wanted) == class_name(trained) == class_name({"_target_": "old.BCResNet"})
 
 
 @pytest.mark.parametrize(

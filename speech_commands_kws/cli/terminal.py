@@ -6,8 +6,9 @@ import os
 import re
 import select
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, TextIO
 
 from rich.box import SIMPLE
@@ -22,6 +23,7 @@ WIDEST = 10_000  # of a terminal, in characters
 GAP = 2  # between the columns of a table, and one before the first
 PARTS = re.compile(r"[^\s/]*[\s/]+|[^\s/]+")
 USUAL_WIDTH = 80
+SECONDS_PER_MINUTE = 60
 # Reasons of the machine, not of the program.
 REFUSALS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
@@ -188,5 +190,22 @@ def short_names(keys: Sequence[str]) -> list[str]:
 
 
 def progress(items: Iterable[Any], total: int | None = None, *, doing: str) -> Iterable[Any]:
-    """The items, with a bar on standard error that goes away at the end; standard output is for results."""
-    return track(items, doing, total, console=Console(stderr=True), transient=True)
+    """The items, with a bar on standard error that goes away at the end; standard output is for results.
+
+    Where standard error is no terminal, it gets a line after each minute.
+    """
+    console = Console(stderr=True)
+    if console.is_terminal:
+        return track(items, doing, total, console=console, transient=True)
+    return _with_lines(items, total, doing)
+
+
+def _with_lines(items: Iterable[Any], total: int | None, doing: str) -> Iterator[Any]:
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    minutes, begin = 0, monotonic()
+    for done, item in enumerate(items):
+        if (passed := int((monotonic() - begin) / SECONDS_PER_MINUTE)) > minutes:
+            minutes = passed
+            say(f"{doing}: {done}{f' of {total}' if total else ''} after {minutes} min")
+        yield item

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from speech_commands_kws.cli import terminal
 from speech_commands_kws.cli.terminal import (
     MaskedFormatter,
     csv_cell,
@@ -50,6 +51,19 @@ def test_names_are_no_markup_and_items_pass_through() -> None:
     text_console(stream).print("[red]:smile:[/red]")
     assert stream.getvalue() == "[red]:smile:[/red]\n"
     assert list(progress([1, 2], doing="counting")) == [1, 2]
+
+
+def test_progress_without_a_terminal_is_a_line_a_minute(monkeypatch, capsys) -> None:
+    times = iter([0, 10, 61, 90, 300, 301])
+    monkeypatch.setattr(terminal, "monotonic", lambda: next(times))
+    assert list(progress(range(5), doing="listening")) == list(range(5))
+    assert capsys.readouterr().err.splitlines() == [
+        "listening: 1 of 5 after 1 min",
+        "listening: 3 of 5 after 5 min",
+    ]
+    times = iter([0, 10, 61])
+    assert list(progress(iter("ab"), doing="listening")) == ["a", "b"]
+    assert capsys.readouterr().err == "listening: 1 after 1 min\n"
 
 
 def test_no_escape_reaches_the_terminal_by_a_message() -> None:

@@ -62,8 +62,8 @@ class KeywordListener:
         self.sample_rate = info.sample_rate if sample_rate is None else sample_rate
         check_whole(sample_rate=self.sample_rate)
         check_positive(call_ms=call_ms)
-        frames = max(round(call_ms / self.model.frame_ms), 1)
-        self.call_samples = self.model.call_samples or frames * self.model.hop_samples
+        call_samples = self.model.frames_in(call_ms) * self.model.hop_samples
+        self.call_samples = self.model.call_samples or call_samples
         settings = detector_settings(info.detector, thresholds, self.model.model)
         self.gate = gate
         self.detector = Detector.from_settings(info.labels, self.model.frame_ms, settings)

@@ -55,6 +55,10 @@ class StreamingModel:
             raise KwsError(f"{model} has malformed metadata ({error}): export it again") from None
         self.frame_ms = MS_PER_SECOND * self.hop_samples / self.info.sample_rate
 
+    def frames_in(self, milliseconds: float) -> int:
+        """Whole frames, one at least."""
+        return max(round(milliseconds / self.frame_ms), 1)
+
     def initial_state(self, streams: int = 1) -> np.ndarray:
         """The state (B, R, H) at the beginning of streams."""
         return np.zeros((streams, *self.state_shape), np.float32)

@@ -4,8 +4,9 @@ from typing import Any
 
 from scipy.special import chdtri
 
+from speech_commands_kws.inference.model_info import SECONDS_PER_HOUR
+
 DOUBT = 0.05
-SECONDS_PER_HOUR = 3600
 
 
 def poisson_limit(count: int, doubt: float = DOUBT) -> float:

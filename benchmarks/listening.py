@@ -2,8 +2,8 @@
 
 Protocol
     `kws evaluate split=test` of each run: the words of the test split in each condition, the recordings of
-    `make speech-corpora` and 20 hours of synthetic talk (10 minutes of processor time a model), at the thresholds that
-    `kws tune` has written into the model's file.
+    `make speech-corpora` and 20 hours of synthetic talk (10 minutes of processor time a model), at the threshold that
+    `kws tune` has written into the model's file. Without synthetic talk: protocol.ambient.talk_hours=0.
 
     python benchmarks/listening.py RUN... [SETTING=VALUE...]     prints both tables, and JSON on the last line
 
@@ -27,7 +27,6 @@ KINDS = {
     "speech_cs": "Czech dialogues",
     "speech_ru": "Russian sentences",
     "speech_en": "English prompts",
-    "talk": "synthetic talk",
 }
 
 

@@ -82,7 +82,14 @@ def test_thresholds_and_what_they_cost_are_written_into_the_file(root, capsys) -
     assert (path.parent / "plots/detection.png").is_file()
     assert [point["miss_rate_by_condition"].keys() for point in facts["curve"]] == [
         facts["misses_by_condition"].keys()
-    ] * 21
+    ] * 30
+    kinds = facts["false_alarms_by_kind"]
+    assert kinds.keys() == {"talk", "hiss", "other words"}  # no text, so no synthetic talk
+    assert facts["false_alarms"]["sound"] == "recordings"
+    assert facts["false_alarms_in_all_sound"]["hours"] == pytest.approx(
+        sum(found["hours"] for found in kinds.values())
+    )
+    assert "other words" in shown and "| other words |" in card
     assert info.training["operators"] == operator_counts(path)
 
 
@@ -110,9 +117,9 @@ def test_evaluate_measures_a_listener_at_its_thresholds(root) -> None:
     assert finished.returncode == 0, finished.stderr
     facts = json.loads(finished.stdout)
     assert facts["misses"]["miss_rate"] <= 0.25
-    assert set(facts["false_alarms_by_kind"]) == {"talk", "hiss"}
+    assert set(facts["false_alarms_by_kind"]) == {"talk", "hiss", "other words"}
     assert facts["false_alarms"]["hours"] == pytest.approx(20 / 3600)
-    assert len(facts["curve"]) == 21 and Path(facts["pictures"], "detection.png").is_file()
+    assert len(facts["curve"]) == 30 and Path(facts["pictures"], "detection.png").is_file()
     truth, events = (
         [json.loads(line) for line in (root / "sounds_and_truth" / name).read_text().splitlines()]
         for name in ("truth.jsonl", "events.jsonl")

@@ -70,7 +70,7 @@ def operating_rows(point: dict[str, Any]) -> dict[str, str]:
         "missed": f"{missed['miss_rate']:.1%} of {missed['words']} words (95% interval {low:.1%} to {high:.1%})",
         "missed_by_condition": ", ".join(by_condition),
         "false_alarms": f"{alarms['per_hour']:.2f} an hour, below {alarms['limit_95']:.2f} with 95% confidence: "
-        f"{alarms['alarms']} in {alarms['hours']:.2f} h without keywords",
+        f"{alarms['alarms']} in {alarms['hours']:.2f} h of {alarms.get('sound', 'sound without keywords')}",
         "false_alarms_by_kind": ", ".join(by_kind),
     }
     if latency["median"] is not None:

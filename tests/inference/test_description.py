@@ -3,6 +3,8 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+from operating_points import POINT
+
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.description import describe, operating_rows, write_table
 
@@ -41,30 +43,20 @@ def test_the_table_fits_a_terminal_with_a_long_path_and_hashes(
 
 
 def test_operating_points_are_a_few_rows(tiny_onnx: Path) -> None:
-    missed = {"misses": 6, "words": 40, "miss_rate": 0.15, "interval_95": [0.071, 0.291]}
-    alarms = {"alarms": 3, "hours": 6.0, "per_hour": 0.5, "limit_95": 1.292}
-    point = {
-        "split": "validation",
-        "wanted_per_hour": 0.5,
-        "misses": missed,
-        "misses_by_condition": {"clean": missed, "10 dB": missed | {"miss_rate": 0.2}},
-        "false_alarms": alarms,
-        "false_alarms_by_kind": {"music": alarms, "talk": alarms | {"alarms": 0}},
-        "latency_seconds": {"median": 0.151, "p95": 0.384},
-        "curve": [{"threshold": 0.9, "miss_rate": 0.1, "per_hour": 2.5, "limit_95": 3.5}] * 20,
-    }
     detector = {"thresholds": {"yes": 0.97, "no": 0.9}, "settle_ms": 80}
-    info = replace(OnnxBackend(tiny_onnx).info, detector=detector, operating_points=point)
-    rows = operating_rows(point)
+    info = replace(OnnxBackend(tiny_onnx).info, detector=detector, operating_points=POINT)
+    rows = operating_rows(POINT)
     assert rows["missed"] == "15.0% of 40 words (95% interval 7.1% to 29.1%)"
     assert rows["missed_by_condition"] == "clean 15.0%, 10 dB 20.0%"
-    assert rows["false_alarms"].startswith("0.50 an hour, below 1.29 with 95% confidence: 3 in 6")
-    assert rows["false_alarms_by_kind"] == "music 3, talk 0"
+    assert rows["false_alarms"].startswith(
+        "0.50 an hour, below 1.29 with 95% confidence: 3 in 6.00 h of recordings"
+    )
+    assert rows["false_alarms_by_kind"] == "music 3, other words 3"
     assert rows["latency"].startswith("0.15 s") and rows["latency"].endswith("0.38 s")
-    without = point | {"latency_seconds": {"median": None, "p95": None}}
+    without = POINT | {"latency_seconds": {"median": None, "p95": None}}
     assert operating_rows(without) == {name: rows[name] for name in rows if name != "latency"}
     facts = describe(tiny_onnx, info)
-    assert facts["operating_points"] == point
+    assert facts["operating_points"] == POINT
     stream = io.StringIO()
     write_table(facts, stream)
     lines = [line for line in stream.getvalue().splitlines() if "operating_points." in line]

@@ -1,22 +1,19 @@
-"""What a detector misses, and how often it is wrong, at each of many thresholds, and the thresholds for a wanted rate.
+"""What a detector misses, and how often it is wrong, at each of many thresholds, and the threshold for a wanted rate.
 
 Counted are the events that the detector decides, with hysteresis, rivals and refractory time, not crossings of a
 threshold. Legend: F frames, K labels.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
-from typing import Any, NamedTuple
+from itertools import takewhile
+from typing import Any
 
 import numpy as np
 
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.evaluation.streaming.alarm_rates import (
-    SECONDS_PER_HOUR,
-    alarm_facts,
-)
+from speech_commands_kws.evaluation.streaming.alarm_rates import alarm_facts
 from speech_commands_kws.evaluation.streaming.matching import (
     Matching,
     Word,
@@ -25,12 +22,13 @@ from speech_commands_kws.evaluation.streaming.matching import (
     miss_facts,
     misses,
 )
-from speech_commands_kws.evaluation.streaming.streams import Stream
+from speech_commands_kws.evaluation.streaming.streams import OTHER_WORDS, TALK, Stream
 from speech_commands_kws.evaluation.streaming.transcripts import Said
 from speech_commands_kws.inference.detector import MS_PER_SECOND, Detector, Event
 
 # Stretches with fewer quiet rows than this between them are kept as one.
 JOINED = 50
+RECORDINGS = "recordings"
 
 
 @dataclass(frozen=True)
@@ -92,13 +90,6 @@ def closed_shares(streams: Iterable[ScoredStream]) -> dict[str, float]:
     return {kind: closed[kind] / frames[kind] for kind in frames}
 
 
-class Cost(NamedTuple):
-    """What a keyword costs at a threshold."""
-
-    misses: int
-    alarms: int
-
-
 @dataclass(frozen=True)
 class Tuning:
     """How thresholds are tried.
@@ -129,7 +120,10 @@ class Tuning:
     def point(
         self, streams: Iterable[ScoredStream], thresholds: Mapping[str, float]
     ) -> dict[str, Any]:
-        """Misses, false alarms an hour and latency at these thresholds of the keywords, as JSON-able values."""
+        """Misses, false alarms an hour and latency at these thresholds of the keywords, as JSON-able values.
+
+        `false_alarms` are those in recordings; without these, in talk; without that, among other words.
+        """
         detector = self.detector(thresholds)
         outcomes, false_alarms = [], []
         alarms: Counter[str] = Counter()
@@ -147,6 +141,12 @@ class Tuning:
             said[stream.kind] += len(found.others) - len(wrong)
             heard.update(event.keyword for event in wrong)
             seconds[stream.kind] += self.seconds(stream)
+
+        def facts_of(kinds: Iterable[str]) -> dict[str, Any]:
+            sums = (sum(count[kind] for kind in kinds) for count in (alarms, seconds, said))
+            return alarm_facts(*sums)
+
+        sound, kinds = counted(seconds)
         return {
             "thresholds": dict(thresholds),
             "misses": miss_facts(outcomes),
@@ -154,10 +154,9 @@ class Tuning:
             "misses_by_keyword": misses(outcomes, lambda word: word.keyword),
             "false_alarms_among_words": len(false_alarms),
             "latency_seconds": latency(outcomes),
-            "false_alarms": alarm_facts(alarms.total(), seconds.total(), said.total()),
-            "false_alarms_by_kind": {
-                kind: alarm_facts(alarms[kind], seconds[kind], said[kind]) for kind in seconds
-            },
+            "false_alarms": {"sound": sound, **facts_of(kinds)},
+            "false_alarms_in_all_sound": facts_of(seconds),
+            "false_alarms_by_kind": {kind: facts_of([kind]) for kind in seconds},
             "false_alarms_by_keyword": {keyword: heard[keyword] for keyword in thresholds},
         }
 
@@ -184,40 +183,40 @@ class Tuning:
             for threshold in self.grid
         ]
 
-    def thresholds(
-        self, streams: Sequence[ScoredStream], keywords: Sequence[str], per_hour: float
-    ) -> dict[str, float]:
-        """A threshold for each keyword: few misses at no more than a wanted number of false alarms an hour.
 
-        Each keyword is first tried alone. All begin at the highest threshold; then always that one is lowered which
-        gains the most words for an alarm, as long as the sum of their alarms is allowed. Together they may give more
-        than the sum, since they are rivals; then fewer are allowed, until they do not.
+def for_rate(curve: Iterable[Mapping[str, Any]], per_hour: float) -> Mapping[str, Any]:
+    """The point that misses least, of those from the highest threshold down to the first with too many false alarms.
 
-        Raises:
-            KwsError: there is no sound without words, or the highest thresholds give too many false alarms.
-        """
-        ambient = [stream for stream in streams if not stream.words]
-        seconds = sum(map(self.seconds, ambient))
-        allowed = int(per_hour * seconds / SECONDS_PER_HOUR)
-        descending = sorted(map(float, self.grid), reverse=True)
-        alone = {keyword: self._alone(streams, keyword, descending) for keyword in keywords}
-        for budget in range(allowed if seconds else -1, -1, -1):
-            chosen = lowered(alone, budget)
-            thresholds = {keyword: descending[chosen[keyword]] for keyword in keywords}
-            if self.point(ambient, thresholds)["false_alarms"]["alarms"] <= allowed:
-                return thresholds
+    No more an hour than wanted may be in the sound that counts, nor in all sound: hours of talk, in which a model is
+    seldom wrong, excuse nothing that it hears in recordings.
+
+    All keywords share the threshold. How often each is heard by mistake depends on the sound: a threshold for each,
+    chosen on some kinds of sound, gave more false alarms for the same misses in a kind that was left out.
+
+    Raises:
+        KwsError: there is no sound without words, or the highest threshold gives too many false alarms.
+    """
+    points = sorted(curve, key=lambda point: point["threshold"], reverse=True)
+    allowed = list(takewhile(lambda point: holds(point, per_hour), points))
+    if not allowed:
+        hours = points[0]["false_alarms_in_all_sound"]["hours"]
         raise KwsError(
-            f"no thresholds up to {descending[0]} give {per_hour} false alarms an hour or fewer on "
-            f"{seconds / SECONDS_PER_HOUR:.1f} hours of sound without keywords: train on more such sound, or allow more"
+            f"no threshold up to {points[0]['threshold']} gives {per_hour} false alarms an hour or fewer on "
+            f"{hours:.1f} hours of sound without keywords: train on more such sound, or allow more"
         )
+    return min(allowed, key=lambda point: point["misses"]["misses"])
 
-    def _alone(
-        self, streams: Sequence[ScoredStream], keyword: str, descending: Sequence[float]
-    ) -> list[Cost]:
-        points = [self.point(streams, {keyword: threshold}) for threshold in descending]
-        return [
-            Cost(found["misses"]["misses"], found["false_alarms"]["alarms"]) for found in points
-        ]
+
+def holds(point: Mapping[str, Any], per_hour: float) -> bool:
+    rates = [point[sound]["per_hour"] for sound in ("false_alarms", "false_alarms_in_all_sound")]
+    return all(rate is not None and rate <= per_hour for rate in rates)
+
+
+def counted(kinds: Collection[str]) -> tuple[str, list[str]]:
+    """Which of these kinds of sound the false alarms of a model are counted in, and what they are together."""
+    recordings = [kind for kind in kinds if kind not in (OTHER_WORDS, TALK)]
+    found = [(RECORDINGS, recordings)] + [(kind, [kind]) for kind in (TALK, OTHER_WORDS)]
+    return next(((sound, own) for sound, own in found if set(own) & set(kinds)), (RECORDINGS, []))
 
 
 def summary(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,29 +230,3 @@ def summary(point: Mapping[str, Any]) -> dict[str, Any]:
         "per_hour": point["false_alarms"]["per_hour"],
         "limit_95": point["false_alarms"]["limit_95"],
     }
-
-
-def lowered(alone: Mapping[str, Sequence[Cost]], budget: int) -> dict[str, int]:
-    """The place of each keyword in its row of costs that misses few words for a number of false alarms.
-
-    Where the first places cost more than the budget, they stay.
-    """
-    places = dict.fromkeys(alone, 0)
-    left = budget - sum(costs[0].alarms for costs in alone.values())
-    while moves := [
-        (gain, max(price, 0), keyword, place)
-        for keyword, costs in alone.items()
-        for place in range(places[keyword] + 1, len(costs))
-        if (gain := costs[places[keyword]].misses - costs[place].misses) > 0
-        and (price := costs[place].alarms - costs[places[keyword]].alarms) <= max(left, 0)
-    ]:
-        gain, price, keyword, place = max(moves, key=_worth)
-        places[keyword] = place
-        left -= price
-    return places
-
-
-def _worth(move: tuple[int, int, str, int]) -> tuple[float, int, int]:
-    """Words for an alarm, then words, then the higher threshold."""
-    gain, price, _, place = move
-    return gain / price if price else inf, gain, -place

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +37,7 @@ from speech_commands_kws.evaluation.streaming.transcripts import Said, spellings
 from speech_commands_kws.labels import BACKGROUND_NOISE, SILENCE, UNKNOWN, is_keyword
 
 LOG = logging.getLogger(__name__)
-WORDS = "words"
+WORDS, OTHER_WORDS, TALK = "words", "other words", "synthetic talk"
 FLOOR_QUANTILE = 0.1
 
 
@@ -120,10 +120,12 @@ class WordStreams:
         conditions: the arguments of each `Condition`.
         gap_seconds: lowest and highest, before each clip.
         other_share: of the keywords, before which another word is said.
+        other_gap_seconds: lowest and highest, before each clip of `others`.
         level_db: lowest and highest level of the words of a stream (dBFS of the root mean square).
         trim_db, pause_seconds: how a word is found in its clip, as of `TakeCriteria`; but not nearer to the clip's
             quiet frames than `floor_db`, or a noisy clip would be all word. Levels and signal-to-noise ratios
             are those of this part, and it is the truth that events are compared with.
+        hours: of the words in each condition, up to the end of a stream; None: all.
         sample_rate: of the streams (Hz).
         seed: of all drawing.
     """
@@ -132,10 +134,12 @@ class WordStreams:
     words_per_stream: int
     gap_seconds: Sequence[float]
     other_share: float
+    other_gap_seconds: Sequence[float]
     level_db: Sequence[float]
     trim_db: float
     floor_db: float
     pause_seconds: float
+    hours: float | None
     sample_rate: int
     seed: int
 
@@ -143,6 +147,7 @@ class WordStreams:
         check_whole(words_per_stream=self.words_per_stream, sample_rate=self.sample_rate)
         check_whole(0, seed=self.seed)
         check_range(0, gap_seconds=self.gap_seconds)
+        check_range(0, other_gap_seconds=self.other_gap_seconds)
         check_range(level_db=self.level_db)
         check_number(0, 1, other_share=self.other_share)
         check_positive(trim_db=self.trim_db, floor_db=self.floor_db)
@@ -162,12 +167,27 @@ class WordStreams:
         """
         order = np.random.default_rng(self.seed).permutation(len(keywords))
         parts = np.split(order, range(self.words_per_stream, len(order), self.words_per_stream))
+        left = samples_of(self.hours, self.sample_rate)
         for condition in (Condition(**settings) for settings in self.conditions):
             for number, part in enumerate(parts):
                 generator = np.random.default_rng([self.seed, number])
                 name = f"{WORDS}, {condition.name}, {number}"
                 clips = [keywords[i] for i in part]
-                yield self._stream(name, condition, clips, others, noises, responses, generator)
+                stream = self._stream(name, condition, clips, others, noises, responses, generator)
+                yield stream
+                left -= len(stream.waveform)
+                if left <= 0:
+                    parts = parts[: number + 1]
+                    break
+            left = inf  # the same words in the other conditions
+
+    def others(self, clips: Sequence[Clip]) -> Iterator[np.ndarray]:
+        """The sound (T,) of each clip once, at a level of its own behind a gap of its own."""
+        generator = np.random.default_rng(self.seed)
+        for i in generator.permutation(len(clips)):
+            gap = generator.uniform(*self.other_gap_seconds) * self.sample_rate
+            spoken, _, _ = self._spoken(clips[i], generator.uniform(*self.level_db))
+            yield within_range(np.pad(spoken, (round(gap), 0))[None])[0].astype(np.float32)
 
     def _stream(
         self,
@@ -228,6 +248,11 @@ class WordStreams:
         return waveform * np.float32(amplitude(level_db) / np.sqrt(power)), start, end
 
 
+def samples_of(hours: float | None, sample_rate: int) -> float:
+    """So many at most; None: any number."""
+    return inf if hours is None else round(hours * SECONDS_PER_HOUR * sample_rate)
+
+
 def in_room(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
     """A waveform (T,) in a room, with what is heard there behind its end."""
     tail = np.zeros(len(response), np.float32)
@@ -252,13 +277,14 @@ class AmbientStreams:
 
     Attributes:
         folder: of recordings, a folder in it for each kind; they follow each other in the order of their names.
-        talk: synthetic talk of the test split, or None.
-        talk_hours: of it, unless `hours` are given.
+        talk: synthetic talk; where there are recordings too, it is left out if it cannot be made.
+        talk_split: whose lines and voices it has.
+        talk_hours: of it, unless `hours` are given; 0: none.
         homophones: of a keyword; where one of them, or the keyword, is in the transcript of a recording
             (as of `words_said`), it is said there.
-        block_seconds: length of a stream of recordings; the last one of a kind is shorter.
+        block_seconds: length of a stream; the last one of a kind is shorter.
         pause_seconds: of silence between two recordings.
-        hours: of each kind of recordings at most, and of talk; None: all.
+        hours: of each kind at most; None: all.
         sample_rate: of the streams (Hz).
     """
 
@@ -275,28 +301,45 @@ class AmbientStreams:
     def __post_init__(self) -> None:
         check_positive(block_seconds=self.block_seconds)
         check_number(0, pause_seconds=self.pause_seconds, talk_hours=self.talk_hours)
+        if self.hours is not None:
+            check_positive(hours=self.hours)
 
-    def streams(self, keywords: Sequence[str] = ()) -> Iterator[Stream]:
-        """One kind after the other; `keywords` are those of which `Stream.said` tells."""
+    def streams(
+        self, keywords: Sequence[str] = (), others: Iterable[np.ndarray] = ()
+    ) -> Iterator[Stream]:
+        """One kind after the other: recordings, other words, talk.
+
+        Args:
+            keywords: those of which `Stream.said` tells.
+            others: sounds of other words, as of `WordStreams.others`.
+        """
         spellings = spellings_of(keywords, self.homophones)
         for kind, paths in self._kinds().items():
             said = words_said(Path(self.folder).expanduser() / kind, paths, spellings)
-            for number, (block, found) in enumerate(self._blocks(paths, said)):
+            for number, (block, found) in enumerate(self._recorded(paths, said)):
                 yield Stream(f"{kind}, {number}", kind, block, [], found)
-        if self.talk:
-            for number, block in enumerate(self._talk()):
-                yield Stream(f"talk, {number}", "talk", block, [])
+        for kind, blocks in ((OTHER_WORDS, self._blocks(others)), (TALK, self._talk())):
+            for number, block in enumerate(blocks):
+                yield Stream(f"{kind}, {number}", kind, block, [])
 
     def _talk(self) -> Iterator[np.ndarray]:
         """Blocks of talk, as many spoken at a time as there are processors."""
+        if self.talk is None or not self.talk_hours:
+            return
         hours = self.talk_hours if self.hours is None else self.hours
         count, at_once = round(hours * SECONDS_PER_HOUR / self.talk.block_seconds), os.cpu_count()
         speak = partial(self.talk.block, self.talk_split)
-        # The first one alone: it finds the lines without keywords, once for all.
-        firsts = [0, *range(1, count, at_once), count]
+        try:
+            # The first one alone: it finds the lines without keywords, once for all.
+            yield from map(speak, range(min(count, 1)))
+        except KwsError as error:
+            if self.folder is None:
+                raise
+            LOG.warning("left out: %s: %s", TALK, error)
+            return
         with ThreadPoolExecutor(at_once) as executor:
-            for first, end in pairwise(firsts):
-                yield from executor.map(speak, range(first, end))
+            for first in range(1, count, at_once):
+                yield from executor.map(speak, range(first, min(first + at_once, count)))
 
     def _kinds(self) -> dict[str, list[Path]]:
         """The recordings of each kind."""
@@ -317,21 +360,24 @@ class AmbientStreams:
                 )
         return kinds
 
-    def _blocks(
+    def _recorded(
         self, paths: Sequence[Path], said: Mapping[Path, Sequence[str]]
     ) -> Iterator[tuple[np.ndarray, list[Said]]]:
         """The blocks of a kind, and where in them the keywords `said` in a recording may be."""
         spans: list[tuple[int, int, Sequence[str]]] = []
-        left = (
-            None if self.hours is None else round(self.hours * SECONDS_PER_HOUR * self.sample_rate)
-        )
         first = 0
-        sounds = self._sounds(paths, said, spans)
-        for block in blocks_of(sounds, round(self.block_seconds * self.sample_rate)):
-            block = block[:left]
+        for block in self._blocks(self._sounds(paths, said, spans)):
             yield block, list(said_within(spans, first, len(block), self.sample_rate))
             first += len(block)
-            if left is not None and (left := left - len(block)) <= 0:
+
+    def _blocks(self, sounds: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Consecutive sounds in blocks, `hours` at most."""
+        left = samples_of(self.hours, self.sample_rate)
+        for block in blocks_of(sounds, round(self.block_seconds * self.sample_rate)):
+            block = block[: min(left, len(block))]
+            yield block
+            left -= len(block)
+            if left <= 0:
                 return
 
     def _sounds(
@@ -371,7 +417,7 @@ def readable(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
         LOG.warning("left out: %s", error)
 
 
-def blocks_of(sounds: Iterator[np.ndarray], samples: int) -> Iterator[np.ndarray]:
+def blocks_of(sounds: Iterable[np.ndarray], samples: int) -> Iterator[np.ndarray]:
     """Cut consecutive waveforms anew: blocks (samples,), the last one shorter."""
     held, length = [], 0
     for sound in sounds:

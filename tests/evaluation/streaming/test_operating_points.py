@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +12,13 @@ from hypothesis import strategies as st
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.evaluation.streaming.matching import Word
 from speech_commands_kws.evaluation.streaming.operating_points import (
-    Cost,
     ScoredStream,
     Tuning,
     closed_shares,
-    lowered,
+    for_rate,
     scored_stream,
 )
-from speech_commands_kws.evaluation.streaming.streams import Stream
+from speech_commands_kws.evaluation.streaming.streams import OTHER_WORDS, TALK, Stream
 from speech_commands_kws.evaluation.streaming.transcripts import Said
 
 LABELS = ("left", "right", "_silence_")
@@ -159,43 +159,69 @@ def test_only_keywords_with_a_threshold_are_words_of_a_point() -> None:
     assert point["false_alarms"]["per_hour"] is None
 
 
-def test_the_threshold_that_gains_most_for_an_alarm_is_lowered() -> None:
-    """An alarm an hour is allowed: three words of "right" for it are more than one of "left"."""
-    streams = [
-        ambient([(1000, "left", 0.8), (9000, "right", 0.6)]),
-        spoken({"left": [0.95, 0.8], "right": [0.95, 0.6, 0.6, 0.6]}),
-    ]
-    assert TUNING.thresholds(streams, LABELS[:2], 1) == {"left": 0.9, "right": 0.5}
-    assert TUNING.thresholds(streams, LABELS[:2], 0.9) == {"left": 0.9, "right": 0.9}
-    assert TUNING.thresholds(streams, LABELS[:2], 2) == {"left": 0.7, "right": 0.5}
+def test_the_false_alarms_of_a_model_are_those_in_recordings_where_there_are_any() -> None:
+    sounds = [ambient([], kind) for kind in ("street", OTHER_WORDS, TALK)]
+    sounds[0] = ambient([(100, "left", 0.8)], "street")
+    sounds[2] = ambient([(100, "left", 0.8), (900, "left", 0.8)], TALK)
+    facts = TUNING.point(sounds, {"left": 0.7})
+    found = facts["false_alarms"], facts["false_alarms_in_all_sound"]
+    assert [(each["alarms"], each["hours"]) for each in found] == [(1, 1), (3, 3)]
+    assert facts["false_alarms"]["sound"] == "recordings"
+    for kinds, sound in (({OTHER_WORDS, TALK}, TALK), ({OTHER_WORDS}, OTHER_WORDS)):
+        heard = [stream for stream in sounds if stream.kind in kinds]
+        assert TUNING.point(heard, {"left": 0.7})["false_alarms"]["sound"] == sound
+    assert TUNING.point([], {"left": 0.7})["false_alarms"]["per_hour"] is None
+
+
+def test_the_threshold_for_a_rate_misses_least_with_no_more_false_alarms() -> None:
+    words = spoken({"left": [0.95, 0.8, 0.6]})
+    streams = [ambient([(1000, "left", 0.8), (9000, "right", 0.6)]), words]
+    curve = TUNING.curve(streams, LABELS[:2])
+    for per_hour, threshold in ((2, 0.5), (1.5, 0.7), (1, 0.7), (0.9, 0.9)):
+        point = for_rate(curve, per_hour)
+        assert point["thresholds"] == {"left": threshold, "right": threshold}
+        assert point["false_alarms"]["per_hour"] <= per_hour
+    assert point["misses"]["misses"] == 2
+    # No lower than it helps.
+    curve = TUNING.curve([ambient([]), spoken({"left": [0.95, 0.8]})], LABELS[:2])
+    assert for_rate(curve, 2)["threshold"] == 0.7
+
+
+def test_the_rate_holds_in_recordings_and_in_all_sound() -> None:
+    """Ten hours of talk without an alarm excuse none in recordings, nor the other way round."""
+    loud = [(1000 * i, "left", 0.8) for i in range(1, 6)]
+    words = spoken({"left": [0.6]})
+    quiet = [ambient([], TALK)] * 10 + [words]
+    assert for_rate(TUNING.curve([ambient(loud), *quiet], ["left"]), 1)["threshold"] == 0.9
+    quiet = [ambient([])] * 2 + [words]
+    assert (
+        for_rate(TUNING.curve([ambient(loud, OTHER_WORDS), *quiet], ["left"]), 1)["threshold"]
+        == 0.9
+    )
+    assert (
+        for_rate(TUNING.curve([ambient(loud, OTHER_WORDS), *quiet], ["left"]), 2)["threshold"]
+        == 0.5
+    )
+
+
+def point_with(threshold: float, alarms: int) -> dict[str, Any]:
+    facts = {"per_hour": alarms, "hours": 1.0}
+    return {
+        "threshold": threshold,
+        "misses": {"misses": round(100 * threshold)},
+        "false_alarms": facts,
+        "false_alarms_in_all_sound": facts,
+    }
+
+
+def test_a_threshold_below_one_with_too_many_false_alarms_is_not_taken() -> None:
+    curve = [point_with(0.5, 1), point_with(0.9, 0), point_with(0.7, 2)]
+    assert for_rate(curve, 1)["threshold"] == 0.9
 
 
 def test_a_rate_that_cannot_be_had_is_an_error() -> None:
     noisy = [ambient([(1000, "left", 1.0)]), spoken({"left": [0.95]})]
-    with pytest.raises(KwsError, match="no thresholds up to 0.9 give 0.5 false alarms an hour"):
-        TUNING.thresholds(noisy, ["left"], 0.5)
+    with pytest.raises(KwsError, match="no threshold up to 0.9 gives 0.5 false alarms an hour"):
+        for_rate(TUNING.curve(noisy, ["left"]), 0.5)
     with pytest.raises(KwsError, match="on 0.0 hours of sound"):
-        TUNING.thresholds([spoken({"left": [0.95]})], ["left"], 0.5)
-
-
-def test_costs_are_spent_where_they_gain_most() -> None:
-    alone = {
-        "left": [Cost(10, 0), Cost(9, 0), Cost(9, 0), Cost(5, 2)],
-        "right": [Cost(8, 1), Cost(7, 2), Cost(0, 4)],
-    }
-    assert lowered(alone, 1) == {"left": 1, "right": 0}
-    assert lowered(alone, 3) == {"left": 3, "right": 0}
-    # A first step that gains little does not hide the second one.
-    assert lowered(alone, 4) == {"left": 1, "right": 2}
-    assert lowered(alone, 6) == {"left": 3, "right": 2}
-    assert lowered(alone, 0) == {"left": 1, "right": 0}
-
-
-def test_words_for_an_alarm_decide_and_not_words() -> None:
-    alone = {"left": [Cost(4, 0), Cost(0, 2)], "right": [Cost(3, 0), Cost(0, 1)]}
-    assert lowered(alone, 2) == {"left": 0, "right": 1}
-
-
-def test_a_lower_threshold_with_fewer_alarms_is_free_and_pays_for_no_other() -> None:
-    alone = {"left": [Cost(4, 1), Cost(3, 0)], "right": [Cost(9, 0), Cost(0, 1)]}
-    assert lowered(alone, 1) == {"left": 1, "right": 0}
+        for_rate(TUNING.curve([spoken({"left": [0.95]})], ["left"]), 0.5)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from speech_commands_kws.audio.writing import write_wav
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, SettingError
 from speech_commands_kws.evaluation.streaming.streams import (
     AmbientStreams,
     Clip,
@@ -37,10 +37,12 @@ def settings(*conditions: dict, **changed: object) -> WordStreams:
         words_per_stream=4,
         gap_seconds=(1.0, 4.0),
         other_share=0.0,
+        other_gap_seconds=(0.1, 0.6),
         level_db=(-32.0, -20.0),
         trim_db=25.0,
         floor_db=6.0,
         pause_seconds=0.2,
+        hours=None,
         sample_rate=RATE,
         seed=0,
     )
@@ -162,6 +164,39 @@ def test_other_words_are_said_and_are_no_truth(clips: tuple) -> None:
     assert len(short.waveform) < 4 * 5 * RATE
 
 
+def test_hours_bound_the_words_of_each_condition(clips: tuple) -> None:
+    """To the end of a stream, and to the same words in a room, where they are longer."""
+    whole = made(settings(CLEAN, ROOM, words_per_stream=1), clips)
+    seconds = [len(stream.waveform) / RATE for stream in whole[:6]]
+    for count in (1, 3):
+        hours = (sum(seconds[:count]) - 0.05) / 3600
+        bound = made(settings(CLEAN, ROOM, words_per_stream=1, hours=hours), clips)
+        names = [f"words, {name}, {i}" for name in ("clean", "room") for i in range(count)]
+        assert [stream.name for stream in bound] == names
+        assert [stream.words for stream in bound[:count]] == [each.words for each in whole[:count]]
+
+
+def test_other_words_follow_each_other_as_sound_without_keywords(clips: tuple) -> None:
+    streams = settings(CLEAN)
+    sounds = list(streams.others([*clips[0], *clips[1]]))
+    assert len(sounds) == 9 and sounds[0].dtype == np.float32
+    gaps = [len(sound) / RATE - 1 for sound in sounds]
+    assert min(gaps) >= 0.1 and max(gaps) <= 0.6 and np.ptp(gaps) > 0.1
+    levels = [level_of(sound[-RATE:][BURST]) for sound in sounds]
+    assert -32.1 < min(levels) and max(levels) < -19.9 and np.ptp(levels) > 3
+    tones = [np.abs(np.fft.rfft(sound[-RATE:])).argmax() for sound in sounds]
+    assert sorted(map(round, tones)) == [500] * 3 + [1000] * 3 + [3000] * 3
+    assert tones != sorted(tones)  # as they lie in the folder
+    again = list(settings(CLEAN).others([*clips[0], *clips[1]]))
+    assert all(map(np.array_equal, sounds, again))
+    heard = list(ambient(hours=5 / 3600).streams(others=sounds))
+    assert [(stream.name, stream.kind, len(stream.waveform) / RATE) for stream in heard] == [
+        (f"other words, {i}", "other words", seconds) for i, seconds in enumerate((2, 2, 1))
+    ]
+    whole = np.concatenate([stream.waveform for stream in heard])
+    assert np.array_equal(whole, np.concatenate(sounds)[: 5 * RATE])
+
+
 def test_a_stream_depends_on_the_seed_and_on_no_other_condition(clips: tuple) -> None:
     (one, *_), (*_, other, _) = made(settings(NOISY), clips), made(settings(CLEAN, NOISY), clips)
     assert one.words == other.words and np.array_equal(one.waveform, other.waveform)
@@ -276,23 +311,46 @@ def test_a_recording_that_cannot_be_read_is_passed_over(folder: str, caplog) -> 
     assert "left out" in caplog.text and "0.wav" in caplog.text
 
 
+class Talk:
+    """Blocks of a second, each of its number; or what cannot be made."""
+
+    block_seconds = 1.0
+
+    def __init__(self, is_missing: bool = False) -> None:
+        self.is_missing = is_missing
+
+    def block(self, split: str, number: int) -> np.ndarray:
+        assert split == "test"
+        if self.is_missing:
+            raise KwsError("expected a text to read")
+        return np.full(RATE, number, np.float32)
+
+
 def test_talk_is_made_by_number(monkeypatch) -> None:
-    class Talk:
-        block_seconds = 1.0
-
-        def block(self, split: str, number: int) -> np.ndarray:
-            assert split == "test"
-            return np.full(RATE, number, np.float32)
-
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     for count in range(6):
         streams = list(ambient(talk=Talk(), talk_hours=count / 3600).streams())
         assert [(stream.name, stream.kind) for stream in streams] == [
-            (f"talk, {number}", "talk") for number in range(count)
+            (f"synthetic talk, {number}", "synthetic talk") for number in range(count)
         ]
         assert [stream.waveform[0] for stream in streams] == list(range(count))
-    # Hours that are asked for come first.
+    # Hours that are asked for come first, but not where no talk is wanted.
     assert len(list(ambient(talk=Talk(), talk_hours=9, hours=2 / 3600).streams())) == 2
+    assert list(ambient(talk=Talk(), hours=2 / 3600).streams()) == []
+
+
+def test_talk_that_cannot_be_made_is_left_out_beside_recordings(folder: str, caplog) -> None:
+    missing = {"talk": Talk(is_missing=True), "talk_hours": 1.0}
+    kinds = {stream.kind for stream in ambient(folder=folder, **missing).streams()}
+    assert kinds == {"music", "speech"}
+    assert caplog.messages == ["left out: synthetic talk: expected a text to read"]
+    with pytest.raises(KwsError, match="expected a text to read"):
+        list(ambient(**missing).streams())
+
+
+def test_hours_are_more_than_none() -> None:
+    with pytest.raises(SettingError, match="hours"):
+        ambient(hours=0)
 
 
 @pytest.mark.parametrize("lengths", [[5], [1, 1, 1], [7, 0, 3], [4, 4], []])

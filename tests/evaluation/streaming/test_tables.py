@@ -1,39 +1,13 @@
 import io
 
-from speech_commands_kws.evaluation.streaming.tables import write_point
+from operating_points import ALARMS, POINT
 
-MISSES = {
-    "words": 40,
-    "misses": 6,
-    "confusions": 2,
-    "miss_rate": 0.15,
-    "interval_95": [0.071, 0.291],
-}
-ALARMS = {
-    "alarms": 3,
-    "said_or_alike": 8,
-    "hours": 6.0,
-    "per_hour": 0.5,
-    "limit_95": 1.292,
-    "interval_95": [0.103, 1.461],
-}
+from speech_commands_kws.evaluation.streaming.tables import write_point
 
 
 def shown(**changed: object) -> list[list[str]]:
-    facts = {
-        "thresholds": {"yes": 0.97},
-        "misses": MISSES,
-        "misses_by_condition": {"10 dB": MISSES},
-        "misses_by_keyword": {"yes": MISSES},
-        "false_alarms": ALARMS,
-        "false_alarms_by_kind": {
-            "music": ALARMS | {"hours": 0.0, "per_hour": None, "limit_95": None}
-        },
-        "false_alarms_by_keyword": {"yes": 3},
-        "latency_seconds": {"median": 0.151, "p95": 0.384},
-    }
     stream = io.StringIO()
-    write_point(facts | changed, stream)
+    write_point(POINT | changed, stream)
     return [line.split("  ") for line in stream.getvalue().splitlines()]
 
 
@@ -44,11 +18,24 @@ def rows(lines: list[list[str]]) -> list[list[str]]:
 def test_misses_and_false_alarms_are_shown_with_what_they_rest_on() -> None:
     found = rows(shown())
     missed = ["40", "15.0%", "7.1% to 29.1%", "2"]
-    assert ["all words", *missed] in found and ["10 dB", *missed] in found
+    assert ["all words", *missed] in found and ["clean", *missed] in found
     assert ["yes", *missed, "0.97", "3"] in found
-    assert ["all sound", "6.00", "3", "0.50", "1.29", "8"] in found
-    assert ["music", "0.00", "3", "8"] in found
+    figures = ["3", "0.50", "1.29", "8"]
+    assert ["recordings", "6.00", *figures] in found and ["music", "6.00", *figures] in found
+    assert ["other words", "1.00", *figures] in found
+    assert ["all sound", "7.00", "6", *figures[1:]] in found
     assert found[-1] == ["decided 151 ms after the end of a word (median), 95% within 384 ms"]
+
+
+def test_sound_of_which_nothing_was_heard_has_no_rate() -> None:
+    silent = ALARMS | {"hours": 0.0, "per_hour": None, "limit_95": None}
+    assert ["music", "0.00", "3", "8"] in rows(shown(false_alarms_by_kind={"music": silent}))
+
+
+def test_the_sound_of_an_older_model_is_all_of_recordings() -> None:
+    found = rows(shown(false_alarms=ALARMS, false_alarms_in_all_sound=None))
+    assert [row[1] for row in found if row[:1] == ["all sound"]] == ["6.00"]
+    assert all(row[:1] != ["recordings"] for row in found)
 
 
 def test_without_a_word_heard_there_is_no_latency() -> None:

@@ -1,7 +1,7 @@
 """The console script: `kws train a.b=c -m` equals `python -m speech_commands_kws.train a.b=c -m`.
 
-`infer`, `mine`, `listen`, `evaluate` and `describe` also take plain file names, `leaderboard` conditions, which Hydra's
-grammar refuses: they become one quoted override.
+`infer`, `mine`, `listen`, `evaluate` and `describe` also take plain file names, `leaderboard` conditions and
+`check-word` words, which Hydra's grammar refuses: they become one quoted override.
 """
 
 import sys
@@ -34,13 +34,14 @@ COMMANDS = {
     "serve": "serve a model by Triton, without a container or in one",
     "describe": "show what an exported model says about itself",
     "check-data": "look recordings over: duplicates, levels, balance, suspect labels",
+    "check-word": "tell how distinct a keyword is, before anything is trained",
     "record": "record clips of a word from the microphone",
     "leaderboard": "compare the recorded runs of an experiment",
     "download": "fetch the recordings of a training, by DVC or their publisher",
     "pack": "pack the recordings of a training, and count what is in them",
 }
 # The configuration key that plain names become: a list of them, or one.
-LIST_KEYS = {"infer": "input", "mine": "input"}
+LIST_KEYS = {"infer": "input", "mine": "input", "check-word": "keywords"}
 SINGLE_KEYS = {
     **{"evaluate": "model", "describe": "model", "tune": "model"},
     **{"listen": "input", "leaderboard": "where"},
@@ -61,6 +62,7 @@ EXAMPLES = {
     "serve": ("", "model=model.onnx", "mode=container"),
     "describe": ("", "model.onnx format=json"),
     "check-data": ("data=folder data.root=recordings picture=check.png",),
+    "check-word": ("lights 'hey lights'",),
     "record": ("word=lights speaker=anna count=20",),
     "leaderboard": ("", "'optimizer.lr > 0.01' top=10 picture=runs.png"),
     "download": ("data=speech_commands", "corpora=debian"),
@@ -134,7 +136,7 @@ def usage() -> str:
 def names_of(command: str) -> str:
     """What a command takes besides settings."""
     if command in LIST_KEYS:
-        return "FILE ..."
+        return "WORD ..." if command == "check-word" else "FILE ..."
     return f"[{SINGLE_KEYS[command].upper()}]" if command in SINGLE_KEYS else ""
 
 

@@ -67,7 +67,9 @@ def composed(primary: str, *overrides: str) -> DictConfig:
         del cfg["hydra"]
         cfg.hydra_callbacks = callbacks
     for key in OmegaConf.missing_keys(cfg):
-        OmegaConf.update(cfg, key, ["given"] if key.endswith("words") else "given")
+        OmegaConf.update(
+            cfg, key, ["given"] if key.endswith("words") or key == "keywords" else "given"
+        )
     return cfg
 
 

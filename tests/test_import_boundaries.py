@@ -24,7 +24,8 @@ ORDER = (
 ).split()
 # At the root lie the commands, which import any room and not each other.
 COMMANDS = (
-    "train evaluate export tune mine infer listen serve describe record check_data download pack leaderboard commands"
+    "train evaluate export tune mine infer listen serve describe record check_data check_word download pack "
+    "leaderboard commands"
 ).split()
 ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
 # `training --> models & errors` in the picture.

@@ -50,6 +50,7 @@ TARGETS = (
     "speech_commands_kws.data.sources.folder.FolderSource",
     "speech_commands_kws.data.sources.mixed.MixedSource",
     "speech_commands_kws.data.sources.synthetic.SyntheticSource",
+    "speech_commands_kws.data.synthesis.distinctness.WordCheck",
     "speech_commands_kws.data.synthesis.espeak.EspeakVoices",
     "speech_commands_kws.data.synthesis.hibari.HibariVoices",
     "speech_commands_kws.data.synthesis.talk.SyntheticTalk",

@@ -1,0 +1,50 @@
+import json
+import sys
+
+import pytest
+
+from speech_commands_kws import commands
+
+
+@pytest.fixture
+def check(monkeypatch, capsys):
+    pytest.importorskip("espeakng_loader", reason="the extra `synthetic` is not installed")
+    pytest.importorskip("wordfreq", reason="the extra `synthetic` is not installed")
+
+    def run(*arguments):
+        given = ["kws", "check-word", "check.common_words=500", *arguments]
+        monkeypatch.setattr(sys, "argv", given)
+        try:
+            status = commands.main()
+        except SystemExit as stop:
+            status = stop.code
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return run
+
+
+def test_keywords_are_compared(check):
+    status, out, err = check("no", "hey lights")
+    rows = out.split("no ", 1)[1]
+    assert status == 0 and "poor" in rows.split("hey lights")[0]
+    assert rows.split("hey lights")[1].split() == ["good", "nothing"]
+    assert "better: a longer word" in err
+
+
+def test_nothing_better_than_good_is_advised(check):
+    status, _, err = check("marvin")
+    assert (status, err) == (0, "")
+
+
+def test_programs_read_json(check):
+    status, out, _ = check("no", "format=json")
+    (found,) = json.loads(out)
+    assert status == 0 and found["verdict"] == "poor"
+    assert found["alike"][0]["word"] == "know" and found["alike"][0]["per_hour"] > 1
+
+
+@pytest.mark.parametrize("words", [["r2d2"], ["lights", "Lights"]])
+def test_a_word_that_is_none_is_one_clear_line(check, words):
+    status, out, err = check(*words)
+    assert status == 1 and out == "" and err.startswith("error: words must ")

@@ -69,7 +69,9 @@ class Benchmark:
         """The folder of a run, which is trained unless it is there."""
         folder = self.runs / name
         if not (folder / "done").exists():
-            command("train", *settings, *self.settings, "logger=none", f"folder={folder}")
+            given = [*self.settings, *settings, "logger=none", f"folder={folder}"]
+            # What an arm sets takes the place of what is set for all.
+            command("train", *{setting.partition("=")[0]: setting for setting in given}.values())
             (folder / "done").touch()
         return folder
 
@@ -144,7 +146,8 @@ class Benchmark:
                 "robustness=none",
                 f"folder={run / 'people'}",
             ]
-            command("evaluate", f"run={run}", *settings, f"json_file={path}")
+            places = [setting for setting in self.settings if setting.startswith("paths.")]
+            command("evaluate", f"run={run}", *settings, *places, f"json_file={path}")
         return json.loads(path.read_text(encoding="utf-8"))
 
 

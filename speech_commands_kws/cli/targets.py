@@ -52,6 +52,7 @@ TARGETS = (
     "speech_commands_kws.data.sources.synthetic.SyntheticSource",
     "speech_commands_kws.data.synthesis.distinctness.WordCheck",
     "speech_commands_kws.data.synthesis.espeak.EspeakVoices",
+    "speech_commands_kws.data.synthesis.flite.FliteVoices",
     "speech_commands_kws.data.synthesis.hibari.HibariVoices",
     "speech_commands_kws.data.synthesis.talk.SyntheticTalk",
     "speech_commands_kws.data.task.Task",

@@ -101,6 +101,11 @@ class KeywordDataModule(lightning.LightningDataModule):
     def fingerprint(self) -> str:
         return self.packed.fingerprint
 
+    @property
+    def made_by(self) -> str:
+        """The engines that made the recordings, as of `SpeechTree`."""
+        return self.dataset.tree.made_by
+
     def train_dataloader(self) -> ResumableLoader:
         silence_target = self.labels.index(SILENCE) if SILENCE in self.labels else SILENT_ROW
         self.resident_clips = self._make_resident()

@@ -44,6 +44,7 @@ class SpeechTree:
         validation_percent, test_percent: shares of the rule.
         split_rule: where nothing names who is held out, "published" is the hash rule of Speech Commands, for data that
             is known by it; "dealt" deals the speakers out so that training is fed, as `deal_out` does.
+        made_by: engines that made the recordings, with their versions and licences; "" for those of people.
         repetitions: pairs of a path and how often its clip comes in an epoch of training; once where it is not named.
     """
 
@@ -55,6 +56,7 @@ class SpeechTree:
     validation_percent: float = PUBLISHED_PERCENT
     test_percent: float = PUBLISHED_PERCENT
     split_rule: str = PUBLISHED
+    made_by: str = ""
     repetitions: Sequence[tuple[str, int]] = ()
 
 

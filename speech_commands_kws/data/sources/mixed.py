@@ -82,13 +82,15 @@ class MixedSource:
         check_recorded_words({clip.word for clip in recorded}, self.synthetic.words)
         check_training_is_fed(recorded, self.synthetic.words)
         LOG.info(divided(recorded))
-        spoken, spoken_noises = links_of(self.synthetic.prepare())
+        tree = self.synthetic.prepare()
+        spoken, spoken_noises = links_of(tree)
         synthetic = without_replaced(spoken, recorded, self.enough_recordings)
         clips, noises = recorded + synthetic, recorded_noises | spoken_noises
         root = Path(self.parent).absolute() / f"mixed-{links_hash(clips, noises)}"
         if not root.is_dir():
             make_whole(root, lambda part: write_links(clips, noises, part))
-        return SpeechTree(root, repetitions=self._repetitions(recorded, synthetic))
+        repetitions = self._repetitions(recorded, synthetic)
+        return SpeechTree(root, made_by=tree.made_by, repetitions=repetitions)
 
     def _repetitions(
         self, recorded: Sequence[Clip], synthetic: Sequence[Clip]

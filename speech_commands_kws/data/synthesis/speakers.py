@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from itertools import count
+from math import ceil
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +26,7 @@ from speech_commands_kws.errors import (
     check_mapping,
     check_number,
     check_range,
+    check_whole,
 )
 
 HASH_DIGITS = 8
@@ -64,6 +66,7 @@ class Casting(Protocol):
     """Settings that say who speaks.
 
     Attributes:
+        speakers: how many there are.
         voices: engines by name.
         shares: of the speakers, for each engine; one without a share does not speak.
         held_out: an engine of which all speakers are for testing, and which alone is tested on; or None.
@@ -73,6 +76,7 @@ class Casting(Protocol):
         level_db: the same for the level of the speech (dBFS of the root mean square).
     """
 
+    speakers: int
     voices: Mapping[str, Voices]
     shares: Mapping[str, float]
     held_out: str | None
@@ -105,6 +109,8 @@ class Speaker:
 
 def check_casting(casting: Casting) -> None:
     """Raise SettingError where nobody can be cast."""
+    # With fewer than a row of speakers a split would be empty.
+    check_whole(SPEAKERS_PER_ROW, speakers=casting.speakers)
     check_mapping(voices=casting.voices, shares=casting.shares)
     for name, share in casting.shares.items():
         check_number(0, **{f"shares.{name}": share})
@@ -127,12 +133,13 @@ def check_casting(casting: Casting) -> None:
 
 
 def speaking(casting: Casting) -> dict[str, Voices]:
-    """The engines that have a share."""
-    return {name: casting.voices[name] for name, share in casting.shares.items() if share}
+    """The engines of the speakers; one whose share is too small for a row has none."""
+    rows = ceil(casting.speakers / SPEAKERS_PER_ROW)
+    return {name: casting.voices[name] for name in engines_of_rows(casting.shares, rows)}
 
 
 def settings_of_voices(casting: Casting) -> dict[str, dict[str, Any]]:
-    """The engines that have a share as plain data: their classes and settings."""
+    """The engines that speak as plain data: their classes and settings."""
     return {
         name: {"class": type(engine).__qualname__, **asdict(engine)}
         for name, engine in speaking(casting).items()

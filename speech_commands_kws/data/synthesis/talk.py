@@ -20,7 +20,6 @@ from speech_commands_kws.data.synthesis.espeak import NORMAL_RATE, Espeak
 from speech_commands_kws.data.synthesis.near_misses import english_words
 from speech_commands_kws.data.synthesis.phonemes import plain
 from speech_commands_kws.data.synthesis.speakers import (
-    SPEAKERS_PER_ROW,
     Person,
     Voices,
     cast_person,
@@ -94,7 +93,6 @@ class SyntheticTalk:
     def __post_init__(self) -> None:
         check_texts(words=self.words, accents=self.accents)
         check_casting(self)
-        check_whole(SPEAKERS_PER_ROW, speakers=self.speakers)
         check_positive(block_seconds=self.block_seconds)
         check_whole(sample_rate=self.sample_rate)
         check_whole(0, seed=self.seed)

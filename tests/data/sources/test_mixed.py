@@ -50,7 +50,7 @@ class SpokenSource:
                 (
                     self.root / f"{split}ing_list.txt".replace("validationing", "validation")
                 ).write_text("".join(lists[split]))
-        return SpeechTree(self.root)
+        return SpeechTree(self.root, made_by="tones")
 
 
 def write_tone(path: Path, hz: float, seconds: float = 1.0) -> None:
@@ -221,6 +221,10 @@ def test_the_fingerprint_covers_recordings_and_synthetic_speech(source, tmp_path
     spoken = module(source, tmp_path).fingerprint
 
     assert len({first, changed, added, spoken}) == 4
+
+
+def test_what_made_the_synthetic_part_is_told(source, tmp_path):
+    assert module(source, tmp_path).made_by == "tones"
 
 
 def test_background_noise_of_both_is_used(source, tmp_path):

@@ -122,6 +122,10 @@ def test_the_tree_says_plainly_what_it_is(small):
     facts = json.loads((tree.root / "synthetic.json").read_text())
 
     assert "not recordings of people" in facts["description"]
+    assert tree.made_by == facts["made_by"]
+    # All of ten speakers are of the first engine.
+    assert "espeakng-loader 0" in tree.made_by and "GPL-3.0" in tree.made_by
+    assert "hibari" not in tree.made_by
     assert facts["settings"]["words"] == ["yes", "computer"]
     assert str(Path(source.parent)) not in json.dumps(facts)
     assert {path.split("/")[1][:8] for path in clip_paths(tree)} == {

@@ -31,6 +31,7 @@ class Tones:
 @dataclass
 class Casting:
     shares: dict
+    speakers: int = 40
     held_out: str | None = None
     voices: dict = field(default_factory=lambda: {"low": Tones(), "high": Tones(400.0)})
     speed: tuple = (0.8, 1.2)
@@ -71,12 +72,14 @@ def test_an_engine_numbers_its_own_speakers_in_a_row() -> None:
 def test_an_engine_without_a_share_neither_speaks_nor_counts_among_the_settings() -> None:
     casting = Casting({"low": 0, "high": 1})
     assert list(speaking(casting)) == ["high"]
+    assert list(speaking(Casting({"low": 3, "high": 1}, speakers=10))) == ["low"]
     assert settings_of_voices(casting) == {"high": {"class": "Tones", "lowest_hz": 400.0}}
 
 
 @pytest.mark.parametrize(
     "casting, complaint",
     [
+        (Casting({"low": 1}, speakers=9), "speakers must be a whole number of 10 or more, got 9"),
         (Casting({"low": 0}), "shares must give some of the engines"),
         (Casting({"nobody": 1}), r"engines of voices \(low, high\) .*nobody"),
         (Casting({"low": -1}), "shares.low must be a number of 0 or more"),

@@ -8,7 +8,7 @@ Legend: B clips, T samples of a clip, S streams, L samples of a stream, P words 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -198,14 +198,15 @@ class StreamTraining(nn.Module):
             )
         self.register_buffer("is_keyword", torch.tensor(keywords), persistent=False)
         self.fade = round(FADE_SECONDS * sample_rate)
-        buffers = {
-            "speech": torch.from_numpy(speech),
-            "alarms": torch.from_numpy(np.concatenate([np.zeros(0, np.int16), *alarms])),
-            "alarm_samples": alarm_samples,
-            "alarm_starts": alarm_samples.cumsum(0) - alarm_samples,
-        }
-        for name, buffer in buffers.items():
-            self.register_buffer(name, buffer, persistent=False)
+        self.register_buffer("alarm_samples", alarm_samples, persistent=False)
+        self.register_buffer("alarm_starts", alarm_samples.cumsum(0) - alarm_samples, False)
+        self.speech = torch.from_numpy(speech)
+        self.alarms = torch.from_numpy(np.concatenate([np.zeros(0, np.int16), *alarms]))
+
+    def _apply(self, change: Callable[[Tensor], Tensor], recurse: bool = True) -> "StreamTraining":
+        # No buffers: an average of the weights (callbacks.EMAWeightAveraging) copies these at every step.
+        self.speech, self.alarms = change(self.speech), change(self.alarms)
+        return super()._apply(change, recurse)
 
     def compose(self, clips: Tensor, targets: Tensor, generator: Generator) -> Streams:
         """Streams of clips (B, T) of the classes (B,)."""

@@ -190,6 +190,13 @@ def test_a_short_recording_without_keywords_is_repeated(tmp_path) -> None:
     assert torch.equal(streams.speech[:8000], streams.speech[8000:16000])
 
 
+def test_hours_of_sound_move_to_a_device_and_are_no_buffers(tmp_path) -> None:
+    write_wav(tmp_path / "short.wav", clips(1)[0, :8000].numpy(), RATE)
+    streams = training(negatives=str(tmp_path), cache=tmp_path / "packed")
+    assert sum(buffer.numel() for buffer in streams.buffers()) < 100 < len(streams.speech)
+    assert streams.to("meta").speech.device.type == "meta" and streams.alarms.device.type == "meta"
+
+
 def test_recordings_of_several_folders_of_any_length_are_heard(tmp_path) -> None:
     for name, seconds in (("a", 2), ("b", 660)):
         write_wav(tmp_path / name / "one.wav", np.full(seconds * RATE, 0.25), RATE)

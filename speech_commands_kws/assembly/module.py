@@ -65,6 +65,7 @@ def build_module(
         "backbone": _module_facts(cfg.backbone, **sizes),
         "data": cfg.data.name,
         "data_description": cfg.data.get("description") or "",
+        "data_made_by": datamodule.made_by or None,
         "data_fingerprint": datamodule.fingerprint,
         "git_commit": recording.git_commit(recording.CODE_FOLDER)[0],
         "seed": cfg.seed,

@@ -18,6 +18,7 @@ from speech_commands_kws.inference.model_info import ModelInfo
 # Facts of the training that a reader asks for, with their names in words.
 TRAINING_FACTS = {
     "data": "data",
+    "data_made_by": "data made by",
     "data_fingerprint": "fingerprint of the data",
     "git_commit": "commit of the program",
     "run": "run",

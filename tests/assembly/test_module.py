@@ -48,6 +48,7 @@ def test_its_facts_say_what_it_takes_and_where_it_comes_from(tree, tmp_path):
     wanted = {"sample_rate": 16000, "clip_samples": 16000, "seed": 5, "noise_held_out": 0.2}
     assert module.facts.items() >= wanted.items()
     assert module.facts["data_description"] == "recordings from a folder"
+    assert module.facts["data_made_by"] is None
     assert module.facts["labels"] == ["_silence_", "_unknown_", "yes", "no"]
     assert module.facts["backbone"]["name"] == "BCResNet"
     assert module.facts["parameters"] == sum(each.numel() for each in module.spotter.parameters())

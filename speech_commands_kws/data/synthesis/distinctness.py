@@ -14,12 +14,14 @@ from speech_commands_kws.data.synthesis.phonemes import EDGE_COST, distance, fea
 from speech_commands_kws.data.words import check_words, spoken_form
 from speech_commands_kws.errors import (
     KwsError,
+    SettingError,
     check_choice,
     check_number,
     check_positive,
     check_whole,
 )
 
+ENGLISH = "en"
 GOOD, FAIR, POOR = "good", "fair", "poor"
 MINUTES_PER_HOUR = 60
 
@@ -99,11 +101,23 @@ class WordCheck:
         """What is known of each keyword.
 
         Raises:
-            SettingError: one is no word, or wordfreq does not know the language.
+            SettingError: one is no word, wordfreq does not know the language, or the accent is of another one.
             KwsError: espeak-ng or wordfreq is missing, or espeak-ng cannot say a word.
         """
         check_words(words=words)
+        self._check_accent()
         return [self._look_up(word) for word in words]
+
+    def _check_accent(self) -> None:
+        """The default accent reads any word, by the rules of English; codes of other languages differ ("zh", "cmn")."""
+        from wordfreq import available_languages
+
+        check_choice(sorted(available_languages()), language=self.language)
+        if (self.accent.partition("-")[0] == ENGLISH) != (self.language == ENGLISH):
+            raise SettingError(
+                f"accent must be one of the language {self.language}, got {self.accent}: give both, such as "
+                "check.language=de check.accent=de"
+            )
 
     def _look_up(self, word: str) -> Finding:
         own = self._sounds(word)
@@ -149,11 +163,11 @@ class WordCheck:
         said += total(alike)
         if said > self.often_per_hour:
             other = f" or {self._names(alike)}, which sounds the same," if alike else ""
-            yield f"people say it{other} {said:.2g} times an hour"
+            yield f"people say it{other} {rounded(said)} times an hour"
         if total(near) > self.often_per_hour:
-            yield f"they say what sounds like it ({self._names(near)}) {total(near):.2g} times an hour"
+            yield f"they say what sounds like it ({self._names(near)}) {rounded(total(near))} times an hour"
         if total(inside) > self.often_per_hour:
-            yield f"it is a part of words ({self._names(inside)}) that they say {total(inside):.2g} times an hour"
+            yield f"it is a part of words ({self._names(inside)}) that they say {rounded(total(inside))} times an hour"
 
     def _distance(self, own: Sequence[str], sounds: Sequence[str]) -> float:
         """That of the phonemes, or a lower bound of it that is too far already."""
@@ -184,9 +198,8 @@ class WordCheck:
     @cached_property
     def _common(self) -> dict[str, tuple[str, ...]]:
         """How the common words sound."""
-        from wordfreq import available_languages, top_n_list
+        from wordfreq import top_n_list
 
-        check_choice(sorted(available_languages()), language=self.language)
         return {word: self._sounds(word) for word in top_n_list(self.language, self.common_words)}
 
 
@@ -199,3 +212,8 @@ def holds(sounds: Sequence[str], part: Sequence[str]) -> bool:
 def total(neighbours: Iterable[Neighbour]) -> float:
     """How often any of them is said in an hour."""
     return sum(neighbour.per_hour for neighbour in neighbours)
+
+
+def rounded(count: float) -> str:
+    """To two digits, without an exponent."""
+    return f"{float(f'{count:.2g}'):,g}"

@@ -22,7 +22,6 @@ from speech_commands_kws.data.speech_tree import (
 )
 from speech_commands_kws.errors import (
     SettingError,
-    check_choice,
     check_mapping,
     check_number,
     check_range,
@@ -126,7 +125,13 @@ def check_casting(casting: Casting) -> None:
         if not is_dataclass(engine):
             raise SettingError(f"voices.{name} must be a dataclass of its settings, got {engine!r}")
     if casting.held_out is not None:
-        check_choice(list(speaking(casting)), held_out=casting.held_out)
+        engines = list(speaking(casting))
+        if casting.held_out not in engines or len(engines) < 2:
+            raise SettingError(
+                f"held_out must be one of two or more engines that speak, got {casting.held_out!r}, and the "
+                f"{casting.speakers} speakers are of {', '.join(engines)}: name another engine, or change speakers or "
+                "shares"
+            )
     check_range(SLOWEST, FASTEST, speed=casting.speed)
     check_range(SMALLEST, LARGEST, size=casting.size)
     check_range(level_db=casting.level_db)

@@ -1,6 +1,13 @@
 import pytest
 
-from speech_commands_kws.data.synthesis.distinctness import FAIR, GOOD, POOR, WordCheck, holds
+from speech_commands_kws.data.synthesis.distinctness import (
+    FAIR,
+    GOOD,
+    POOR,
+    WordCheck,
+    holds,
+    rounded,
+)
 from speech_commands_kws.errors import KwsError, SettingError
 
 
@@ -29,6 +36,12 @@ def check():
 def test_a_word_holds_another_one_in_one_piece():
     assert holds(tuple("stɑpt"), tuple("stɑp")) and holds(tuple("ʌnstɑp"), tuple("stɑp"))
     assert not holds(tuple("stɑ"), tuple("stɑp")) and not holds(tuple("stiɑp"), tuple("stɑp"))
+
+
+def test_numbers_have_two_digits_and_no_exponent():
+    assert [rounded(count) for count in (0.0123, 1.16, 93.4, 268.3, 12345)] == [
+        *("0.012", "1.2", "93", "270", "12,000")
+    ]
 
 
 def test_a_short_word_that_people_say_is_a_poor_keyword(check):
@@ -77,7 +90,9 @@ def test_a_word_of_another_language_is_looked_up_there(check):
         ({"language": "xx"}, "language must be one of"),
         ({"common_words": 0}, "common_words"),
         ({"near_distance": 2}, "near_distance"),
-        ({"accent": "xx"}, "espeak-ng has no"),
+        ({"accent": "en-xx"}, "espeak-ng has no"),
+        ({"language": "de"}, "accent must be one of the language de, got en-us"),
+        ({"accent": "de"}, "accent must be one of the language en, got de"),
     ],
 )
 def test_a_setting_that_is_none_is_refused(check, settings, message):

@@ -84,7 +84,8 @@ def summary(miner: AlarmMiner, threshold: float, folder: Path) -> str:
     kept = f"{len(miner.kept)} new in {display_name(here(folder))}"
     if miner.kept:
         kept += f", scores from {miner.kept[-1].score:.2f} to {miner.kept[0].score:.2f}"
-    return f"{hours:.2f} h: {count} false alarms above {threshold} ({keywords}), {count / hours:.1f} an hour; {kept}"
+    which = f" ({keywords})" if keywords else ""
+    return f"{hours:.2f} h: {count} false alarms above {threshold}{which}, {count / hours:.1f} an hour; {kept}"
 
 
 @hiding_passwords

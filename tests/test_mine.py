@@ -1,6 +1,7 @@
 """From a model that is wrong to clips of its false alarms, and to the next training, which hears them."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from tone_trainings import EVERY_STEP, assert_equal, newest_run, train, weights
 
 from speech_commands_kws import commands
 from speech_commands_kws.evaluation.streaming.mining import AlarmMiner
-from speech_commands_kws.mine import warn_of_keywords
+from speech_commands_kws.mine import summary, warn_of_keywords
 from speech_commands_kws.training.module import KeywordModule
 
 STREAMS = (
@@ -90,6 +91,12 @@ def test_recordings_whose_text_says_a_keyword_are_left_out(kws_mine, caplog) -> 
     assert heard[0] == heard[1] != heard[2]
     kws_mine("sounds/**/*.wav", "threshold=0.5")
     assert caplog.messages[1:] == caplog.messages[:1]
+
+
+def test_an_hour_without_alarms_names_no_keyword() -> None:
+    quiet = SimpleNamespace(seconds=3600.0, alarms=Counter(), kept=[])
+    line = summary(quiet, 0.3, Path("mined"))
+    assert line == "1.00 h: 0 false alarms above 0.3, 0.0 an hour; 0 new in mined"
 
 
 def test_many_sure_alarms_are_told_of_a_model_that_has_heard_streams(caplog) -> None:

@@ -36,6 +36,7 @@ COMMANDS = {
     "check-data": "look recordings over: duplicates, levels, balance, suspect labels",
     "check-word": "tell how distinct a keyword is, before anything is trained",
     "record": "record clips of a word from the microphone",
+    "enroll": "add a keyword to an exported model by a few recordings",
     "leaderboard": "compare the recorded runs of an experiment",
     "download": "fetch the recordings of a training, by DVC or their publisher",
     "pack": "pack the recordings of a training, and count what is in them",
@@ -55,6 +56,10 @@ EXAMPLES = {
     ),
     "evaluate": ("split=test", "model.onnx input=recordings"),
     "export": ("", "quantize=int8", "run=plots/runs/NAME register=true"),
+    "enroll": (
+        "word=lights clips=recordings/lights",
+        "model=model.onnx word=lights others=recordings",
+    ),
     "tune": ("false_alarms_per_hour=0.5",),
     "mine": ("data/corpora/train", "recordings/ worst=200 output=data/mined"),
     "infer": ("recording.wav", "recordings/ format=csv top_k=1"),

@@ -24,7 +24,7 @@ ORDER = (
 ).split()
 # At the root lie the commands, which import any room and not each other.
 COMMANDS = (
-    "train evaluate export tune mine infer listen serve describe record check_data check_word download pack "
+    "train evaluate export enroll tune mine infer listen serve describe record check_data check_word download pack "
     "leaderboard commands"
 ).split()
 ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
@@ -40,7 +40,7 @@ OUTSIDE = {
     "augment": {"numpy", "torch", "torchaudio"},
     "inference": {"numpy", "rich"},
     "tracking": {"lightning", "mlflow", "numpy", "omegaconf", "psutil", "rich", "yaml"},
-    "packaging": {"numpy", "onnx", "onnxruntime", "onnxscript", "torch"},
+    "packaging": {"numpy", "onnx", "onnxruntime", "onnxscript", "scipy", "torch"},
     # What Triton's process has around the backend that it runs.
     "serving": {"numpy", "onnxruntime", "triton_python_backend_utils"},
 }

@@ -31,7 +31,7 @@ OTHER_PROGRAMS = set(". source arecord cd cat git mlflow pip poetry pre-commit".
 SEPARATORS = "|&;<>"
 MADE_HERE = {"synthetic", "folder", "mixed"}
 # They need a microphone or another model, and end when they are told to.
-NOT_TYPED = {"listen", "mine", "record", "serve", "tune"}
+NOT_TYPED = {"enroll", "listen", "mine", "record", "serve", "tune"}
 MULTIRUN = "-m"
 SHORT = "trainer.max_epochs=2"
 LITTLE_SPEECH = (

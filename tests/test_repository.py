@@ -23,6 +23,7 @@ DATA_SUFFIXES = {
 TESTED_IN = {
     # They are what a command does, and take what its test has made.
     "assembly/release": "test_export.py",
+    "assembly/enrolment": "test_enroll.py",
     "assembly/evaluation": "test_evaluate.py",
     # One table of all effects: shares, seeds, finite values.
     "augment/channel": "augment/test_effects.py",

@@ -67,6 +67,7 @@ TARGETS = (
     "speech_commands_kws.models.ds_cnn.DSCNN",
     "speech_commands_kws.models.frontend.LogMel",
     "speech_commands_kws.models.streaming.StreamingBCResNet",
+    "speech_commands_kws.packaging.enrolment.Enrolment",
     "speech_commands_kws.packaging.parity.VariantGate",
     "speech_commands_kws.packaging.quantize.Fp16",
     "speech_commands_kws.packaging.quantize.Int8",

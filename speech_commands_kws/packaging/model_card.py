@@ -37,6 +37,9 @@ SIZES = {
     "frontend_multiply_adds": "multiply-adds of the front-end",
 }
 NOT_KNOWN = "–"
+FOR_WHOM = (
+    "This was measured on the enrolled recordings alone: other people are understood less well."
+)
 
 
 def model_card(
@@ -109,6 +112,42 @@ def streaming_card(path: Path, info: ModelInfo) -> str:
         origin(info),
     ]
     return escape("\n\n".join(sections), quote=False) + "\n"
+
+
+def enrolled_card(path: Path, info: ModelInfo, before: Path) -> str:
+    """The text of the card of the model file `path`, to which keywords were added.
+
+    Args:
+        before: the card of the model as it was.
+    """
+    rows = [
+        [word, str(fact["recordings"]), str(fact["speakers"]), percent(fact["recall"])]
+        + [f"{percent(fact['false_accepts'])} of {fact['other_clips']:,}"]
+        for word, fact in info.training["enrolled"].items()
+    ]
+    heads = ["keyword", "recordings", "speakers", "recall", "other words taken for it"]
+    sections = [
+        f"# {display_name(info.training.get('run', path.stem))}, with keywords added",
+        f"Names one of {len(info.labels)} classes: {', '.join(map(display_name, info.labels))}.",
+        "## Keywords added",
+        "They were added to the trained model by a few recordings, without a training. Each was measured with one of "
+        "its recordings left out in turn.",
+        table(heads, rows),
+        f"{FOR_WHOM} All other figures are those of the model before, whose card was {before.name}.",
+        "## Origin",
+        origin(info),
+    ]
+    return escape("\n\n".join(sections), quote=False) + "\n"
+
+
+def enrolment_note(fact: Mapping[str, Any]) -> str:
+    """What was measured when a keyword was added, in two lines."""
+    speakers = f"{fact['speakers']} speaker" + "s" * (fact["speakers"] > 1)
+    heard = round(fact["recall"] * fact["recordings"])
+    return (
+        f"{heard} of {fact['recordings']} recordings of {speakers} are recognised, each left out in turn; "
+        f"{fact['false_accepts']:.1%} of {fact['other_clips']:,} clips of other words are taken for it.\n{FOR_WHOM}"
+    )
 
 
 def operating_point(info: ModelInfo) -> list[str]:

@@ -113,7 +113,7 @@ def test_both_processes_reach_the_same_finite_weights(joint):
 
 
 def test_the_gradient_is_the_mean_of_those_of_the_shards(joint, tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(KeywordModule, "log_dict", lambda *_, **__: None)
+    monkeypatch.setattr(KeywordModule, "log", lambda *_, **__: None)
     of_ranks = []
     for rank in (0, 1):
         monkeypatch.setattr(KeywordModule, "global_rank", rank)

@@ -2,7 +2,6 @@
 
 import logging
 from itertools import chain
-from os.path import commonpath
 from pathlib import Path
 
 import hydra
@@ -57,7 +56,9 @@ def recordings_of(names: object) -> dict[Path, list[Path]]:
         if name == STANDARD_INPUT:
             raise KwsError("expected files or folders of recordings as input, got standard input")
         paths = list(recordings(name))
-        folder = Path(name if Path(name).is_dir() else commonpath(paths))
+        above = (paths[0], *paths[0].parents)
+        shared = (place for place in above if all(path.is_relative_to(place) for path in paths))
+        folder = Path(name) if Path(name).is_dir() else next(shared)
         found.setdefault(folder, []).extend(paths)
     return found
 

@@ -18,6 +18,7 @@ OTHER_LIBRARIES = ("libflite_usenglish.so.1", "libflite_cmulex.so.1")
 VOICE = "cmu_us_{}"
 # The features of a voice.
 STRETCH, MEAN_HZ = b"duration_stretch", b"int_f0_target_mean"
+LOWEST_HZ, HIGHEST_HZ = 50, 500
 
 
 class Wave(ctypes.Structure):
@@ -62,7 +63,7 @@ class FliteVoices:
 
     def __post_init__(self) -> None:
         check_texts(names=self.names)
-        check_range(50, 500, pitch_hz=self.pitch_hz)
+        check_range(LOWEST_HZ, HIGHEST_HZ, pitch_hz=self.pitch_hz)
         check_number(0, 0.5, pitch_jitter=self.pitch_jitter)
 
     def origin(self) -> str:

@@ -51,6 +51,7 @@ SENTENCE_ENDS = ".!?"
 MOST_PHONEMES = 300  # in one run of the network
 # The speeds that the network takes.
 SLOWEST, FASTEST = 0.5, 2.0
+HIGHEST_HZ, MOST_SPREAD = 500, 0.4
 LOWEST_HZ = 60.0  # what the network says below is not voiced
 MOST_EXCURSION = 0.5  # of the natural logarithm of the frequency, about its median
 # The formants of the lower factor lie below the first, those of the higher one above the second.
@@ -101,11 +102,12 @@ class HibariVoices:
 
     def __post_init__(self) -> None:
         check_texts(accents=self.accents, endings=self.endings)
-        check_range(LOWEST_HZ, 500, pitch_hz=self.pitch_hz)
+        check_range(LOWEST_HZ, HIGHEST_HZ, pitch_hz=self.pitch_hz)
         check_range(0, 3, melody=self.melody)
         check_range(0.5, 2, formants=self.formants)
         check_range(tilt_db=self.tilt_db, breath_db=self.breath_db)
-        check_number(0, 0.4, formant_spread=self.formant_spread, pitch_jitter=self.pitch_jitter)
+        check_number(0, MOST_SPREAD, formant_spread=self.formant_spread)
+        check_number(0, MOST_SPREAD, pitch_jitter=self.pitch_jitter)
         check_number(0, 1, lengthened=self.lengthened)
 
     def origin(self) -> str:

@@ -3,8 +3,8 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
-from os.path import commonprefix
+from itertools import chain, takewhile
+from operator import eq
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -68,7 +68,7 @@ def words_said(
     for path in paths if texts else ():
         parts = path.relative_to(folder).with_suffix("").parts
         fitting = [
-            ((len(commonprefix([place, parts])), -i), words)
+            ((shared(place, parts), -i), words)
             for i in range(len(parts))
             for place, words in texts.get(parts[i:], {}).items()
         ]
@@ -76,3 +76,8 @@ def words_said(
         words = set().union(*(words for nearness, words in fitting if nearness == nearest))
         found[path] = [keyword for keyword, spelt in spellings.items() if spelt & words]
     return found
+
+
+def shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many parts two paths have in common, from the first on."""
+    return len(list(takewhile(bool, map(eq, one, other))))

@@ -135,7 +135,9 @@ def test_a_take_is_near_the_pitch_of_its_speaker_and_as_fast_as_asked(monkeypatc
 
     assert rate == 22_050
     assert [voice.rate for voice in said[::20]] == [80, 140, 350, 450]
-    assert {voice.pitch for voice in said} > {95, 99, 100} and max(v.pitch for v in said) == 100
+    assert {voice.pitch for voice in said} > {95, 99, 100} and max(
+        voice.pitch for voice in said
+    ) == 100
 
 
 def test_settings_that_make_no_voices_are_refused():

@@ -25,7 +25,7 @@ from speech_commands_kws.data.speech_tree import (
     words_and_speakers,
     write_split_lists,
 )
-from speech_commands_kws.data.synthesis.clips import Babble, Chunk, Line, Take, run_chunks
+from speech_commands_kws.data.synthesis.clips import SEEDS, Babble, Chunk, Line, Take, run_chunks
 from speech_commands_kws.data.synthesis.near_misses import OtherWords, choose_others, english_words
 from speech_commands_kws.data.synthesis.noise import coloured_noise, mains_hum, set_level
 from speech_commands_kws.data.synthesis.speakers import (
@@ -53,7 +53,6 @@ from speech_commands_kws.labels import BACKGROUND_NOISE
 GENERATOR = 3
 FACTS_FILE = "synthetic.json"
 HASH_DIGITS = 8
-SEEDS = 2**32
 # Streams of random numbers, independent of that of the speakers' voices.
 TAKES_STREAM, NOISE_STREAM, LEVEL_STREAM = 1, 2, 3
 

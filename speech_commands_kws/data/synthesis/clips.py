@@ -35,6 +35,8 @@ HURRIES = 6
 # A speed that a person could still follow.
 FASTEST = 1.7
 
+SEEDS = 2**32  # of a line, and of the noise under a word
+
 
 @dataclass(frozen=True)
 class Line:

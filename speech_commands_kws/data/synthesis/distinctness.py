@@ -10,7 +10,7 @@ from functools import cached_property
 from math import prod
 
 from speech_commands_kws.data.synthesis.espeak import Espeak
-from speech_commands_kws.data.synthesis.phonemes import EDGE_COST, distance, features_of, plain
+from speech_commands_kws.data.synthesis.phonemes import distance, features_of, least_distance, plain
 from speech_commands_kws.data.words import check_words, spoken_form
 from speech_commands_kws.errors import (
     KwsError,
@@ -130,13 +130,15 @@ class WordCheck:
             if not sounds or other == spoken_form(word):
                 continue
             far = self._distance(own, sounds)
-            neighbour = Neighbour(other, far, self._per_hour(other))
             if sounds == own:
-                alike.append(neighbour)
+                kind = alike
             elif holds(sounds, own):
-                inside.append(neighbour)
+                kind = inside
             elif far <= self.near_distance:
-                near.append(neighbour)
+                kind = near
+            else:
+                continue
+            kind.append(Neighbour(other, far, self._per_hour(other)))
         syllables = sum(features_of(sound)[0] == "vowel" for sound in own)
         said = self._per_hour(word)
         return Finding(
@@ -171,8 +173,7 @@ class WordCheck:
 
     def _distance(self, own: Sequence[str], sounds: Sequence[str]) -> float:
         """That of the phonemes, or a lower bound of it that is too far already."""
-        longer, shorter = max(len(own), len(sounds)), min(len(own), len(sounds))
-        least = EDGE_COST * (longer - shorter) / longer  # what is left over at an edge
+        least = least_distance(own, sounds)
         return least if least > self.near_distance else distance(own, sounds)
 
     def _names(self, neighbours: Sequence[Neighbour]) -> str:

@@ -12,7 +12,7 @@ from itertools import combinations, islice, zip_longest
 from pathlib import Path
 
 from speech_commands_kws.data.synthesis.espeak import Espeak
-from speech_commands_kws.data.synthesis.phonemes import EDGE_COST, distance, plain
+from speech_commands_kws.data.synthesis.phonemes import distance, least_distance, plain
 from speech_commands_kws.errors import KwsError
 
 # Common English words, a choice of ours.
@@ -143,8 +143,7 @@ def near_misses(
         ranked = sorted(
             (distance(own, sounds), word)
             for word, sounds in said.items()
-            # Each phoneme that one has more costs that at least.
-            if EDGE_COST * abs(len(own) - len(sounds)) <= farthest * max(len(own), len(sounds))
+            if least_distance(own, sounds) <= farthest
         )
         near = [word for far, word in ranked if far <= farthest]
         others = (word for word in near if not is_homophone(word, keywords, accents, phonemes))

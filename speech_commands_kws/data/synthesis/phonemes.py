@@ -95,3 +95,8 @@ def distance(one: Sequence[str], other: Sequence[str]) -> float:
             inserted = costs[j - 1] + (EDGE_COST if i == len(one) else 1)
             costs[j] = min(replaced, left_out, inserted)
     return costs[-1] / max(len(one), len(other))
+
+
+def least_distance(one: Sequence[str], other: Sequence[str]) -> float:
+    """What `distance` is at least, by the lengths alone: each phoneme that one of the words has more costs that."""
+    return EDGE_COST * abs(len(one) - len(other)) / max(len(one), len(other))

@@ -15,7 +15,15 @@ import numpy as np
 
 from speech_commands_kws.audio.reading import read_audio
 from speech_commands_kws.data.speech_tree import TEST, TRAIN, VALIDATION
-from speech_commands_kws.data.synthesis.clips import Chunk, Line, Talk, Turn, run_chunk, run_chunks
+from speech_commands_kws.data.synthesis.clips import (
+    SEEDS,
+    Chunk,
+    Line,
+    Talk,
+    Turn,
+    run_chunk,
+    run_chunks,
+)
 from speech_commands_kws.data.synthesis.espeak import NORMAL_RATE, Espeak
 from speech_commands_kws.data.synthesis.near_misses import english_words
 from speech_commands_kws.data.synthesis.phonemes import plain
@@ -42,7 +50,6 @@ SPOKEN_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 HASH_DIGITS = 8
 SECONDS_PER_HOUR = 3600
 SECONDS_PER_MINUTE = 60
-SEEDS = 2**32
 # espeak-ng is a little faster than the rate asked for.
 SPARE = 1.5
 # Where there is no text: each word so often, in lines of so many words.

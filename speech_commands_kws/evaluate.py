@@ -28,7 +28,7 @@ from speech_commands_kws.errors import display_name
 from speech_commands_kws.evaluation import scoring, tables
 from speech_commands_kws.evaluation.streaming.tables import write_point
 from speech_commands_kws.figures.evaluation import draw
-from speech_commands_kws.files.atomic import write_json_file, written_to
+from speech_commands_kws.files.atomic import make_writable, write_json_file
 
 
 def run(cfg: DictConfig) -> float:
@@ -41,8 +41,7 @@ def run(cfg: DictConfig) -> float:
     info, predict = open_model(path, cfg)
     data = open_data(cfg, info, run_folder)
     folder = pictures_folder(cfg, run_folder, data)
-    with written_to(folder):  # rather than after the scoring
-        folder.mkdir(parents=True, exist_ok=True)
+    make_writable(folder)
     batches = -(-len(data.clips.targets) // cfg.batch_size)
     watch = partial(progress, doing="scoring", total=batches)
     scores = scoring.score(predict, data.clips, info.labels, cfg.batch_size, watch)

@@ -22,6 +22,7 @@ from speech_commands_kws.evaluation.streaming.alarm_rates import SECONDS_PER_HOU
 from speech_commands_kws.evaluation.streaming.mining import AlarmMiner, known_places, write_alarms
 from speech_commands_kws.evaluation.streaming.transcripts import spellings_of, without_keywords
 from speech_commands_kws.inference.streaming import StreamingModel
+from speech_commands_kws.files.atomic import make_writable
 from speech_commands_kws.labels import keywords_of
 from speech_commands_kws.tracking.runs import here
 
@@ -38,6 +39,7 @@ def run(cfg: DictConfig) -> float:
     miner = AlarmMiner(
         model, cfg.threshold, cfg.worst, *kept_around, cfg.block_seconds, known_places(folder)
     )
+    make_writable(folder)
     try:
         for path in progress(paths, doing="listening"):
             miner.hear(path)

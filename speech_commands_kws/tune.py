@@ -26,7 +26,7 @@ from speech_commands_kws.data.speech_tree import SPLITS
 from speech_commands_kws.errors import check_choice, check_positive, display_name
 from speech_commands_kws.evaluation.streaming.operating_points import for_rate, summary
 from speech_commands_kws.evaluation.streaming.tables import write_point
-from speech_commands_kws.files.atomic import replacing, write_json_file
+from speech_commands_kws.files.atomic import make_writable, replacing, write_json_file
 from speech_commands_kws.labels import keywords_of
 from speech_commands_kws.packaging.onnx_export import write_metadata
 from speech_commands_kws.tracking import recording
@@ -45,6 +45,7 @@ def run(cfg: DictConfig) -> float:
     tuning, keywords = tuning_of(cfg, model), list(cfg.keywords or known)
     for keyword in keywords:
         check_choice(known, **{"a keyword of keywords": keyword})
+    make_writable(folder)
     streams = score_streams(model, streams_of(cfg, model, folder), tuning.floor)
     curve = tuning.curve(list(progress(streams, doing="listening")), keywords)
     facts = {"split": cfg.split, "wanted_per_hour": cfg.false_alarms_per_hour}

@@ -122,6 +122,7 @@ def test_many_sure_alarms_are_told_of_a_model_that_has_heard_streams(caplog) -> 
         (["-"], "got standard input"),
         (["sounds", "threshold=0.1"], "must be above hysteresis"),
         (["sounds", "model=sounds"], "is not a file"),
+        (["sounds", "output=sounds/one/talk.wav"], "cannot write sounds/one/talk.wav"),
     ],
 )
 def test_mistakes_are_one_line(kws_mine, arguments, complaint) -> None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +21,17 @@ def written_to(name: Path | str) -> Iterator[None]:
         raise KwsError(
             f"cannot write {display_name(str(name))} ({error.strerror}): choose another place"
         ) from error
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder and try to write to it, before the long work whose result it shall take.
+
+    Raises:
+        KwsError: it takes no file.
+    """
+    with written_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
 
 
 @contextmanager

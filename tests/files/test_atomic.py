@@ -8,7 +8,7 @@ import pytest
 
 from speech_commands_kws.cli.terminal import report_io_errors
 from speech_commands_kws.errors import KwsError
-from speech_commands_kws.files.atomic import replacing, write_whole, written_to
+from speech_commands_kws.files.atomic import make_writable, replacing, write_whole, written_to
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FULL = Path("/dev/full")
@@ -69,6 +69,15 @@ def test_a_closed_standard_output_is_one_line(tiny_onnx, command):
     assert done.stderr == (
         "error: expected an open standard output for the answers, it is closed: open it\n"
     )
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
+def test_a_folder_that_takes_no_file_is_refused_at_once(tmp_path):
+    """Nobody may make files in /proc, whatever its mode says."""
+    with pytest.raises(KwsError, match="cannot write /proc "):
+        make_writable(Path("/proc"))
+    make_writable(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
 
 
 def test_a_file_is_there_as_a_whole_or_as_it_was(tmp_path, monkeypatch):

@@ -33,6 +33,7 @@ def overrides(tree: Path, root: Path, *more: str) -> list[str]:
         "name=test",
         "logger=none",
         "loader.batch_size=6",
+        "augment=recipe",
         "trainer.max_epochs=2",
         "+trainer.enable_progress_bar=false",
         "~callbacks.progress",

@@ -191,8 +191,8 @@ def test_a_value_that_a_folder_refuses_is_one_line(setting, expected):
 @pytest.mark.parametrize(
     ("primary", "setting", "expected"),
     [
-        ("train", "augment.waveform.probability=-1", SHARE),
-        ("train", "augment.waveform.noise_snr_db=[20,0]", PAIR),
+        ("train", "augment.waveform.steps.noise.share=-1", SHARE),
+        ("train", "augment.waveform.steps.noise.snr_db=[20,0]", PAIR),
         ("export", "quantize.gate.agreement=97", SHARE),
         ("export", "quantize.calibration_clips=-1", COUNT),
         ("export", "quantize.symmetric=no", "true or false"),

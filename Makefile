@@ -1,6 +1,8 @@
 # Everything from a machine that has only python3 (3.11 to 3.14, with venv), make and git.
 #
-#   make quickstart   set up; then train, evaluate and export a spotter on synthetic speech, and let it name some words
+#   make quickstart   set up; then train, evaluate and export a spotter on synthetic speech, and let it name some words:
+#                     those that you name (WORDS=computer,lights,music), or ten commands
+#   make listener     set up; then train a spotter of these words for `kws listen`, and choose its threshold
 #   make test         set up; then every pre-commit hook and the tests that take seconds
 #   make test-all     the same with the integration tests
 #   make setup        only set up: the environment is .venv, the tools that make it are in .tools
@@ -28,7 +30,7 @@ NPM_CLI := lib/node_modules/npm/bin/npm-cli.js
 ACTIVATE := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP_INSTALL := $(POETRY)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help quickstart test test-all setup lint serve triton speech-corpora data-remote clean
+.PHONY: help quickstart listener test test-all setup lint serve triton speech-corpora data-remote clean
 .DELETE_ON_ERROR:
 
 help:
@@ -37,19 +39,28 @@ help:
 setup: $(VENV_READY)
 	@$(link_node)
 
+# The keywords, such as WORDS=computer,lights,music; without it the ten of the configuration.
+WORDS :=
+OWN := $(if $(WORDS),'data.words=[$(WORDS)]')
 quickstart: setup
-	$(ACTIVATE) kws train
+	$(ACTIVATE) kws train $(OWN)
 	$(ACTIVATE) kws evaluate split=test
 	$(ACTIVATE) kws export
 	@echo "kws infer top_k=1, on clips by voices that training has not heard:"
-	@$(ACTIVATE) kws infer top_k=1 $$($(few_clips))
+	@$(few_clips) | tr '\n' '\0' | $(ACTIVATE) xargs -0 kws infer top_k=1
 	@echo "What the model knows, and how accurate it is on synthetic validation clips:"
 	@$(ACTIVATE) COLUMNS=240 kws describe 2>&1 | grep -E "^ (labels|training.accuracy) |threshold of|^error"
 	@echo "How good it is on recordings of people is not measured: it has heard synthetic speech alone."
 	@echo "Next, after . $(VENV)/bin/activate"
 	@echo "  kws infer recording.wav"
-	@echo "  kws train 'data.words=[computer,lights,music]'"
 	@echo "  kws record word=lights speaker=anna count=20"
+
+listener: setup
+	$(ACTIVATE) kws train $(OWN) backbone=bc_resnet_streaming
+	$(ACTIVATE) kws train $(OWN) backbone=bc_resnet_streaming experiment=streams
+	$(ACTIVATE) kws export
+	$(ACTIVATE) kws tune
+	@echo "Next, after . $(VENV)/bin/activate: kws listen"
 
 lint: setup
 	$(ACTIVATE) pre-commit run --all-files --show-diff-on-failure
@@ -98,11 +109,13 @@ if [ -z "$$python" ]; then \
 fi
 endef
 
-# A few clips of the newest synthetic tree of these words, by voices that training has not heard; the last is no keyword.
+# A clip of each of four keywords and one of another word, by voices that training has not heard.
+COMMANDS := yes,no,left,stop,up,down,right,on,off,go
+SHOWN := $(or $(WORDS),$(COMMANDS))
 define few_clips
-tree=$$(dirname "$$(grep -l "^yes/" data/synthetic-*/testing_list.txt | xargs ls -t | head -n 1)")/; \
-{ for word in yes no left stop; do grep -m 1 "^$$word/" "$$tree/testing_list.txt"; done; \
-	grep -m 1 -vE "^(yes|no|up|down|left|right|on|off|stop|go)/" "$$tree/testing_list.txt"; } | sed "s|^|$$tree|"
+clips=$$(grep -l "^$$(echo "$(SHOWN)" | cut -d , -f 1)/" data/synthetic-*/testing_list.txt | xargs ls -t | head -n 1); \
+{ echo "$(SHOWN)" | tr , '\n' | head -n 4 | while read -r word; do grep -m 1 "^$$word/" "$$clips"; done; \
+	grep -m 1 -vE "^($$(echo "$(SHOWN)" | tr , '|'))/" "$$clips"; } | sed "s|^|$$(dirname "$$clips")/|"
 endef
 
 # Poetry asks the index in a way that mirrors often do not answer; the plugin asks like pip. Which index, pip knows.

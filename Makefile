@@ -59,7 +59,7 @@ listener: setup
 	$(ACTIVATE) kws train $(OWN) backbone=bc_resnet_streaming
 	$(ACTIVATE) kws train $(OWN) backbone=bc_resnet_streaming experiment=streams
 	$(ACTIVATE) kws export
-	$(ACTIVATE) kws tune
+	$(ACTIVATE) kws tune protocol.ambient.folder=null protocol.ambient.talk.text_file=null
 	@echo "Next, after . $(VENV)/bin/activate: kws listen"
 
 lint: setup

@@ -196,14 +196,18 @@ def surroundings(
 def other_clips(
     saved_config: DictConfig, clips: SplitClips, keywords: Sequence[str], split: str
 ) -> list[Clip]:
-    """All clips of other words in a split of a run's data; `clips` has as many as there are of a keyword."""
+    """All clips of other words in a split of a run's data; `clips` has as many as there are of a keyword.
+
+    Without near misses: one after another they are no sound whose false alarms an hour tell anything.
+    """
     tree, packed = build(saved_config.data.source).prepare(), clips.packed
     words, speakers = words_and_speakers(packed.paths, tree.pattern)
     splits = assign_splits(tree, packed.paths, words, speakers)
+    barred = {*keywords, *tree.near_misses, SILENCE}
     return [
         Clip(word, packed.paths[i], lambda _, i=i: packed.waveforms(np.array([i]))[0])
         for i, word in enumerate(words)
-        if splits[i] == split and word not in (*keywords, SILENCE)
+        if splits[i] == split and word not in barred
     ]
 
 

@@ -45,6 +45,7 @@ class SpeechTree:
         split_rule: where nothing names who is held out, "published" is the hash rule of Speech Commands, for data that
             is known by it; "dealt" deals the speakers out so that training is fed, as `deal_out` does.
         made_by: engines that made the recordings, with their versions and licences; "" for those of people.
+        near_misses: words that were chosen because they sound like a keyword.
         repetitions: pairs of a path and how often its clip comes in an epoch of training; once where it is not named.
     """
 
@@ -57,6 +58,7 @@ class SpeechTree:
     test_percent: float = PUBLISHED_PERCENT
     split_rule: str = PUBLISHED
     made_by: str = ""
+    near_misses: Sequence[str] = ()
     repetitions: Sequence[tuple[str, int]] = ()
 
 

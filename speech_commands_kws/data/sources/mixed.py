@@ -8,7 +8,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speech_commands_kws.data.sources.folder import FolderSource
@@ -90,7 +90,7 @@ class MixedSource:
         if not root.is_dir():
             make_whole(root, lambda part: write_links(clips, noises, part))
         repetitions = self._repetitions(recorded, synthetic)
-        return SpeechTree(root, made_by=tree.made_by, repetitions=repetitions)
+        return replace(tree, root=root, repetitions=repetitions)
 
     def _repetitions(
         self, recorded: Sequence[Clip], synthetic: Sequence[Clip]

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,8 @@ class SyntheticSource:
             origins = {name: engine.origin() for name, engine in speaking(self).items()}
             make_whole(root, lambda part: write_tree(self, origins, part))
         facts = json.loads((root / FACTS_FILE).read_text(encoding="utf-8"))
-        return SpeechTree(root, made_by=facts["made_by"])
+        near = tuple(chain.from_iterable(facts["near_misses"].values()))
+        return SpeechTree(root, made_by=facts["made_by"], near_misses=near)
 
 
 def settings_hash(source: SyntheticSource) -> str:

@@ -351,7 +351,7 @@ class AmbientStreams:
         if not kinds:
             raise KwsError(
                 f"expected recordings without keywords in {folder}, a folder for each kind of sound, found none: put "
-                "them there, or run `make speech-corpora`"
+                "them there, run `make speech-corpora`, or do without (protocol.ambient.folder=null)"
             )
         for kind, paths in kinds.items():
             if not paths:

@@ -47,9 +47,9 @@ def point_tables(facts: Mapping[str, Any]) -> Iterator[Table]:
     figures = ("hours", "false alarms", "an hour", "95% limit", "said or alike")
     # A model that was tuned before other kinds were heard tells of all sound alone.
     counted, all_sound = facts["false_alarms"], facts.get("false_alarms_in_all_sound")
-    kinds = [(counted.get("sound", ALL_SOUND), counted), *facts["false_alarms_by_kind"].items()]
+    kinds = {counted.get("sound", ALL_SOUND): counted, **facts["false_alarms_by_kind"]}
     if all_sound and all_sound["hours"] > counted["hours"]:
-        kinds.append((ALL_SOUND, all_sound))
+        kinds[ALL_SOUND] = all_sound
     rows = [
         (
             display_name(kind),
@@ -58,7 +58,7 @@ def point_tables(facts: Mapping[str, Any]) -> Iterator[Table]:
             *(shown_rate(found[name]) for name in ("per_hour", "limit_95")),
             str(found["said_or_alike"]),
         )
-        for kind, found in kinds
+        for kind, found in kinds.items()
     ]
     yield Table(("without keywords", *figures), rows, figures)
 

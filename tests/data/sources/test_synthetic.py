@@ -123,6 +123,7 @@ def test_the_tree_says_plainly_what_it_is(small):
 
     assert "not recordings of people" in facts["description"]
     assert tree.made_by == facts["made_by"]
+    assert tree.near_misses and set(tree.near_misses) <= {path.name for path in tree.root.iterdir()}
     # All of ten speakers are of the first engine.
     assert "espeakng-loader 0" in tree.made_by and "GPL-3.0" in tree.made_by
     assert "hibari" not in tree.made_by

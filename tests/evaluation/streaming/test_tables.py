@@ -32,6 +32,11 @@ def test_sound_of_which_nothing_was_heard_has_no_rate() -> None:
     assert ["music", "0.00", "3", "8"] in rows(shown(false_alarms_by_kind={"music": silent}))
 
 
+def test_a_kind_that_alone_is_counted_is_one_row() -> None:
+    found = rows(shown(false_alarms=ALARMS | {"sound": "music"}))
+    assert [row[:1] for row in found].count(["music"]) == 1
+
+
 def test_the_sound_of_an_older_model_is_all_of_recordings() -> None:
     found = rows(shown(false_alarms=ALARMS, false_alarms_in_all_sound=None))
     assert [row[1] for row in found if row[:1] == ["all sound"]] == ["6.00"]

@@ -38,7 +38,7 @@ def test_the_page_of_a_training_has_the_comments_and_defaults_of_the_yaml_files(
     assert "Train it.\n" in page and "\n  kws train resume=true\n" in page
     assert "  trainer.max_epochs=12\n      passes over the training clips\n" in page
     assert "  backbone.width=1\n      1, 1.5, 2, 3, 6 or 8\n" in page
-    assert "  augment     recipe, none, robust, streams\n" in page
+    assert "  augment     robust, none, recipe, streams\n" in page
     assert "  name=bc_resnet_synthetic\n" in page
     assert "  data.root=...\n      required with data=folder and data=mixed: " in page
 

@@ -44,6 +44,19 @@ def test_programs_read_json(check):
     assert found["alike"][0]["word"] == "know" and found["alike"][0]["per_hour"] > 1
 
 
+def test_a_language_brings_its_accent(check):
+    status, out, _ = check("licht", "check.language=de", "format=json")
+    (found,) = json.loads(out)
+    assert status == 0 and found["phonemes"] == "l ɪ ç t"
+    assert "nicht" in [other["word"] for other in found["near"]]
+
+
+def test_what_wordfreq_needs_for_a_language_is_named(check, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jieba", None)
+    status, out, err = check("你好", "check.language=zh")
+    assert status == 1 and out == "" and 'pip install "wordfreq[cjk]"' in err
+
+
 @pytest.mark.parametrize("words", [["r2d2"], ["lights", "Lights"]])
 def test_a_word_that_is_none_is_one_clear_line(check, words):
     status, out, err = check(*words)

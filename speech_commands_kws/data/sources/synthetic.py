@@ -27,7 +27,13 @@ from speech_commands_kws.data.speech_tree import (
     write_split_lists,
 )
 from speech_commands_kws.data.synthesis.clips import SEEDS, Babble, Chunk, Line, Take, run_chunks
-from speech_commands_kws.data.synthesis.near_misses import OtherWords, choose_others, english_words
+from speech_commands_kws.data.synthesis.language import (
+    ENGLISH,
+    common_words,
+    lines_of,
+    unknown_words,
+)
+from speech_commands_kws.data.synthesis.near_misses import OtherWords, choose_others
 from speech_commands_kws.data.synthesis.noise import coloured_noise, mains_hum, set_level
 from speech_commands_kws.data.synthesis.speakers import (
     Person,
@@ -35,6 +41,7 @@ from speech_commands_kws.data.synthesis.speakers import (
     Voices,
     cast_person,
     check_casting,
+    origins_of,
     settings_of_voices,
     speaker_name,
     speaking,
@@ -67,13 +74,14 @@ class SyntheticSource:
     get names that the published rule puts into their split. `accents` are espeak-ng's languages by
     which it is decided what sounds alike.
 
-    `near_misses` words that sound like it are spoken for each keyword, those of `near_miss_candidates`
-    (None: common English words) within `near_miss_distance`; 0 speaks none.
+    `near_misses` words that sound like it are spoken for each keyword, those of `near_miss_candidates` within
+    `near_miss_distance`; 0 speaks none. Candidates, `unknown_words` and a `babble_text` of None are common words of the
+    `language`.
     """
 
     parent: str
     words: Sequence[str]
-    unknown_words: Sequence[str]
+    unknown_words: Sequence[str] | None
     speakers: int
     takes_per_word: int
     unknown_per_speaker: int
@@ -99,7 +107,7 @@ class SyntheticSource:
     babbles: int
     babble_voices: int
     babble_level_db: float
-    babble_text: str
+    babble_text: str | None
     speakers_per_chunk: int
     seed: int
     # Runs from before there were any have no settings for them.
@@ -107,11 +115,14 @@ class SyntheticSource:
     near_misses_per_speaker: int = 0
     near_miss_distance: float = 0.0
     near_miss_candidates: Sequence[str] | None = None
+    language: str = ENGLISH
 
     def __post_init__(self) -> None:
         check_texts(words=self.words, accents=self.accents)
+        check_casting(self)
+        self._add_words_of_the_language()
         check_words(words=self.words, unknown_words=self.unknown_words)
-        check_words(near_miss_candidates=self.near_miss_candidates or [])
+        check_words(near_miss_candidates=self.near_miss_candidates)
         check_whole(takes_per_word=self.takes_per_word, speakers_per_chunk=self.speakers_per_chunk)
         check_whole(
             0,
@@ -125,9 +136,19 @@ class SyntheticSource:
         check_positive(clip_seconds=self.clip_seconds)
         check_number(1, noise_seconds=self.noise_seconds)
         check_number(0, 1, speed_jitter=self.speed_jitter)
-        check_casting(self)
         check_range(0, 1, position=self.position)
         check_range(floor_db=self.floor_db, floor_colour=self.floor_colour)
+
+    def _add_words_of_the_language(self) -> None:
+        others = unknown_words(self.language)
+        given = {
+            "unknown_words": others,
+            "babble_text": " ".join(lines_of(others)),
+            "near_miss_candidates": common_words(self.language),
+        }
+        for name, words in given.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, words)  # before anybody has read the frozen field
 
     def prepare(self) -> SpeechTree:
         """Make the tree `<parent>/synthetic-<hash of the settings>` unless it is there.
@@ -136,7 +157,7 @@ class SyntheticSource:
         """
         root = Path(self.parent).absolute() / f"synthetic-{settings_hash(self)}"
         if not root.is_dir():
-            origins = {name: engine.origin() for name, engine in speaking(self).items()}
+            origins = origins_of(self)
             make_whole(root, lambda part: write_tree(self, origins, part))
         facts = json.loads((root / FACTS_FILE).read_text(encoding="utf-8"))
         near = tuple(chain.from_iterable(facts["near_misses"].values()))
@@ -151,10 +172,12 @@ def settings_hash(source: SyntheticSource) -> str:
 def settings(source: SyntheticSource) -> dict[str, Any]:
     """All that decides about the content of the tree, as plain data."""
     candidates = source.near_miss_candidates
-    if candidates is None:
-        candidates = hashlib.sha1(" ".join(english_words()).encode()).hexdigest()
+    if candidates == common_words(source.language):
+        candidates = hashlib.sha1(" ".join(candidates).encode()).hexdigest()
     facts = {"parent": None, "generator": GENERATOR, "near_miss_candidates": candidates}
-    return {**asdict(source), "voices": settings_of_voices(source), **facts}
+    given = {**asdict(source), "voices": settings_of_voices(source), **facts}
+    del given["language"]  # is in accents, words and voices
+    return given
 
 
 def cast_speaker(source: SyntheticSource, number: int) -> Speaker:

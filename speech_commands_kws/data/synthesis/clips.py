@@ -143,7 +143,7 @@ def speak_word(
         person = line.person
         if not len(speech):
             raise KwsError(
-                f"{person.engine} says nothing for the word {line.text!r}: spell it in English letters"
+                f"{person.engine} says nothing for the word {line.text!r}: spell it in the letters of its language"
             )
         excess = len(speech) / max_samples
         if excess <= 1:

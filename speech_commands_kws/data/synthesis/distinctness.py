@@ -10,18 +10,17 @@ from functools import cached_property
 from math import prod
 
 from speech_commands_kws.data.synthesis.espeak import Espeak
+from speech_commands_kws.data.synthesis.language import ENGLISH, check_language
 from speech_commands_kws.data.synthesis.phonemes import distance, features_of, least_distance, plain
 from speech_commands_kws.data.words import check_words, spoken_form
 from speech_commands_kws.errors import (
     KwsError,
     SettingError,
-    check_choice,
     check_number,
     check_positive,
     check_whole,
 )
 
-ENGLISH = "en"
 GOOD, FAIR, POOR = "good", "fair", "poor"
 MINUTES_PER_HOUR = 60
 
@@ -79,7 +78,7 @@ class WordCheck:
 
     Raises:
         SettingError: a setting out of its range.
-        KwsError: wordfreq or espeak-ng is missing.
+        KwsError: wordfreq, what it needs for the language, or espeak-ng is missing.
     """
 
     language: str
@@ -110,13 +109,11 @@ class WordCheck:
 
     def _check_accent(self) -> None:
         """The default accent reads any word, by the rules of English; codes of other languages differ ("zh", "cmn")."""
-        from wordfreq import available_languages
-
-        check_choice(sorted(available_languages()), language=self.language)
+        check_language(self.language)
         if (self.accent.partition("-")[0] == ENGLISH) != (self.language == ENGLISH):
             raise SettingError(
-                f"accent must be one of the language {self.language}, got {self.accent}: give both, such as "
-                "check.language=de check.accent=de"
+                f"accent must be one of the language {self.language}, got {self.accent}: name the language, such as "
+                "check.language=de, which has its own"
             )
 
     def _look_up(self, word: str) -> Finding:
@@ -186,7 +183,13 @@ class WordCheck:
     def _per_hour(self, text: str) -> float:
         from wordfreq import word_frequency
 
-        shares = prod(word_frequency(word, self.language) for word in text.split())
+        try:
+            shares = prod(word_frequency(word, self.language) for word in text.split())
+        except ModuleNotFoundError as error:
+            raise KwsError(
+                f"to count words of {self.language} wordfreq needs {error.name}, which is not installed: "
+                'pip install "wordfreq[cjk]"'
+            ) from None
         return MINUTES_PER_HOUR * self.words_per_minute * shares
 
     def _sounds(self, word: str) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from speech_commands_kws.data.synthesis.language import ENGLISH
 from speech_commands_kws.errors import KwsError, check_number, check_range, check_texts
 
 LIBRARY = "libflite.so.1"
@@ -56,6 +57,8 @@ class FliteVoices:
         pitch_hz: lowest and highest of a uniform draw for each speaker; the voice rms keeps its own.
         pitch_jitter: how far a take may be from the speaker's pitch, as a share.
     """
+
+    languages: ClassVar[Sequence[str]] = (ENGLISH,)
 
     names: Sequence[str]
     pitch_hz: Sequence[float]

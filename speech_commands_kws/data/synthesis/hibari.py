@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from speech_commands_kws.audio.levels import amplitude
 from speech_commands_kws.data.synthesis.espeak import Espeak
+from speech_commands_kws.data.synthesis.language import ENGLISH
 from speech_commands_kws.errors import (
     KwsError,
     check_number,
@@ -88,6 +89,8 @@ class HibariVoices:
         endings: punctuation marks, one of which is behind each word spoken alone; they change its melody and rhythm.
         lengthened: share of words spoken alone with a long vowel.
     """
+
+    languages: ClassVar[Sequence[str]] = (ENGLISH,)
 
     accents: Sequence[str]
     pitch_hz: Sequence[float]

@@ -9,17 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, islice, zip_longest
-from pathlib import Path
 
 from speech_commands_kws.data.synthesis.espeak import Espeak
+from speech_commands_kws.data.synthesis.language import ENGLISH
 from speech_commands_kws.data.synthesis.phonemes import distance, least_distance, plain
 from speech_commands_kws.errors import KwsError
 
-# Common English words, a choice of ours.
-ENGLISH_WORDS = Path(__file__).with_name("english_words.txt")
-
-# What begins the names of the English accents, whose voices name the letters of other scripts, or say "Chinese letter".
-ENGLISH = "en"
 # What begins a phoneme that is none, but says that the voice of another language goes on.
 OTHER_LANGUAGE = "("
 
@@ -27,10 +22,6 @@ LOG = logging.getLogger(__name__)
 
 # Phonemes of a word in an accent.
 Phonemes = Callable[[str, str], Sequence[str]]
-
-
-def english_words() -> list[str]:
-    return ENGLISH_WORDS.read_text(encoding="utf-8").split()
 
 
 @dataclass(frozen=True)
@@ -55,14 +46,14 @@ class OtherWords:
 def choose_others(
     words: Sequence[str],
     unknown_words: Sequence[str],
-    candidates: Sequence[str] | None,
+    candidates: Sequence[str],
     accents: Sequence[str],
     count: int,
     farthest: float,
 ) -> OtherWords:
     """What to say beside the keywords `words`: the unknown words, and near misses out of other candidates.
 
-    What sounds like a keyword is left out of both. Arguments as in `near_misses`; candidates of None are English.
+    What sounds like a keyword is left out of both. Arguments as in `near_misses`.
     """
     engine = Espeak()
 
@@ -72,7 +63,6 @@ def choose_others(
 
     check_keywords(words, accents, phonemes)
     unknown = [word for word in unknown_words if not is_homophone(word, words, accents, phonemes)]
-    candidates = english_words() if candidates is None else candidates
     taken = {word.casefold() for word in [*words, *unknown_words]}
     free = [word for word in candidates if word.casefold() not in taken]
     return OtherWords(unknown, near_misses(words, free, accents, count, farthest, phonemes))
@@ -87,9 +77,8 @@ def check_keywords(words: Sequence[str], accents: Sequence[str], phonemes: Phone
     for word in words:
         if all(cannot_speak(word, accent, phonemes) for accent in accents):
             raise KwsError(
-                f"the voices cannot speak the keyword {word!r}, whose letters they only name: choose voices of its "
-                "language (accents of data.source or data.spoken.source, such as [cmn] or [ru]), write it as it sounds "
-                "in Latin letters, or train on recordings (data=folder)"
+                f"the voices cannot speak the keyword {word!r}, whose letters they only name: name its language, "
+                "such as data.language=ru, write it as it sounds in Latin letters, or train on recordings (data=folder)"
             )
     for one, other in combinations(words, 2):
         alike = [accent for accent in accents if is_homophone(one, [other], [accent], phonemes)]
@@ -104,7 +93,10 @@ def check_keywords(words: Sequence[str], accents: Sequence[str], phonemes: Phone
 
 
 def cannot_speak(word: str, accent: str, phonemes: Phonemes) -> bool:
-    """Whether an English voice only names the letters of a word; some scripts it leaves to voices that read them."""
+    """Whether an English voice only names the letters of a word, or says "Chinese letter".
+
+    Some scripts it leaves to voices that read them.
+    """
     letters = [character for character in word if unicodedata.category(character)[0] == "L"]
     is_latin = all(unicodedata.name(letter, "").startswith("LATIN") for letter in letters)
     return (

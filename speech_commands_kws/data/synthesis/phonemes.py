@@ -8,34 +8,64 @@ end: what only one word has at its edges costs half. Source: Nerbonne and Heerin
 dialect distance phonetically"; the choice of features and the half are ours.
 """
 
+import re
 from collections.abc import Sequence
 from functools import cache
 
 # Stress, length, syllables and ties do not distinguish words.
-MARKS = str.maketrans({mark: None for mark in "ˈˌːˑ̩̯͡ʲ"} | {"ᵻ": "ɪ", "ɫ": "l", "g": "ɡ"})
-# Features of symbols of which each stands for itself, by place: voiceless and voiced.
+MARKS = str.maketrans({mark: None for mark in "ˈˌːˑ̩̯͡ʲ-"} | {"ᵻ": "ɪ", "ɫ": "l", "g": "ɡ"})
+# What espeak-ng says where the voice of another language goes on, as in "(en)".
+OTHER_LANGUAGE = re.compile(r"\(.*?\)")
+# Features of symbols of which each stands for itself, by place: voiceless and voiced in turn.
 CONSONANTS = {
-    "plosive": {"labial": "pb", "alveolar": "td", "velar": "kɡ", "glottal": "ʔ"},
-    "nasal": {"labial": " m", "alveolar": " n", "velar": " ŋ"},
+    "plosive": {
+        "labial": "pb",
+        "alveolar": "td ɗ",
+        "retroflex": "ʈɖ",
+        "palatal": "cɟ",
+        "velar": "kɡ",
+        "uvular": "q",
+        "glottal": "ʔ",
+    },
+    "nasal": {
+        "labial": " m ɱ",
+        "alveolar": " n",
+        "retroflex": " ɳ",
+        "palatal": " ɲ",
+        "velar": " ŋ",
+        "uvular": " ɴ",
+    },
     "fricative": {
-        "labial": "fv",
+        "labial": "fvɸβ",
         "dental": "θð",
         "alveolar": "sz",
-        "postalveolar": "ʃʒ",
-        "palatal": "ç",
-        "velar": "x",
+        "postalveolar": "ʃʒɕʑ",
+        "retroflex": "ʂʐ",
+        "palatal": "çʝ",
+        "velar": "xɣ",
+        "uvular": "χʁ",
+        "pharyngeal": "ħʕ",
         "glottal": "h",
     },
-    "approximant": {"labial": "ʍw", "postalveolar": " ɹ", "palatal": " j"},
-    "lateral": {"alveolar": "ɬl"},
-    "tap": {"alveolar": " ɾ"},
+    "approximant": {"labial": "ʍw ʋ", "postalveolar": " ɹ", "palatal": " j"},
+    "lateral": {"alveolar": "ɬl", "retroflex": " ɭ", "palatal": " ʎ"},
+    "tap": {"alveolar": " ɾ", "retroflex": " ɽ"},
     "trill": {"alveolar": " r"},
 }
-AFFRICATES = {"tʃ": "ʃ", "dʒ": "ʒ", "ts": "s", "dz": "z"}
+AFFRICATES = {
+    "tʃ": "ʃ",
+    "dʒ": "ʒ",
+    "ts": "s",
+    "dz": "z",
+    "tɕ": "ɕ",
+    "dʑ": "ʑ",
+    "tʂ": "ʂ",
+    "dʐ": "ʐ",
+}
 VOWELS = {
-    "close": {"front": "iɪy", "central": "ɨʉ", "back": "uʊɯ"},
-    "mid": {"front": "eɛøœ", "central": "əɜɚɝɘ", "back": "oɔʌɤ"},
-    "open": {"front": "aæ", "central": "ɐ", "back": "ɑɒ"},
+    "close": {"front": "iɪyʏ", "central": "ɨʉ", "back": "uʊɯ"},
+    "mid": {"front": "eɛøœ", "central": "əɜɚɝɘɵ", "back": "oɔʌɤ"},
+    "open": {"front": "aæ", "central": "ɐä", "back": "ɑɒ"},
 }
 # Symbols of one place in the chart are still two phonemes, as in "ship" and "sheep".
 LEAST_DIFFERENCE = 1 / 6
@@ -46,8 +76,8 @@ Features = tuple[str, ...]
 
 
 def plain(phonemes: Sequence[str]) -> tuple[str, ...]:
-    """Phonemes without stress and length; words whose phonemes are then equal are homophones."""
-    stripped = (phoneme.translate(MARKS) for phoneme in phonemes)
+    """Phonemes without stress, length and changes of the voice; words whose phonemes are then equal are homophones."""
+    stripped = (OTHER_LANGUAGE.sub("", phoneme).translate(MARKS) for phoneme in phonemes)
     return tuple(phoneme for phoneme in stripped if phoneme)
 
 
@@ -58,7 +88,7 @@ def features_of(phoneme: str) -> Features:
     for manner, places in CONSONANTS.items():
         for place, symbols in places.items():
             if phoneme[0] in symbols:
-                voice = "voiceless" if symbols.index(phoneme[0]) == 0 else "voiced"
+                voice = "voiceless" if symbols.index(phoneme[0]) % 2 == 0 else "voiced"
                 return ("consonant", voice, place, manner)
     for height, backnesses in VOWELS.items():
         for backness, symbols in backnesses.items():

@@ -5,6 +5,7 @@ for testing, which are the shares of the published split.
 """
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from itertools import count
@@ -20,6 +21,7 @@ from speech_commands_kws.data.speech_tree import (
     SpeechTree,
     published_split,
 )
+from speech_commands_kws.data.synthesis.language import check_language
 from speech_commands_kws.errors import (
     SettingError,
     check_mapping,
@@ -36,9 +38,14 @@ CAST_STREAM = 0
 SLOWEST, FASTEST = 0.4, 2.5
 SMALLEST, LARGEST = 0.5, 2.0
 
+LOG = logging.getLogger(__name__)
+
 
 class Voices(Protocol):
-    """An engine and the voices that it has: a dataclass of settings, which starts the engine when it first speaks."""
+    """An engine and the voices that it has: a dataclass of settings, which starts the engine when it first speaks.
+
+    An attribute `languages` names those that it speaks; without it, it speaks all.
+    """
 
     def origin(self) -> str:
         """Name, version and licence of the engine; KwsError where it is not installed."""
@@ -66,8 +73,9 @@ class Casting(Protocol):
 
     Attributes:
         speakers: how many there are.
+        language: what they speak, a code of `language.languages`.
         voices: engines by name.
-        shares: of the speakers, for each engine; one without a share does not speak.
+        shares: of the speakers, for each engine; one without a share, or of other languages, does not speak.
         held_out: an engine of which all speakers are for testing, and which alone is tested on; or None.
         speed: lowest and highest of a uniform draw for each speaker, 1 is the usual speed.
         size: the same for the size of the vocal tract, which moves pitch and formants together; 1 leaves a voice as it
@@ -76,6 +84,7 @@ class Casting(Protocol):
     """
 
     speakers: int
+    language: str
     voices: Mapping[str, Voices]
     shares: Mapping[str, float]
     held_out: str | None
@@ -110,16 +119,18 @@ def check_casting(casting: Casting) -> None:
     """Raise SettingError where nobody can be cast."""
     # With fewer than a row of speakers a split would be empty.
     check_whole(SPEAKERS_PER_ROW, speakers=casting.speakers)
+    check_language(casting.language)
     check_mapping(voices=casting.voices, shares=casting.shares)
     for name, share in casting.shares.items():
         check_number(0, **{f"shares.{name}": share})
     unknown = [
         name for name, share in casting.shares.items() if share and name not in casting.voices
     ]
-    if unknown or not any(casting.shares.values()):
+    fit = [name for name in casting.voices if speaks(casting, name)]
+    if unknown or not any(shares_of(casting).values()):
         raise SettingError(
-            f"shares must give some of the engines of voices ({', '.join(casting.voices)}) a number above 0, got "
-            f"{casting.shares}"
+            f"shares must give some of the engines of voices ({', '.join(fit)}) a number above 0, got {casting.shares} "
+            f"for the language {casting.language}"
         )
     for name, engine in casting.voices.items():
         if not is_dataclass(engine):
@@ -137,10 +148,40 @@ def check_casting(casting: Casting) -> None:
     check_range(level_db=casting.level_db)
 
 
+def speaks(casting: Casting, engine: str) -> bool:
+    """Whether the engine of that name has the language."""
+    return casting.language in getattr(casting.voices[engine], "languages", [casting.language])
+
+
+def shares_of(casting: Casting) -> dict[str, float]:
+    """The shares, 0 for an engine that does not speak the language."""
+    return {
+        name: share * speaks(casting, name) if share else 0
+        for name, share in casting.shares.items()
+    }
+
+
 def speaking(casting: Casting) -> dict[str, Voices]:
     """The engines of the speakers; one whose share is too small for a row has none."""
     rows = ceil(casting.speakers / SPEAKERS_PER_ROW)
-    return {name: casting.voices[name] for name in engines_of_rows(casting.shares, rows)}
+    return {name: casting.voices[name] for name in engines_of_rows(shares_of(casting), rows)}
+
+
+def origins_of(casting: Casting) -> dict[str, str]:
+    """What the engines that speak are; the log names those that do not have the language.
+
+    Raises KwsError where one is not installed.
+    """
+    left_out = [
+        name for name, share in casting.shares.items() if share and not speaks(casting, name)
+    ]
+    if left_out:
+        LOG.info(
+            "%s: does not speak the language %s, so the other engines do",
+            ", ".join(left_out),
+            casting.language,
+        )
+    return {name: engine.origin() for name, engine in speaking(casting).items()}
 
 
 def settings_of_voices(casting: Casting) -> dict[str, dict[str, Any]]:
@@ -154,7 +195,7 @@ def settings_of_voices(casting: Casting) -> dict[str, dict[str, Any]]:
 def cast_person(casting: Casting, number: int) -> tuple[Person, str]:
     """The person of that number and the split, the same however many there are."""
     row, column = divmod(number, SPEAKERS_PER_ROW)
-    engines = engines_of_rows(casting.shares, row + 1)
+    engines = engines_of_rows(shares_of(casting), row + 1)
     engine = engines[row]
     number_of_engine = engines[:row].count(engine) * SPEAKERS_PER_ROW + column
     generator = np.random.default_rng([casting.seed, number, CAST_STREAM])

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
-from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,13 +24,14 @@ from speech_commands_kws.data.synthesis.clips import (
     run_chunks,
 )
 from speech_commands_kws.data.synthesis.espeak import NORMAL_RATE, Espeak
-from speech_commands_kws.data.synthesis.near_misses import english_words
+from speech_commands_kws.data.synthesis.language import ENGLISH, common_words, lines_of
 from speech_commands_kws.data.synthesis.phonemes import plain
 from speech_commands_kws.data.synthesis.speakers import (
     Person,
     Voices,
     cast_person,
     check_casting,
+    origins_of,
     settings_of_voices,
     speaking,
 )
@@ -52,9 +52,8 @@ SECONDS_PER_HOUR = 3600
 SECONDS_PER_MINUTE = 60
 # espeak-ng is a little faster than the rate asked for.
 SPARE = 1.5
-# Where there is no text: each word so often, in lines of so many words.
+# Where there is no text: each word so often.
 WORD_ROUNDS = 30
-WORDS_A_LINE = 8
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,11 @@ class SyntheticTalk:
 
     Attributes:
         parent: the folder `talk-<hash of the settings>` is made here.
-        text_file: a text, a few sentences a line; None: common English words in any order.
+        text_file: a text, a few sentences a line; None: common words of the language in any order.
         words: the keywords.
         speakers: who says it; each is in one split.
         accents: as of `SyntheticSource`.
-        voices, shares, held_out, speed, size, level_db: as of `Casting`; the level is drawn for each turn.
+        language, voices, shares, held_out, speed, size, level_db: as of `Casting`; the level is drawn for each turn.
         turn_lines: lowest and highest number of lines that a voice says before the next one.
         pause_seconds: lowest and highest, between turns.
         block_seconds: length of what one process speaks.
@@ -96,6 +95,8 @@ class SyntheticTalk:
     hours: Sequence[float]
     sample_rate: int
     seed: int
+    # Older runs have English ones.
+    language: str = ENGLISH
 
     def __post_init__(self) -> None:
         check_texts(words=self.words, accents=self.accents)
@@ -116,8 +117,7 @@ class SyntheticTalk:
         """
         root = Path(self.parent).absolute() / f"talk-{self.settings_hash}"
         if not root.is_dir():
-            for engine in speaking(self).values():
-                engine.origin()
+            origins_of(self)
             make_whole(root, self._write)
         return root
 
@@ -129,9 +129,10 @@ class SyntheticTalk:
 
     @cached_property
     def settings_hash(self) -> str:
-        text = Path(self.text_file).name if self.text_file else english_words()
+        text = Path(self.text_file).name if self.text_file else common_words(self.language)
         facts = {"parent": None, "text_file": text, "voices": settings_of_voices(self)}
         settings = {**asdict(self), **facts}
+        del settings["language"]  # is in accents and words
         return hashlib.sha1(json.dumps(settings).encode()).hexdigest()[:HASH_DIGITS]
 
     @cached_property
@@ -151,7 +152,7 @@ class SyntheticTalk:
 
     def _text(self) -> list[str]:
         if self.text_file is None:
-            return word_lines(english_words(), self.seed)
+            return word_lines(common_words(self.language), self.seed)
         path = Path(self.text_file)
         if not path.is_file():
             raise KwsError(
@@ -194,8 +195,7 @@ def word_lines(words: Sequence[str], seed: int) -> list[str]:
     """Lines of words in any order, each word as often as the others."""
     generator = np.random.default_rng(seed)
     drawn = np.concatenate([generator.permutation(words) for _ in range(WORD_ROUNDS)])
-    parts = np.array_split(drawn, ceil(len(drawn) / WORDS_A_LINE))
-    return [f"{' '.join(part)}." for part in parts]
+    return lines_of(drawn)
 
 
 def harmless_lines(

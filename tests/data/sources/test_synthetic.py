@@ -151,7 +151,7 @@ def test_equal_settings_give_equal_bytes_elsewhere(small, tmp_path):
 def test_a_tree_that_is_there_is_not_made_again_and_needs_no_engine(small, monkeypatch):
     source, tree = small
     monkeypatch.setattr(synthetic, "make_whole", None)
-    monkeypatch.setattr(synthetic, "speaking", None)
+    monkeypatch.setattr(synthetic, "origins_of", None)
 
     assert source.prepare() == tree
 

@@ -20,6 +20,10 @@ def test_stress_and_length_do_not_make_another_word():
     assert plain(["ˈuː", "ɫ", "ˌ", "ᵻ"]) == ("u", "l", "ɪ")
 
 
+def test_neither_does_the_voice_of_another_language_that_goes_on() -> None:
+    assert plain(["(en)", "ð", "ə", "(de)", "(en)p"]) == ("ð", "ə", "p")
+
+
 @pytest.mark.parametrize(
     "one, other, cost",
     [
@@ -32,6 +36,13 @@ def test_stress_and_length_do_not_make_another_word():
         ("aɪ", "aʊ", 1 / 3),  # glide
         ("aɪ", "oʊ", 1),
         ("i", "ɪ", LEAST_DIFFERENCE),  # sheep, ship
+        ("ʏ", "y", LEAST_DIFFERENCE),  # German
+        ("β", "b", 1 / 3),  # Spanish
+        ("β", "v", LEAST_DIFFERENCE),
+        ("ʁ", "ɣ", 1 / 3),  # French
+        ("ʁ", "s", 2 / 3),
+        ("ɑ̃", "ɑ", 1 / 3),
+        ("tɕ", "tʃ", LEAST_DIFFERENCE),  # Polish
         ("s", "ɛ", 1),
         ("ǃ", "s", 1),
         ("ǃ", "ǂ", 1),

@@ -32,6 +32,7 @@ class Tones:
 class Casting:
     shares: dict
     speakers: int = 40
+    language: str = "en"
     held_out: str | None = None
     voices: dict = field(default_factory=lambda: {"low": Tones(), "high": Tones(400.0)})
     speed: tuple = (0.8, 1.2)

@@ -13,6 +13,7 @@ from speech_commands_kws.assembly.enrolment import (
     enrolled_clips,
     enrolled_paths,
     other_words,
+    spoken_embeddings,
     varied,
 )
 from speech_commands_kws.assembly.release import output_file
@@ -30,6 +31,7 @@ from speech_commands_kws.files.atomic import replacing, write_whole
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.packaging.enrolment import (
+    Spoken,
     embedder,
     find_classifier,
     starting_row,
@@ -44,6 +46,7 @@ def run(cfg: DictConfig) -> float:
     check_words(word=[cfg.word])
     check_whole(variants=cfg.variants, most_of_a_word=cfg.most_of_a_word)
     check_whole(0, seed=cfg.seed)
+    enrolment = build(cfg.enrolment)
     path = find_model(cfg)
     info = OnnxBackend(path).info
     check_model(info, path, cfg.word)
@@ -58,14 +61,19 @@ def run(cfg: DictConfig) -> float:
     )
     clips = embed(variants.reshape(-1, info.clip_samples)).reshape(*variants.shape[:2], -1)
     others = embeddings_of(other_words(cfg, path, info), info, embed)
-    enrolment = build(cfg.enrolment)
-    recall, false_accepts = enrolment.measure(clips, others, classifier, start)
-    row = enrolment.row(clips.reshape(-1, clips.shape[-1]), others, classifier, start)
+    spoken, spoken_by = Spoken(others[:0], others[:0]), None
+    if enrolment.spoken_share:
+        tree = build(cfg.data.source).prepare()
+        spoken, spoken_by = spoken_embeddings(tree, cfg.word, info, embed), tree.made_by
+    recall, false_accepts = enrolment.measure(clips, spoken, others, classifier, start)
+    row = enrolment.row(clips.reshape(-1, clips.shape[-1]), spoken, others, classifier, start)
     names = [f"{each.parent.name}/{each.name}" for each in paths]
     _, speakers = words_and_speakers(names, SPEECH_COMMANDS_PATTERN)
     facts = {
         "recordings": len(paths),
         "speakers": len(set(speakers)),
+        "synthetic_voices": len(spoken.word),
+        "spoken_by": spoken_by,
         "recall": recall,
         "false_accepts": false_accepts,
         "other_clips": len(others),

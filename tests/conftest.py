@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -145,6 +146,33 @@ def burst_wav(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+class Done(NamedTuple):
+    """What a command left: exit status, standard output and standard error."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def type_kws(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """Runs a command in this process: `type_kws("enroll", "word=lights")`."""
+
+    def run(*arguments: str | Path) -> Done:
+        capsys.readouterr()  # what was said before
+        monkeypatch.setattr(sys, "argv", ["kws", *map(str, arguments)])
+        try:
+            status = kws()
+        except SystemExit as stop:
+            status = stop.code
+        output = capsys.readouterr()
+        return Done(status, output.out, output.err)
+
+    return run
+
+
 class Outcome:
     """What `kws infer` left: exit status, standard output, and the lines of complaint."""
 
@@ -167,20 +195,15 @@ def answer(
     tiny_onnx: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    type_kws: Callable[..., Done],
 ) -> Callable[..., Outcome]:
     """Runs `kws infer` in `tmp_path`, by default for one keyword a window as CSV."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> Outcome:
         defaults = [f"model={tiny_onnx}", "format=csv", "top_k=1"]
-        monkeypatch.setattr(sys, "argv", ["kws", "infer", *defaults, *map(str, arguments)])
-        try:
-            status = kws()
-        except SystemExit as stop:
-            status = stop.code
-        output = capsys.readouterr()
-        return Outcome(status, output.out, output.err)
+        done = type_kws("infer", *defaults, *arguments)
+        return Outcome(done.status, done.out, done.err)
 
     return run
 

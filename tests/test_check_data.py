@@ -1,14 +1,10 @@
 import csv
 import io
 import json
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import soundfile
-
-from speech_commands_kws import commands
 
 
 @pytest.fixture
@@ -26,18 +22,12 @@ def recordings(tmp_path, burst_wav) -> Path:
 
 
 @pytest.fixture
-def check(recordings, tmp_path, monkeypatch, capsys):
+def check(recordings, tmp_path, monkeypatch, type_kws):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
         given = ["data=folder", f"data.root={recordings}", "data.validation_speakers=[bob]"]
-        monkeypatch.setattr(sys, "argv", ["kws", "check-data", *given, *map(str, arguments)])
-        try:
-            status = commands.main()
-        except SystemExit as stop:
-            status = stop.code
-        output = capsys.readouterr()
-        return SimpleNamespace(status=status, out=output.out, err=output.err)
+        return type_kws("check-data", *given, *arguments)
 
     return run
 

@@ -1,27 +1,15 @@
 import json
 import sys
+from functools import partial
 
 import pytest
 
-from speech_commands_kws import commands
-
 
 @pytest.fixture
-def check(monkeypatch, capsys):
+def check(type_kws):
     pytest.importorskip("espeakng_loader", reason="the extra `synthetic` is not installed")
     pytest.importorskip("wordfreq", reason="the extra `synthetic` is not installed")
-
-    def run(*arguments):
-        given = ["kws", "check-word", "check.common_words=500", *arguments]
-        monkeypatch.setattr(sys, "argv", given)
-        try:
-            status = commands.main()
-        except SystemExit as stop:
-            status = stop.code
-        output = capsys.readouterr()
-        return status, output.out, output.err
-
-    return run
+    return partial(type_kws, "check-word", "check.common_words=500")
 
 
 def test_keywords_are_compared(check):

@@ -1,7 +1,5 @@
 """`kws enroll` on a model whose embedding is the energy of the quarters of a clip."""
 
-import sys
-
 import numpy as np
 import onnx
 import pytest
@@ -9,7 +7,7 @@ import soundfile
 from conftest import SAMPLE_RATE, TINY_LABELS, TINY_METADATA, build_tiny_onnx, burst
 from onnx import helper, numpy_helper
 
-from speech_commands_kws import KeywordSpotter, commands
+from speech_commands_kws import KeywordSpotter
 
 
 @pytest.fixture
@@ -48,20 +46,15 @@ def folders(tmp_path):
 
 
 @pytest.fixture
-def enroll(model, folders, tmp_path, monkeypatch, capsys):
+def enroll(model, folders, tmp_path, type_kws):
     def run(*changed):
         given = {"model": model, "word": "both", "clips": folders, "others": tmp_path / "others"}
+        given["enrolment.spoken_share"] = 0
         given |= dict(setting.split("=", 1) for setting in changed)
         arguments = [f"{key}={value}" for key, value in given.items()]
         # The energy of a quarter is no longer that of a word when the word is moved.
         arguments += ["effects.steps.speed=null", "effects.steps.shift=null"]
-        monkeypatch.setattr(sys, "argv", ["kws", "enroll", *arguments])
-        try:
-            status = commands.main()
-        except SystemExit as stop:
-            status = stop.code
-        output = capsys.readouterr()
-        return status, output.out, output.err
+        return type_kws("enroll", *arguments)
 
     return run
 
@@ -77,7 +70,18 @@ def test_the_keyword_is_in_a_file_like_any_other(enroll, tmp_path):
     facts = spotter.backend.info.training["enrolled"]["both"]
     assert facts["recordings"] == 4 and facts["recall"] == 1.0 and facts["other_clips"] == 24
     card = (tmp_path / "model_both.md").read_text()
-    assert "| both | 4 | 1 | 100.0% |" in card and "understood less well" in card
+    assert "| both | 4 | 1 | – | 100.0% |" in card and "understood less well" in card
+
+
+def test_synthetic_voices_say_the_keyword_too(enroll, tmp_path):
+    pytest.importorskip("espeakng_loader", reason="the extra `synthetic` is not installed")
+    few = ("data.source.speakers=10", "data.source.shares.hibari=0")
+    paths = f"paths.root={tmp_path}"
+    status, _, err = enroll("enrolment.spoken_share=0.1", *few, paths)
+    assert status == 0 and "error" not in err
+    facts = KeywordSpotter(tmp_path / "model_both.onnx").backend.info.training["enrolled"]["both"]
+    assert facts["synthetic_voices"] == 10 and facts["spoken_by"].startswith("espeak-ng")
+    assert "| both | 4 | 1 | 10 by espeak-ng" in (tmp_path / "model_both.md").read_text()
 
 
 def test_what_cannot_be_enrolled_is_one_clear_line(enroll, tmp_path, make_tiny_onnx):

@@ -19,7 +19,7 @@ import soundfile
 from conftest import REPOSITORY, SAMPLE_RATE
 from streaming_models import lively_sound, streaming_file
 
-from speech_commands_kws import KeywordListener, commands
+from speech_commands_kws import KeywordListener
 from speech_commands_kws.audio.microphone import MicrophoneStream
 from speech_commands_kws.inference.streaming import StreamingModel
 from speech_commands_kws.packaging.onnx_export import write_metadata
@@ -60,20 +60,14 @@ def events_of(text: str) -> list[tuple[str, float]]:
 
 
 @pytest.fixture
-def listen(model, tmp_path, monkeypatch, capsys) -> Callable[..., SimpleNamespace]:
+def listen(model, tmp_path, monkeypatch, type_kws) -> Callable[..., SimpleNamespace]:
     """Runs `kws listen` in `tmp_path`, where talk.wav lies."""
     monkeypatch.chdir(tmp_path)
     soundfile.write("talk.wav", integers(), SAMPLE_RATE)
 
     def run(*arguments: str) -> SimpleNamespace:
-        given = [f"model={model}", LOW, "speed=0", *arguments]
-        monkeypatch.setattr(sys, "argv", ["kws", "listen", *given])
-        try:
-            status = commands.main()
-        except SystemExit as stop:
-            status = stop.code
-        output = capsys.readouterr()
-        return SimpleNamespace(status=status, out=output.out, lines=output.err.splitlines())
+        done = type_kws("listen", f"model={model}", LOW, "speed=0", *arguments)
+        return SimpleNamespace(status=done.status, out=done.out, lines=done.err.splitlines())
 
     return run
 

@@ -1,6 +1,5 @@
 """From a model that is wrong to clips of its false alarms, and to the next training, which hears them."""
 
-import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,6 @@ from omegaconf import OmegaConf
 from streaming_models import SAMPLE_RATE, lively_sound, streaming_file
 from tone_trainings import EVERY_STEP, assert_equal, newest_run, train, weights
 
-from speech_commands_kws import commands
 from speech_commands_kws.evaluation.streaming.mining import AlarmMiner
 from speech_commands_kws.mine import summary, warn_of_keywords
 from speech_commands_kws.training.module import KeywordModule
@@ -29,7 +27,7 @@ def model(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def kws_mine(model, tmp_path, monkeypatch, capsys):
+def kws_mine(model, tmp_path, monkeypatch, type_kws):
     """Runs `kws mine` in a folder with two recordings of 12 s; status and output."""
     monkeypatch.chdir(tmp_path)
     for i, name in enumerate(("one", "two")):
@@ -38,14 +36,8 @@ def kws_mine(model, tmp_path, monkeypatch, capsys):
         soundfile.write(path, np.roll(lively_sound(12), 1000 * i), SAMPLE_RATE)
 
     def run(*arguments: str) -> tuple[int, str]:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["kws", "mine", f"model={model}", *arguments])
-        try:
-            status = commands.main()
-        except SystemExit as stop:
-            status = stop.code
-        output = capsys.readouterr()
-        return status, output.out or output.err
+        done = type_kws("mine", f"model={model}", *arguments)
+        return done.status, done.out or done.err
 
     return run
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from speech_commands_kws import commands, record
+from speech_commands_kws import record
 
 DEVICE_RATE = 48_000
 
@@ -44,7 +44,7 @@ class PreparedDevice:
 
 
 @pytest.fixture
-def kws_record(tmp_path, monkeypatch, capsys):
+def kws_record(tmp_path, monkeypatch, type_kws):
     """Runs `kws record` in `tmp_path` with a device that hears the takes; the answers go to its questions."""
     monkeypatch.chdir(tmp_path)
     real_build = record.build
@@ -58,15 +58,9 @@ def kws_record(tmp_path, monkeypatch, capsys):
         )
         monkeypatch.setattr(time, "sleep", waits.append)
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(readline=lambda: next(given)))
-        monkeypatch.setattr(sys, "argv", ["kws", "record", *arguments])
-        try:
-            status = commands.main()
-        except SystemExit as stop:
-            status = stop.code
-        output = capsys.readouterr()
-        return SimpleNamespace(
-            status=status, device=device, waits=waits, out=output.out, lines=output.err.splitlines()
-        )
+        done = type_kws("record", *arguments)
+        lines = done.err.splitlines()
+        return SimpleNamespace(**done._asdict(), device=device, waits=waits, lines=lines)
 
     return run
 

@@ -14,13 +14,14 @@ from speech_commands_kws.assembly.streaming import other_clips
 from speech_commands_kws.audio.levels import frame_levels
 from speech_commands_kws.audio.locate import recordings, sounds_below
 from speech_commands_kws.audio.reading import fit_length, read_audio
-from speech_commands_kws.data.speech_tree import VALIDATION
+from speech_commands_kws.data.speech_tree import VALIDATION, SpeechTree
 from speech_commands_kws.data.words import spoken_form
 from speech_commands_kws.errors import KwsError, display_name
 from speech_commands_kws.evaluation.streaming.streams import Clip, clips_of
 from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.inference.spotter import batched
 from speech_commands_kws.labels import keywords_of
+from speech_commands_kws.packaging.enrolment import Spoken
 from speech_commands_kws.tracking import runs
 
 BATCH_SIZE = 64
@@ -69,6 +70,24 @@ def varied(waveforms: np.ndarray, variants: int, effects: nn.Module, seed: int) 
     return np.concatenate([waveforms[:, None], changed.numpy().reshape(shape)], axis=1)
 
 
+def clips_below(folder: Path) -> list[Clip]:
+    """The clips `<word>/<clip>` of a folder."""
+    return [
+        Clip(path.parent.name, display_name(path), lambda rate, path=path: read_audio(path, rate))
+        for path in sounds_below(folder)
+    ]
+
+
+def spoken_embeddings(
+    tree: SpeechTree, word: str, info: ModelInfo, embed: Callable[[np.ndarray], np.ndarray]
+) -> Spoken:
+    """Of the clips of a synthetic tree, in which the word is spoken."""
+    clips = clips_below(tree.root)
+    embeddings = embeddings_of(clips, info, embed)
+    is_word = np.array([clip.word == word for clip in clips])
+    return Spoken(embeddings[is_word], embeddings[~is_word])
+
+
 def other_words(cfg: DictConfig, model: Path, info: ModelInfo) -> list[Clip]:
     """Clips of other words, of each at most `most_of_a_word`: below `others`, or of the model's validation split.
 
@@ -76,13 +95,7 @@ def other_words(cfg: DictConfig, model: Path, info: ModelInfo) -> list[Clip]:
         KwsError: there are none.
     """
     if cfg.others is not None:
-        folder = Path(str(cfg.others)).expanduser()
-        clips = [
-            Clip(
-                path.parent.name, display_name(path), lambda rate, path=path: read_audio(path, rate)
-            )
-            for path in sounds_below(folder)
-        ]
+        clips = clips_below(Path(str(cfg.others)).expanduser())
     else:
         clips = validation_clips(model, info)
     by_word = defaultdict(list)

@@ -9,6 +9,7 @@ Legend: B batch, T samples, E numbers of an embedding, K labels of the model.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -47,6 +48,13 @@ class Classifier:
         return embeddings @ self.weight.T + self.bias
 
 
+class Spoken(NamedTuple):
+    """What synthetic voices say: embeddings (n, E) of the new word and (m, E) of other words."""
+
+    word: np.ndarray
+    others: np.ndarray
+
+
 @dataclass(frozen=True)
 class Enrolment:
     """How the row of a new label is computed.
@@ -55,38 +63,49 @@ class Enrolment:
         false_accepts: share of the clips of other words that the new label may win.
         ridge: weight of the squared length of the row, which keeps it from fitting a few clips alone.
         shrinkage: share of the mean variance that is added to each variance of the embeddings.
+        spoken_share: weight of what synthetic voices say of the word, beside its recordings; 0 where none speak.
     """
 
     false_accepts: float
     ridge: float
     shrinkage: float
+    spoken_share: float
 
     def __post_init__(self) -> None:
-        check_number(0, 1, false_accepts=self.false_accepts)
+        check_number(0, 1, false_accepts=self.false_accepts, spoken_share=self.spoken_share)
         check_positive(ridge=self.ridge, shrinkage=self.shrinkage)
 
     def row(
-        self, word: np.ndarray, others: np.ndarray, classifier: Classifier, start: np.ndarray
+        self,
+        word: np.ndarray,
+        spoken: Spoken,
+        others: np.ndarray,
+        classifier: Classifier,
+        start: np.ndarray,
     ) -> tuple[np.ndarray, float]:
         """Weights (E,) and bias of the new label.
 
         The weights are those of a logistic regression against the softmax of the other labels, both sides of equal
         weight: they begin at `start` (E,), and how far they go from there is measured by the covariance of the other
-        words. With the bias the label wins for no larger share of the other words than it may.
+        words. With the bias the label wins for no larger share of the recorded other words than it may.
 
         Args:
-            word: (B, E) embeddings of the word.
-            others: (B, E) of other words.
+            word: (B, E) embeddings of recordings of the word.
+            others: (B, E) of recordings of other words.
         """
-        mean, covariance = others.mean(axis=0), np.cov(others.T)
+        against = np.concatenate([others, spoken.others])
+        mean, covariance = against.mean(axis=0), np.cov(against.T)
         size = len(mean)
         covariance += self.shrinkage * np.trace(covariance) / size * np.eye(size)
         whitening = np.linalg.inv(np.linalg.cholesky(covariance))
-        embeddings = np.concatenate([word, others])
+        embeddings = np.concatenate([word, spoken.word, against])
         inputs = np.column_stack([(embeddings - mean) @ whitening.T, np.ones(len(embeddings))])
         offsets = embeddings @ start - logsumexp(classifier.logits(embeddings), axis=1)
-        signs = np.repeat([1.0, -1.0], [len(word), len(others)])
-        shares = np.repeat([0.5 / len(word), 0.5 / len(others)], [len(word), len(others)])
+        counts = np.array([len(word), len(spoken.word), len(against)])
+        signs = np.repeat([1.0, 1.0, -1.0], counts)
+        spoken_share = self.spoken_share * (len(spoken.word) > 0)
+        weights = np.array([(1 - spoken_share) / 2, spoken_share / 2, 0.5])
+        shares = np.repeat(weights / np.maximum(counts, 1), counts)
         penalties = np.append(np.full(size, self.ridge), 0.0)  # the bias is free
 
         def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
@@ -100,7 +119,12 @@ class Enrolment:
         return weights, -np.quantile(lead(weights, others, classifier), 1 - self.false_accepts)
 
     def measure(
-        self, clips: np.ndarray, others: np.ndarray, classifier: Classifier, start: np.ndarray
+        self,
+        clips: np.ndarray,
+        spoken: Spoken,
+        others: np.ndarray,
+        classifier: Classifier,
+        start: np.ndarray,
     ) -> tuple[float, float]:
         """Recall of the word and share of other words taken for it, on clips that the row has not seen.
 
@@ -115,7 +139,7 @@ class Enrolment:
         for k in range(n_clips):
             seen = np.delete(clips, k, axis=0).reshape(-1, clips.shape[-1])
             left_out = np.arange(len(others)) % n_clips == k
-            weights, bias = self.row(seen, others[~left_out], classifier, start)
+            weights, bias = self.row(seen, spoken, others[~left_out], classifier, start)
             heard += int(lead(weights, clips[k, :1], classifier)[0] + bias > 0)
             wrong += int(np.sum(lead(weights, others[left_out], classifier) + bias > 0))
         return heard / n_clips, wrong / len(others)

@@ -121,11 +121,12 @@ def enrolled_card(path: Path, info: ModelInfo, before: Path) -> str:
         before: the card of the model as it was.
     """
     rows = [
-        [word, str(fact["recordings"]), str(fact["speakers"]), percent(fact["recall"])]
-        + [f"{percent(fact['false_accepts'])} of {fact['other_clips']:,}"]
+        [word, str(fact["recordings"]), str(fact["speakers"]), voices_of(fact)]
+        + [percent(fact["recall"]), f"{percent(fact['false_accepts'])} of {fact['other_clips']:,}"]
         for word, fact in info.training["enrolled"].items()
     ]
-    heads = ["keyword", "recordings", "speakers", "recall", "other words taken for it"]
+    heads = ["keyword", "recordings", "speakers", "synthetic voices", "recall"]
+    heads.append("other words taken for it")
     sections = [
         f"# {display_name(info.training.get('run', path.stem))}, with keywords added",
         f"Names one of {len(info.labels)} classes: {', '.join(map(display_name, info.labels))}.",
@@ -138,6 +139,13 @@ def enrolled_card(path: Path, info: ModelInfo, before: Path) -> str:
         origin(info),
     ]
     return escape("\n\n".join(sections), quote=False) + "\n"
+
+
+def voices_of(fact: Mapping[str, Any]) -> str:
+    """How many synthetic voices said a keyword that was added, and by what they were made."""
+    if not fact.get("synthetic_voices"):
+        return NOT_KNOWN
+    return f"{fact['synthetic_voices']} by {fact['spoken_by']}"
 
 
 def enrolment_note(fact: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from speech_commands_kws.models.bc_resnet import BCResNet
 from speech_commands_kws.packaging.enrolment import (
     Classifier,
     Enrolment,
+    Spoken,
     embedder,
     find_classifier,
     lead,
@@ -23,7 +24,7 @@ from speech_commands_kws.packaging.enrolment import (
 )
 from speech_commands_kws.packaging.onnx_export import write_onnx
 
-ENROLMENT = Enrolment(false_accepts=0.05, ridge=0.001, shrinkage=0.02)
+ENROLMENT = Enrolment(false_accepts=0.05, ridge=0.001, shrinkage=0.02, spoken_share=0.3)
 CLASSIFIER = Classifier(("weight", "bias"), 3 * np.eye(4), np.zeros(4))
 START = np.zeros(4)
 
@@ -35,22 +36,40 @@ def embeddings(seed: int, *centres: tuple[float, ...], count: int = 100) -> np.n
 
 OTHERS = embeddings(0, *np.eye(4))
 WORD = embeddings(1, (1.0, 1.0, 0.0, 0.0), count=10)
+NOBODY = Spoken(WORD[:0], WORD[:0])
 
 
 def test_the_new_row_wins_for_its_word_and_seldom_for_others():
-    weights, bias = ENROLMENT.row(WORD, OTHERS, CLASSIFIER, START)
+    weights, bias = ENROLMENT.row(WORD, NOBODY, OTHERS, CLASSIFIER, START)
     new_word = embeddings(2, (1.0, 1.0, 0.0, 0.0))
     assert np.mean(lead(weights, new_word, CLASSIFIER) + bias > 0) > 0.9
     assert np.mean(lead(weights, OTHERS, CLASSIFIER) + bias > 0) == pytest.approx(0.05, abs=0.003)
 
 
+def test_synthetic_voices_stand_for_other_people():
+    """They say the word as other people do, otherwise than the voice that was recorded, and another word too."""
+    said_by_others = (0.2, 1.0, 0.8, 0.0)
+    near = (1.0, 0.4, 0.0, 0.4)
+    spoken = Spoken(embeddings(3, said_by_others, count=60), embeddings(4, near))
+    shares = {}
+    for name, given in {"alone": NOBODY, "spoken": spoken}.items():
+        weights, bias = ENROLMENT.row(WORD, given, OTHERS, CLASSIFIER, START)
+        shares[name] = [
+            np.mean(lead(weights, embeddings(5, centre), CLASSIFIER) + bias > 0)
+            for centre in (said_by_others, near, (1.0, 1.0, 0.0, 0.0))
+        ]
+    assert shares["spoken"][0] > shares["alone"][0] + 0.3
+    assert shares["spoken"][1] < shares["alone"][1] - 0.3
+    assert shares["spoken"][2] > 0.9
+
+
 def test_recordings_are_measured_when_they_are_left_out():
     clips = WORD[:5, None]
-    recall, wrong = ENROLMENT.measure(clips, OTHERS, CLASSIFIER, START)
+    recall, wrong = ENROLMENT.measure(clips, NOBODY, OTHERS, CLASSIFIER, START)
     assert recall >= 0.8 and 0 < wrong < 0.1
     stray = clips.copy()
     stray[0] = (0.0, 0.0, 0.0, 1.0)  # a recording of another word
-    assert ENROLMENT.measure(stray, OTHERS, CLASSIFIER, START)[0] <= 0.8
+    assert ENROLMENT.measure(stray, NOBODY, OTHERS, CLASSIFIER, START)[0] <= 0.8
 
 
 def test_a_word_begins_as_an_unknown_one():
@@ -107,7 +126,9 @@ def test_a_product_of_another_kind_is_refused():
         find_classifier(model, Path("model.onnx"))
 
 
-@pytest.mark.parametrize("setting", [{"false_accepts": 1.5}, {"ridge": 0}, {"shrinkage": -1}])
+@pytest.mark.parametrize(
+    "setting", [{"false_accepts": 1.5}, {"ridge": 0}, {"shrinkage": -1}, {"spoken_share": 2}]
+)
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(SettingError):
         replace(ENROLMENT, **setting)

@@ -39,9 +39,10 @@ help:
 setup: $(VENV_READY)
 	@$(link_node)
 
-# The keywords, such as WORDS=computer,lights,music; without it the ten of the configuration.
+# The keywords, such as WORDS=computer,lights,music; without it the ten of the configuration. Few words are few clips, and take
+# more epochs in the same time.
 WORDS :=
-OWN := $(if $(WORDS),'data.words=[$(WORDS)]')
+OWN := $(if $(WORDS),'data.words=[$(WORDS)]' trainer.max_epochs=30)
 quickstart: setup
 	$(ACTIVATE) kws train $(OWN)
 	$(ACTIVATE) kws evaluate split=test

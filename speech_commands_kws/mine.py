@@ -21,8 +21,8 @@ from speech_commands_kws.errors import KwsError, display_name
 from speech_commands_kws.evaluation.streaming.alarm_rates import SECONDS_PER_HOUR
 from speech_commands_kws.evaluation.streaming.mining import AlarmMiner, known_places, write_alarms
 from speech_commands_kws.evaluation.streaming.transcripts import spellings_of, without_keywords
-from speech_commands_kws.inference.streaming import StreamingModel
 from speech_commands_kws.files.atomic import make_writable
+from speech_commands_kws.inference.streaming import StreamingModel
 from speech_commands_kws.labels import keywords_of
 from speech_commands_kws.tracking.runs import here
 

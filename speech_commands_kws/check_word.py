@@ -44,6 +44,9 @@ def write_table(findings: Sequence[Finding]) -> None:
         (found.word, found.verdict, "; ".join(found.reasons) or "nothing") for found in findings
     ]
     write_rows(sys.stdout, heads, rows, wrapped=heads[-1])
+    unheard = [found.word for found in findings if not found.per_hour]
+    if unheard:
+        say(f"wordfreq has never counted {', '.join(unheard)}: check the spelling")
     if any(found.verdict != GOOD for found in findings):
         say(ADVICE)
 

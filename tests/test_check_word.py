@@ -25,6 +25,11 @@ def test_nothing_better_than_good_is_advised(check):
     assert (status, err) == (0, "")
 
 
+def test_a_word_that_nobody_says_may_be_misspelt(check):
+    status, _, err = check("ligths", "lights")
+    assert status == 0 and err.startswith("wordfreq has never counted ligths: check the spelling")
+
+
 def test_programs_read_json(check):
     status, out, _ = check("no", "format=json")
     (found,) = json.loads(out)

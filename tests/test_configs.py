@@ -34,6 +34,7 @@ GIVEN_BY_COMMANDS = {
     "backbone": ("n_classes", "n_mels"),
     "augment.mixup": ("n_classes",),
     "streams": ("labels", "cache"),
+    "auxiliary": ("labels", "cache"),
 }
 
 

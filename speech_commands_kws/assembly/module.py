@@ -73,6 +73,14 @@ def build_module(
         "noise_held_out": cfg.augment.get("noise_held_out", 0.0),
         **cost,
     }
+    auxiliary = None
+    if cfg.get("auxiliary"):
+        auxiliary = build(cfg.auxiliary, labels=datamodule.labels, cache=cfg.loader.cache)
+        LOG.info("auxiliary task: %d clips of %d other words", len(auxiliary), len(auxiliary.words))
+        facts["auxiliary_words"] = auxiliary.words
+        facts["auxiliary_fingerprint"] = auxiliary.fingerprint
+        n_answers = n_classes + len(auxiliary.words)
+        spotter.backbone = build(cfg.backbone, n_classes=n_answers, n_mels=cfg.frontend.n_mels)
     if cfg.get("init") and not cfg.resume:
         facts["parent"] = begin_with(spotter, datamodule.labels, Path(cfg.init))
     if cfg.get("freeze") is not None:
@@ -98,6 +106,7 @@ def build_module(
         facts=facts,
         mixup=build(mixup, n_classes=n_classes) if mixup else None,
         streams=streams,
+        auxiliary=auxiliary,
     )
 
 

@@ -18,6 +18,11 @@ from speech_commands_kws.tracking import runs
 from speech_commands_kws.training.data_parallel import check_processes, is_first_process
 
 CHANGEABLE = ("resume", "run", "logger", "paths", "hydra", "experiment", "targets")
+# What a checkpoint tells of recordings beside the data, and the settings that name them.
+HEARD_BESIDE = {
+    "streams_fingerprint": "streams.negatives or streams.mined",
+    "auxiliary_fingerprint": "auxiliary.root",
+}
 
 LOG = logging.getLogger(__name__)
 
@@ -104,10 +109,12 @@ def last_checkpoint(folder: Path, facts: Mapping[str, Any]) -> tuple[Path, int]:
             f"expected the recordings that the run began with (fingerprint {before}), got others ({fingerprint}): "
             "restore them, or train anew without resume"
         )
-    heard = checkpoint[FACTS_KEY].get("streams_fingerprint")
-    if heard not in (None, facts.get("streams_fingerprint")):
-        LOG.warning(
-            "the recordings of streams.negatives or streams.mined are others than those that the run began with: it "
-            "goes on, to other weights than without the interruption"
-        )
+    for name, settings in HEARD_BESIDE.items():
+        heard = checkpoint[FACTS_KEY].get(name)
+        if heard not in (None, facts.get(name)):
+            LOG.warning(
+                "the recordings of %s are others than those that the run began with: it goes on, to other weights than "
+                "without the interruption",
+                settings,
+            )
     return path, checkpoint["global_step"]

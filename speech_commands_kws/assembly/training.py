@@ -31,6 +31,7 @@ from speech_commands_kws.errors import (
 from speech_commands_kws.figures.curves import plot_curves
 from speech_commands_kws.files.atomic import write_whole
 from speech_commands_kws.inference.model_info import ModelInfo
+from speech_commands_kws.models.transfer import keep_classes
 from speech_commands_kws.packaging.latency import onnx_latency_ms
 from speech_commands_kws.tracking import recording, runs
 from speech_commands_kws.training.data_parallel import LocalDDP
@@ -103,6 +104,10 @@ def check_settings(cfg: DictConfig) -> nn.Module:
     check_number(0, 1, label_smoothing=cfg.label_smoothing)
     if cfg.freeze is not None and not cfg.init:
         raise KwsError("freeze= keeps weights that a training begins with: give init= too")
+    if cfg.auxiliary and cfg.streams:
+        raise KwsError(
+            "auxiliary= is for a training on clips: leave it out, and begin with such a training (init=)"
+        )
     with settings_of("trainer"):
         check_whole(max_epochs=cfg.trainer.max_epochs)
     with settings_of("augment"):
@@ -140,6 +145,7 @@ def measure_size(cfg: DictConfig, module: KeywordModule) -> dict[str, float]:
     if LATENCY in cfg.sweep.objectives:
         keys = ("labels", "sample_rate", "clip_samples", "frontend")
         info = ModelInfo(**{key: facts[key] for key in keys}, training={})
+        keep_classes(module.spotter.backbone, len(info.labels))
         measured[LATENCY] = onnx_latency_ms(module.spotter.cpu(), info, **cfg.sweep.latency)
     return measured
 

@@ -22,6 +22,7 @@ from speech_commands_kws.models.ds_cnn import DSCNN
 from speech_commands_kws.models.frontend import LogMel
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.models.streaming import StreamingBCResNet
+from speech_commands_kws.models.transfer import keep_classes
 
 FACTS_KEY = "facts"
 PREFIX = "spotter."
@@ -85,9 +86,17 @@ def load_spotter(path: Path) -> tuple[SpotterModule, dict[str, Any]]:
         check_texts(labels=facts["labels"])
         check_whole(sample_rate=facts["sample_rate"], clip_samples=facts["clip_samples"])
         check_mapping(frontend=facts["frontend"], backbone=facts["backbone"])
-        modules = _build(facts["frontend"]), _build(facts["backbone"])
+        n_classes, others = len(facts["labels"]), facts.get("auxiliary_words", [])
+        answers = (
+            facts["backbone"] | {"n_classes": n_classes + len(others)}
+            if others
+            else facts["backbone"]
+        )
+        modules = _build(facts["frontend"]), _build(answers)
         spotter = SpotterModule(*modules, keyword_mask(facts["labels"], facts.get("streams")))
         spotter.load_state_dict(weights)
+        if others:
+            keep_classes(spotter.backbone, n_classes)
     except (TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError) as error:
         raise KwsError(
             f"the checkpoint {path} does not fit this version of the program "

@@ -17,6 +17,7 @@ from speech_commands_kws.errors import KwsError, check_number
 from speech_commands_kws.models.checkpoint import FACTS_KEY
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.models.transfer import hold_frozen
+from speech_commands_kws.training.auxiliary import AuxiliaryWords
 from speech_commands_kws.training.callbacks import relocate
 from speech_commands_kws.training.streams import StreamScores, StreamTraining
 
@@ -44,6 +45,7 @@ class KeywordModule(lightning.LightningModule):
         facts: JSON-able description of the spotter, stored in every checkpoint.
         mixup: (waveform, targets, generator) to waveform and targets, as class indices or probabilities; or None.
         streams: lays the clips into streams, on which it trains then; or None.
+        auxiliary: other words that are learnt beside the classes, by further rows of the classifier; or None.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class KeywordModule(lightning.LightningModule):
         facts: dict[str, Any],
         mixup: nn.Module | None = None,
         streams: StreamTraining | None = None,
+        auxiliary: AuxiliaryWords | None = None,
     ):
         super().__init__()
         check_number(0, 1, label_smoothing=label_smoothing)
@@ -75,6 +78,7 @@ class KeywordModule(lightning.LightningModule):
         self.facts = facts
         self.mixup = mixup
         self.streams = streams
+        self.auxiliary = auxiliary
         self.epoch_clips = 0
         self.epoch_seconds = 0.0
         self.step_began = 0.0
@@ -112,15 +116,32 @@ class KeywordModule(lightning.LightningModule):
         self, waveform: Tensor, targets: Tensor, generator: Generator
     ) -> tuple[Tensor, Tensor]:
         """Loss and accuracy of a training step."""
-        wanted = targets
+        wanted, others = targets, None
         with torch.no_grad():
-            waveform = self.waveform_augment(waveform, targets == self.silence_target, generator)
+            is_silence = targets == self.silence_target
+            if self.auxiliary:
+                other_clips, others = self.auxiliary.draw(len(targets), generator)
+                waveform = torch.cat([waveform, other_clips])
+                is_silence = torch.cat([is_silence, torch.zeros_like(others, dtype=torch.bool)])
+            waveform = self.waveform_augment(waveform, is_silence, generator)
             if self.mixup:
+                waveform, other_clips = waveform[: len(targets)], waveform[len(targets) :]
                 waveform, wanted = self.mixup(waveform, targets, generator)
+                waveform = torch.cat([waveform, other_clips])
             log_mel = self.spectrogram_augment(self.spotter.frontend.by_fft(waveform), generator)
-        logits = self.spotter.backbone(log_mel).float()
+        answers = self.spotter.backbone(log_mel).float()
+        logits = self._of_classes(answers[: len(targets)])
         loss = functional.cross_entropy(logits, wanted, label_smoothing=self.label_smoothing)
-        return loss, share_right(logits, targets)
+        accuracy = share_right(logits, targets)
+        if self.auxiliary:
+            answers = answers[len(targets) :, logits.shape[1] :]
+            loss = loss + self.auxiliary.loss(answers, others)
+            self._log_mean("auxiliary_accuracy", share_right(answers, others), len(others))
+        return loss, accuracy
+
+    def _of_classes(self, logits: Tensor) -> Tensor:
+        """Without the answers to the auxiliary task, which come last."""
+        return logits[:, : -len(self.auxiliary.words)] if self.auxiliary else logits
 
     def _score_streams(
         self, waveform: Tensor, targets: Tensor, generator: Generator, progress: float
@@ -151,7 +172,7 @@ class KeywordModule(lightning.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         waveform, targets = batch
-        logits = self.spotter(waveform).float()
+        logits = self._of_classes(self.spotter(waveform)).float()
         loss, accuracy = functional.cross_entropy(logits, targets), share_right(logits, targets)
         self._log_mean("validation_accuracy", accuracy, len(targets))
         if self.streams:

@@ -54,6 +54,8 @@ def test_other_negatives_than_at_the_beginning_are_told(tmp_path, caplog):
     assert resumed({"streams_fingerprint": "a"}, {"streams_fingerprint": "a"}) == []
     (line,) = resumed({"streams_fingerprint": "a"}, {"streams_fingerprint": "b"})
     assert line.startswith("the recordings of streams.negatives or streams.mined are others")
+    (line,) = resumed({"auxiliary_fingerprint": "a"}, {"auxiliary_fingerprint": "b"})
+    assert line.startswith("the recordings of auxiliary.root are others")
 
 
 @pytest.mark.parametrize("change", ["seed=5", "optimizer=adamw", "optimizer.lr=0.5"])

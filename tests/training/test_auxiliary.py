@@ -1,0 +1,122 @@
+"""Other words as an auxiliary task: which clips it hears, what it teaches, and that the model is left without it."""
+
+import pytest
+import torch
+from tone_trainings import EVERY_STEP, assert_equal, built, newest_run, train, weights
+from tones import make_tree
+
+from speech_commands_kws.errors import KwsError, SettingError
+from speech_commands_kws.models.checkpoint import load_spotter
+from speech_commands_kws.training.auxiliary import AuxiliaryWords
+
+CLASSIFIER = "spotter.backbone.head.5.weight"
+LABELS = ["_silence_", "_unknown_", "yes", "no"]
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """Four words by four speakers, of whom dora is held out."""
+    root = make_tree(tmp_path_factory.mktemp("people") / "speech", takes=2)
+    (root / "validation_list.txt").write_text("bird/dora_nohash_0.wav\nbird/dora_nohash_1.wav\n")
+    (root / "testing_list.txt").write_text("tree/dora_nohash_0.wav\ntree/dora_nohash_1.wav\n")
+    return root
+
+
+@pytest.fixture
+def listen(people, tmp_path):
+    def opened(**given) -> AuxiliaryWords:
+        settings = {"root": people, "labels": LABELS, "share": 1.0, "weight": 1.0} | given
+        return AuxiliaryWords(**settings, sample_rate=16000, clip_seconds=1.0, cache=tmp_path)
+
+    return opened
+
+
+def with_other_words(people) -> list[str]:
+    return ["auxiliary=words", f"auxiliary.root={people}"]
+
+
+def test_keywords_and_speakers_who_are_held_out_are_not_heard(listen):
+    others = listen()
+    assert others.words == ["bird", "tree"]
+    heard = {others.packed.paths[row] for row in others.rows}
+    assert len(heard) == 2 * 3 * 2 and not any("dora" in path or "yes" in path for path in heard)
+
+
+def test_clips_are_drawn_by_the_generator_and_come_with_their_words(listen):
+    others = listen(share=0.5)
+    generator = torch.Generator().manual_seed(1)
+    clips, targets = others.draw(8, generator)
+    assert clips.shape == (4, 16000) and 0 < clips.abs().max() <= 1
+    again, same = others.draw(8, torch.Generator().manual_seed(1))
+    assert clips.equal(again) and targets.equal(same)
+    # "bird" is a tone of 1,700 Hz, "tree" one of 2,600 Hz.
+    tone = torch.fft.rfft(clips).abs()[:, 1000:4000].argmax(dim=1) + 1000
+    assert tone.tolist() == [(1700, 2600)[target] for target in targets]
+    later, _ = others.draw(8, generator)
+    assert not clips.equal(later)
+
+
+def test_one_other_word_is_nothing_to_tell_apart(listen):
+    with pytest.raises(KwsError, match="expected recordings of at least 2 other words at auxil.*bird"):
+        listen(labels=[*LABELS, "tree"])
+    with pytest.raises(SettingError, match="weight must be"):
+        listen(weight=0)
+
+
+def test_that_people_say_no_keyword_is_not_taught(tree, people, tmp_path):
+    """The rows of the classes learn from the clips of the data alone, and those of the other words from the others."""
+    module = built(tree, tmp_path, "augment=none", *with_other_words(people))
+    module._log_mean = lambda *_: None
+    waveform = torch.randn(6, 16000, generator=torch.Generator().manual_seed(0)) / 10
+    classifier = module.spotter.backbone.head[-1]
+    n_classes = len(LABELS)
+    assert len(classifier.weight) == n_classes + 2
+    module.auxiliary.weight = 3.0
+    loss = module.training_step((waveform, torch.arange(6) % n_classes), 0)
+    loss.backward()
+    both = classifier.bias.grad.clone()
+    # A mean over clips of probability less truth: the rows of either task sum up to nothing.
+    assert both[:n_classes].sum().abs() < 1e-6 and both[n_classes:].sum().abs() < 1e-6
+    assert both[:n_classes].abs().max() > 0.01 and both[n_classes:].abs().max() > 0.01
+    module.zero_grad()
+    module.auxiliary.weight = 1e-9
+    module.training_step((waveform, torch.arange(6) % n_classes), 0).backward()
+    assert classifier.bias.grad[:n_classes].allclose(both[:n_classes], atol=1e-6)
+    assert classifier.bias.grad[n_classes:].abs().max() < 1e-6
+
+
+def test_the_model_has_the_classes_alone(tree, people, tmp_path):
+    whole = train(tree, tmp_path / "whole", *with_other_words(people))
+    spotter, facts = load_spotter(whole / "checkpoints/best.ckpt")
+    assert facts["labels"] == LABELS and facts["auxiliary_words"] == ["bird", "tree"]
+    assert spotter(torch.zeros(2, 16000)).shape == (2, len(LABELS))
+    best = weights(whole, "best.ckpt")[CLASSIFIER]
+    assert spotter.backbone.head[-1].weight.equal(best[: len(LABELS)])
+    assert len(best) == len(LABELS) + 2
+
+
+def test_an_interrupted_training_goes_on_to_the_same_weights(tree, people, tmp_path, monkeypatch):
+    whole = train(tree, tmp_path / "whole", *with_other_words(people))
+    draw, calls = AuxiliaryWords.draw, []
+
+    def interrupted(self, *given):
+        calls.append(given)
+        if len(calls) > 4:
+            raise KeyboardInterrupt
+        return draw(self, *given)
+
+    monkeypatch.setattr(AuxiliaryWords, "draw", interrupted)
+    settings = [*with_other_words(people), EVERY_STEP]
+    with pytest.raises(KwsError, match="interrupted; go on with"):
+        train(tree, tmp_path / "half", *settings)
+    monkeypatch.undo()
+    half = newest_run(tmp_path / "half")
+    assert not weights(half)[CLASSIFIER].equal(weights(whole)[CLASSIFIER])
+    train(tree, tmp_path / "half", "resume=true", f"run={half}")
+    assert_equal(weights(half), weights(whole))
+
+
+def test_streams_are_refused_before_anything_is_read(tree, people, tmp_path):
+    streams = ["backbone=bc_resnet_streaming", "streams=default", "auxiliary.root=/nowhere"]
+    with pytest.raises(KwsError, match="auxiliary= is for a training on clips"):
+        train(tree, tmp_path, "auxiliary=words", *streams)

@@ -43,6 +43,7 @@ class KeywordDataModule(lightning.LightningDataModule):
         clip_seconds: length of a clip (seconds).
         batch_size, evaluation_batch_size: clips, of all processes together.
         silence_volume: largest factor on the noise of silent clips in evaluation.
+        unknown_share: clips of `_unknown_` in an epoch of training, as a multiple of those of one keyword.
         cache: folder of packed trees.
         seed: of all drawing.
         shard: what this process gets of every batch.
@@ -62,13 +63,14 @@ class KeywordDataModule(lightning.LightningDataModule):
         seed: int,
         shard: Shard = Shard(),
         resident: bool | None = None,
+        unknown_share: float = 1.0,
     ):
         super().__init__()
         check_whole(sample_rate=sample_rate, batch_size=batch_size)
         check_whole(evaluation_batch_size=evaluation_batch_size)
         check_whole(0, seed=seed)
         check_positive(clip_seconds=clip_seconds)
-        check_number(0, silence_volume=silence_volume)
+        check_number(0, silence_volume=silence_volume, unknown_share=unknown_share)
         if resident is not None:
             check_flag(resident=resident)
         self.sample_rate = sample_rate
@@ -78,6 +80,7 @@ class KeywordDataModule(lightning.LightningDataModule):
         self.seed = seed
         self.shard = shard
         self.resident = resident
+        self.unknown_share = unknown_share
         self.resident_clips: ResidentClips | None = None
         signal = (sample_rate, self.clip_samples)
         self.open = partial(KeywordDataset, source, task, *signal, silence_volume, cache, seed)
@@ -121,11 +124,12 @@ class KeywordDataModule(lightning.LightningDataModule):
                 "leave the words out of data.words"
             )
         keyword_rows, unknown_rows = map(self._repeated, self.dataset.rows_of(TRAIN))
+        share = self.dataset.class_share(keyword_rows)
         batches = EpochBatches(
             keyword_rows,
             unknown_rows,
-            n_unknown=min(self.dataset.class_share(keyword_rows), len(unknown_rows)),
-            n_silence=self.dataset.class_share(keyword_rows) if SILENCE in self.labels else 0,
+            n_unknown=min(round(self.unknown_share * share), len(unknown_rows)),
+            n_silence=share if SILENCE in self.labels else 0,
             batch_size=self.batch_size,
             seed=self.seed,
             shard=self.shard,

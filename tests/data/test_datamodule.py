@@ -32,7 +32,9 @@ def source(tree, **changes) -> FolderSource:
     return FolderSource(**settings | changes)
 
 
-def datamodule(tree, task=KEYWORDS, shard=Shard(), **changes) -> KeywordDataModule:
+def datamodule(
+    tree, task=KEYWORDS, shard=Shard(), unknown_share=1.0, **changes
+) -> KeywordDataModule:
     module = KeywordDataModule(
         source(tree, **changes),
         task,
@@ -44,6 +46,7 @@ def datamodule(tree, task=KEYWORDS, shard=Shard(), **changes) -> KeywordDataModu
         cache=tree.parent / "packed",
         seed=0,
         shard=shard,
+        unknown_share=unknown_share,
     )
     module.setup()
     return module
@@ -59,6 +62,15 @@ def test_an_epoch_of_training(tree):
     assert waveforms.shape == (32, SAMPLE_RATE) and clips.dtype == torch.int16
     assert waveforms[targets == 0].abs().max() == 0, "noise comes from the augmentation"
     assert waveforms[targets > 0].abs().amax(1).min() > 0.1
+
+
+def test_training_may_hear_more_other_words_than_of_a_keyword(tree):
+    for wanted, heard in ((0.5, 4), (1.5, 12), (100, 16)):  # all that there are
+        module = datamodule(tree, unknown_share=wanted)
+        targets = torch.cat([target for _, target in module.train_dataloader()])
+        assert torch.bincount(targets).tolist() == [8, heard, 8, 8]
+        scored = module.evaluation_set("validation").targets
+        assert np.bincount(scored).tolist() == [4, 4, 4, 4]
 
 
 def test_evaluation_sets_are_fixed_and_hold_only_their_speakers(tree):
@@ -123,7 +135,7 @@ def test_recordings_of_two_people_alone_are_refused_and_of_three_dealt_out(tree,
     module = datamodule(tree, **nobody)
     assert all((module.splits == split).any() for split in ("train", "validation", "test"))
     assert "validation 16 by " in caplog.text
-    assert "_silence_ as many clips each as of one keyword)" in caplog.text
+    assert "_silence_ as many clips each as of one keyword, in training" in caplog.text
     for clip in [*tree.rglob("carl_*"), *tree.rglob("dora_*")]:
         clip.unlink()
     with pytest.raises(KwsError, match="none for validation; all are by 2 speakers: .*data=mixed"):

@@ -76,8 +76,7 @@ def build_module(
     auxiliary = None
     if cfg.get("auxiliary"):
         auxiliary = build(cfg.auxiliary, labels=datamodule.labels, cache=cfg.loader.cache)
-        LOG.info("auxiliary task: %d clips of %d other words", len(auxiliary), len(auxiliary.words))
-        facts["auxiliary_words"] = auxiliary.words
+        datamodule.other_words = facts["auxiliary_words"] = auxiliary.words
         facts["auxiliary_fingerprint"] = auxiliary.fingerprint
         n_answers = n_classes + len(auxiliary.words)
         spotter.backbone = build(cfg.backbone, n_classes=n_answers, n_mels=cfg.frontend.n_mels)

@@ -34,6 +34,7 @@ from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.models.transfer import keep_classes
 from speech_commands_kws.packaging.latency import onnx_latency_ms
 from speech_commands_kws.tracking import recording, runs
+from speech_commands_kws.training.auxiliary import fetch_words
 from speech_commands_kws.training.data_parallel import LocalDDP
 from speech_commands_kws.training.module import KeywordModule
 from speech_commands_kws.training.objectives import ACCURACY, LATENCY, MULTIPLY_ADDS, PARAMETERS
@@ -108,6 +109,9 @@ def check_settings(cfg: DictConfig) -> nn.Module:
         raise KwsError(
             "auxiliary= is for a training on clips: leave it out, and begin with such a training (init=)"
         )
+    if cfg.auxiliary:
+        download = cfg.auxiliary.get("download")
+        fetch_words(cfg.auxiliary.root, build(download) if download else None)
     with settings_of("trainer"):
         check_whole(max_epochs=cfg.trainer.max_epochs)
     with settings_of("augment"):

@@ -3,6 +3,7 @@
 Legend: N clips of a split, B batch, T samples of a clip. Row -1 stands for a clip of digital silence.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -48,6 +49,9 @@ class KeywordDataModule(lightning.LightningDataModule):
         seed: of all drawing.
         shard: what this process gets of every batch.
         resident: hold the clips of the training in the memory of its device; None: on a GPU that has room for them.
+
+    Attributes:
+        other_words: those whose clips of `_unknown_` have a target of their own in training, counted on from the classes.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class KeywordDataModule(lightning.LightningDataModule):
         self.shard = shard
         self.resident = resident
         self.unknown_share = unknown_share
+        self.other_words: Sequence[str] = ()
         self.resident_clips: ResidentClips | None = None
         signal = (sample_rate, self.clip_samples)
         self.open = partial(KeywordDataset, source, task, *signal, silence_volume, cache, seed)
@@ -112,10 +117,11 @@ class KeywordDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         silence_target = self.labels.index(SILENCE) if SILENCE in self.labels else SILENT_ROW
         self.resident_clips = self._make_resident()
+        targets = self.dataset.targets_with(self.other_words)
         if self.resident_clips:
-            dataset = TrainingRows(self.dataset.target_of_row, silence_target)
+            dataset = TrainingRows(targets, silence_target)
         else:
-            dataset = TrainingClips(self.packed, self.dataset.target_of_row, silence_target)
+            dataset = TrainingClips(self.packed, targets, silence_target)
         never_heard = self.dataset.keywords_without_clips(TRAIN)
         if never_heard:
             raise KwsError(

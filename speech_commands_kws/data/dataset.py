@@ -181,10 +181,27 @@ class KeywordDataset:
     def rows_of(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Rows of keywords and of unknown words."""
         in_split = self.splits == split
-        unknown = self.labels.index(UNKNOWN) if UNKNOWN in self.labels else None
-        is_unknown = self.target_of_row == unknown
-        keyword = in_split & (self.target_of_row >= 0) & ~is_unknown
-        return keyword.nonzero()[0], (in_split & is_unknown).nonzero()[0]
+        keyword = in_split & (self.target_of_row >= 0) & ~self.is_unknown
+        return keyword.nonzero()[0], (in_split & self.is_unknown).nonzero()[0]
+
+    def targets_with(self, other_words: Sequence[str]) -> np.ndarray:
+        """The class of each packed clip, but of a clip of `_unknown_` that says one of the other words its number.
+
+        These are counted on from the classes.
+        """
+        index_of = {word: len(self.labels) + i for i, word in enumerate(other_words)}
+        words, _ = words_and_speakers(self.packed.paths, self.tree.pattern)
+        targets = self.target_of_row.copy()
+        for row in self.is_unknown.nonzero()[0]:
+            targets[row] = index_of.get(words[row], targets[row])
+        return targets
+
+    @property
+    def is_unknown(self) -> np.ndarray:
+        """Which packed clips are of `_unknown_`."""
+        return self.target_of_row == (
+            self.labels.index(UNKNOWN) if UNKNOWN in self.labels else None
+        )
 
     def class_share(self, keyword_rows: np.ndarray) -> int:
         n_keywords = len(set(self.labels) - {SILENCE, UNKNOWN})

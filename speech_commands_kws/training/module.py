@@ -116,26 +116,29 @@ class KeywordModule(lightning.LightningModule):
         self, waveform: Tensor, targets: Tensor, generator: Generator
     ) -> tuple[Tensor, Tensor]:
         """Loss and accuracy of a training step."""
-        wanted, others = targets, None
+        heard, wanted = targets, targets
         with torch.no_grad():
             is_silence = targets == self.silence_target
             if self.auxiliary:
-                other_clips, others = self.auxiliary.draw(len(targets), generator)
-                waveform = torch.cat([waveform, other_clips])
-                is_silence = torch.cat([is_silence, torch.zeros_like(others, dtype=torch.bool)])
+                clips, others = self.auxiliary.draw(len(targets), generator)
+                waveform, heard = torch.cat([waveform, clips]), torch.cat([targets, others])
+                is_silence = heard == self.silence_target
+                targets = wanted = self.auxiliary.classes_of(targets)
             waveform = self.waveform_augment(waveform, is_silence, generator)
             if self.mixup:
-                waveform, other_clips = waveform[: len(targets)], waveform[len(targets) :]
-                waveform, wanted = self.mixup(waveform, targets, generator)
-                waveform = torch.cat([waveform, other_clips])
+                clips = waveform[len(targets) :]
+                waveform, wanted = self.mixup(waveform[: len(targets)], targets, generator)
+                waveform = torch.cat([waveform, clips])
             log_mel = self.spectrogram_augment(self.spotter.frontend.by_fft(waveform), generator)
         answers = self.spotter.backbone(log_mel).float()
         logits = self._of_classes(answers[: len(targets)])
         loss = functional.cross_entropy(logits, wanted, label_smoothing=self.label_smoothing)
         accuracy = share_right(logits, targets)
         if self.auxiliary:
-            answers = answers[len(targets) :, logits.shape[1] :]
-            loss = loss + self.auxiliary.loss(answers, others)
+            n_classes = logits.shape[1]
+            is_other = heard >= n_classes
+            answers, others = answers[is_other, n_classes:], heard[is_other] - n_classes
+            loss = loss + self.auxiliary.weight * functional.cross_entropy(answers, others)
             self._log_mean("auxiliary_accuracy", share_right(answers, others), len(others))
         return loss, accuracy
 

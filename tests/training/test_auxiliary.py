@@ -2,9 +2,22 @@
 
 import pytest
 import torch
-from tone_trainings import EVERY_STEP, assert_equal, built, newest_run, train, weights
+from hydra import compose, initialize_config_dir
+from tone_trainings import (
+    EVERY_STEP,
+    assert_equal,
+    built,
+    newest_run,
+    overrides,
+    train,
+    weights,
+)
 from tones import make_tree
 
+from speech_commands_kws.assembly.module import build_module
+from speech_commands_kws.assembly.training import build_datamodule
+from speech_commands_kws.cli.launch import CONFIG_DIR
+from speech_commands_kws.data.sampler import Shard
 from speech_commands_kws.errors import KwsError, SettingError
 from speech_commands_kws.models.checkpoint import load_spotter
 from speech_commands_kws.training.auxiliary import AuxiliaryWords
@@ -25,8 +38,10 @@ def people(tmp_path_factory):
 @pytest.fixture
 def listen(people, tmp_path):
     def opened(**given) -> AuxiliaryWords:
-        settings = {"root": people, "labels": LABELS, "share": 1.0, "weight": 1.0} | given
-        return AuxiliaryWords(**settings, sample_rate=16000, clip_seconds=1.0, cache=tmp_path)
+        settings = {"root": people, "words": None, "labels": LABELS, "share": 1.0, "weight": 1.0}
+        return AuxiliaryWords(
+            **settings | given, sample_rate=16000, clip_seconds=1.0, cache=tmp_path
+        )
 
     return opened
 
@@ -51,13 +66,21 @@ def test_clips_are_drawn_by_the_generator_and_come_with_their_words(listen):
     assert clips.equal(again) and targets.equal(same)
     # "bird" is a tone of 1,700 Hz, "tree" one of 2,600 Hz.
     tone = torch.fft.rfft(clips).abs()[:, 1000:4000].argmax(dim=1) + 1000
-    assert tone.tolist() == [(1700, 2600)[target] for target in targets]
+    assert tone.tolist() == [{4: 1700, 5: 2600}[target] for target in targets.tolist()]
     later, _ = others.draw(8, generator)
     assert not clips.equal(later)
 
 
+def test_some_of_the_words_may_be_chosen(listen):
+    assert listen(words=["bird", "tree", "yes", "unheard"]).words == ["bird", "tree"]
+    with pytest.raises(KwsError, match="found bird: name a folder"):
+        listen(words=["bird", "yes"])
+
+
 def test_one_other_word_is_nothing_to_tell_apart(listen):
-    with pytest.raises(KwsError, match="expected recordings of at least 2 other words at auxil.*bird"):
+    with pytest.raises(
+        KwsError, match="expected recordings of at least 2 other words at auxil.*bird"
+    ):
         listen(labels=[*LABELS, "tree"])
     with pytest.raises(SettingError, match="weight must be"):
         listen(weight=0)
@@ -75,15 +98,32 @@ def test_that_people_say_no_keyword_is_not_taught(tree, people, tmp_path):
 
     module.spotter.backbone.register_forward_hook(keep)
     waveform = torch.randn(6, 16000, generator=torch.Generator().manual_seed(0)) / 10
-    n_classes = len(LABELS)
-    module.training_step((waveform, torch.arange(6) % n_classes), 0).backward()
-    taught = given[0].grad
-    assert taught.shape == (6 + 6, n_classes + 2)
-    assert (taught[:6, :n_classes] != 0).all() and (taught[6:, n_classes:] != 0).all()
-    assert (taught[6:, :n_classes] == 0).all() and (taught[:6, n_classes:] == 0).all()
+    # The last two clips are of `_unknown_`, one of them of an other word.
+    targets = torch.tensor([0, 2, 3, 2, 1, 5])
+    module.training_step((waveform, targets), 0).backward()
+    taught = given[0].grad != 0
+    assert taught.shape == (6 + 6, 4 + 2)
+    assert taught[:6, :4].all() and taught[5:, 4:].all()
+    assert not taught[6:, :4].any() and not taught[:5, 4:].any()
+    assert (given[0].grad[[4, 5], 1] < 0).all()  # both are to be `_unknown_`
+    assert given[0].grad[5, 5] < 0 and given[0].grad[5, 4] > 0
     module.auxiliary.weight = 3.0
-    module.training_step((waveform, torch.arange(6) % n_classes), 0).backward()
-    assert given[1].grad[6:].allclose(3 * taught[6:]) and given[1].grad[:6].equal(taught[:6])
+    module.training_step((waveform, targets), 0).backward()
+    assert given[1].grad[5:, 4:].allclose(3 * given[0].grad[5:, 4:])
+    assert given[1].grad[:, :4].equal(given[0].grad[:, :4])
+
+
+def test_clips_of_the_data_that_say_such_a_word_come_with_its_number(tree, people, tmp_path):
+    with initialize_config_dir(CONFIG_DIR):
+        cfg = compose("train", overrides(tree, tmp_path, *with_other_words(people)))
+    datamodule = build_datamodule(cfg, Shard())
+    module = build_module(cfg, datamodule)
+    targets = torch.cat([part for _, part in datamodule.train_dataloader()])
+    # Eight clips of `_unknown_`, birds and trees.
+    counts = torch.bincount(targets, minlength=6).tolist()
+    assert counts[:4] == [8, 0, 8, 8] and sum(counts[4:]) == 8 and min(counts[4:]) > 0
+    assert torch.bincount(module.auxiliary.classes_of(targets)).tolist() == [8, 8, 8, 8]
+    assert max(datamodule.evaluation_set("validation").targets) == 3
 
 
 def test_the_model_has_the_classes_alone(tree, people, tmp_path):
@@ -117,7 +157,11 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tree, people, tmp_p
     assert_equal(weights(half), weights(whole))
 
 
-def test_streams_are_refused_before_anything_is_read(tree, people, tmp_path):
-    streams = ["backbone=bc_resnet_streaming", "streams=default", "auxiliary.root=/nowhere"]
+def test_what_cannot_be_is_refused_before_anything_is_read(tree, tmp_path):
+    nowhere = ["auxiliary=words", f"auxiliary.root={tmp_path}/nowhere", "data.root=/unread"]
+    with pytest.raises(
+        KwsError, match="at auxiliary.root=.*nowhere, found none: name one of <word"
+    ):
+        train(tree, tmp_path, *nowhere)
     with pytest.raises(KwsError, match="auxiliary= is for a training on clips"):
-        train(tree, tmp_path, "auxiliary=words", *streams)
+        train(tree, tmp_path, *nowhere, "backbone=bc_resnet_streaming", "streams=default")

@@ -3,18 +3,19 @@
 Protocol
     Spotters of the ten commands of Speech Commands are trained on synthetic speech (data=synthetic), for several
     seeds: as configured; from other words of people (`other-words`: a network trained on the 25 words that are no
-    command lends its weights, init=); and with k recordings of s speakers each among the synthetic clips (`5x3`,
-    data=mixed), who are drawn by the seed from the training speakers with k clips of each command. No other recording
-    of a command is trained on. All are scored on recordings of people: on the validation split of Speech Commands
-    while one chooses between settings, on its test set (split=test) once at the end. Given are the mean over the seeds
-    and, in brackets, the lowest and the highest: accuracy over the twelve classes, recall of all commands and of the
-    worst of them, and the share of clips of other words that are taken for a command.
+    command lends its weights, init=); beside other words of people (`auxiliary`: the 25 words are an auxiliary task,
+    and the synthetic voices say them as `_unknown_`); and with k recordings of s speakers each among the synthetic
+    clips (`5x3`, data=mixed), who are drawn by the seed from the training speakers with k clips of each command. No
+    other recording of a command is trained on. All are scored on recordings of people: on the validation split of
+    Speech Commands while one chooses between settings, on its test set (split=test) once at the end. Given are the
+    mean over the seeds and, in brackets, the lowest and the highest: accuracy over the twelve classes, recall of all
+    commands and of the worst of them, and the share of clips of other words that are taken for a command.
 
     python benchmarks/synthetic_to_real.py SPEECH TEST_SET RUNS [ARM...] [split=validation] [seeds=3] [SETTING=VALUE]
 
 SPEECH and TEST_SET are data/speech_commands_v0.02 and data/speech_commands_test_set_v0.02 or like them. Runs and scores
 go to the folder RUNS, where what is there already is not trained again: a folder for each set of settings, which go to
-every `kws train`. An ARM is `synthetic`, `other-words` or such as `5x3`; all, unless some are named. Prints a table,
+every `kws train`. An ARM is `synthetic`, `other-words`, `auxiliary` or such as `5x3`; all, unless some are named. Prints a table,
 and JSON on the last line.
 """
 
@@ -39,10 +40,17 @@ from speech_commands_kws.labels import UNKNOWN, is_keyword
 OPTIONS = {"split": "validation", "seeds": "3"}
 # How many recordings of how many speakers.
 RECORDED = [(count, speakers) for count in (1, 3, 5) for speakers in (1, 3, 5)]
-ALONE, FROM_OTHER_WORDS = "synthetic", "other-words"
-ARMS = [ALONE, FROM_OTHER_WORDS, *(f"{count}x{speakers}" for count, speakers in RECORDED)]
+ALONE, FROM_OTHER_WORDS, BESIDE_OTHER_WORDS = "synthetic", "other-words", "auxiliary"
+ARMS = [
+    ALONE,
+    FROM_OTHER_WORDS,
+    BESIDE_OTHER_WORDS,
+    *(f"{count}x{speakers}" for count, speakers in RECORDED),
+]
 # Of the training on other words.
 OTHER_WORDS = ["task=gsc35", "augment=robust", "trainer.max_epochs=20"]
+# Of one beside them: each synthetic voice says each of the words.
+BESIDE = ["auxiliary=words", "data.source.unknown_per_speaker=25", "loader.unknown_share=3"]
 
 
 class Benchmark:
@@ -81,15 +89,16 @@ class Benchmark:
         if arm == FROM_OTHER_WORDS:
             parent = self.trained(f"parent_{seed}", [*settings, *self.other_words()])
             settings.append(f"init={parent}")
+        elif arm == BESIDE_OTHER_WORDS:
+            words = self.named_other_words()
+            settings += [*BESIDE, f"auxiliary.root={self.speech}", f"data.unknown_words={words}"]
         elif arm != ALONE:
             count, speakers = map(int, arm.split("x"))
             settings += self.recorded(count, speakers, seed)
         return self.trained(name, settings)
 
     def other_words(self) -> list[str]:
-        folders = [path.name for path in self.speech.iterdir() if path.is_dir()]
-        words = sorted(name for name in folders if is_keyword(name) and name not in self.commands)
-        named = f"[{','.join(word for word in words if not word.startswith('_'))}]"
+        named = self.named_other_words()
         return [
             *self.people,
             "data.test_root=null",
@@ -97,6 +106,12 @@ class Benchmark:
             f"task.words={named}",
             *OTHER_WORDS,
         ]
+
+    def named_other_words(self) -> str:
+        """A setting's list of the words that are no command."""
+        folders = [path.name for path in self.speech.iterdir() if path.is_dir()]
+        words = sorted(name for name in folders if is_keyword(name) and name not in self.commands)
+        return f"[{','.join(word for word in words if not word.startswith('_'))}]"
 
     def recorded(self, count: int, speakers: int, seed: int) -> list[str]:
         """Settings for some recordings of some speakers, of whom a folder of links is made."""

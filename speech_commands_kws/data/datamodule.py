@@ -51,7 +51,7 @@ class KeywordDataModule(lightning.LightningDataModule):
         resident: hold the clips of the training in the memory of its device; None: on a GPU that has room for them.
 
     Attributes:
-        other_words: those whose clips of `_unknown_` have a target of their own in training, counted on from the classes.
+        other_words: their clips, of `_unknown_`, have targets of their own in training, counted on from the classes.
     """
 
     def __init__(

@@ -32,8 +32,8 @@ from speech_commands_kws.labels import SILENCE, UNKNOWN, is_keyword, keywords_of
 
 # Why fewer clips are trained on and scored than there are.
 ONE_SHARE = (
-    f" (of {UNKNOWN} and {SILENCE} as many clips each as of one keyword, in training loader.unknown_share times as many "
-    f"of {UNKNOWN})"
+    f" (of {UNKNOWN} and {SILENCE} as many clips each as of one keyword, in training loader.unknown_share times as "
+    f"many of {UNKNOWN})"
 )
 
 LOG = logging.getLogger(__name__)

@@ -1,9 +1,9 @@
 """An auxiliary task: a second classifier learns other words, said by people, and is left out of the model.
 
-The layers before it are shared, so that a network whose keywords were only ever spoken by synthetic voices learns how people
-speak (multitask learning, Caruana 1997, doi 10.1023/A:1007379606734). Where the synthetic voices say such words too, both are
-one class of the second classifier, which then must not hear who speaks. That these clips are no keywords is not trained:
-"people say no keywords" would be the easiest way to tell them from the synthetic ones.
+The layers before it are shared, so that a network whose keywords were only ever spoken by synthetic voices learns how
+people speak (multitask learning, Caruana 1997, doi 10.1023/A:1007379606734). Where the synthetic voices say such words
+too, both are one class of the second classifier, which then must not hear who speaks. That these clips are no keywords
+is not taught: "people say no keywords" would be the easiest way to tell them from the synthetic ones.
 """
 
 import logging
@@ -35,8 +35,8 @@ class AuxiliaryWords:
     """Clips of other words, of which some are laid beside those of each batch.
 
     Args:
-        root: folder of `<word>/<clip>`. Speakers whom its split lists, or the rule of Speech Commands, hold out are left
-            out.
+        root: folder of `<word>/<clip>`. Speakers whom its split lists, or the rule of Speech Commands, hold out are
+            not heard.
         words: which of its words are learnt, without those that are classes; None: all.
         labels: the classes of the model.
         share: clips beside each clip of a batch.

@@ -15,8 +15,8 @@ Protocol
 
 SPEECH and TEST_SET are data/speech_commands_v0.02 and data/speech_commands_test_set_v0.02 or like them. Runs and scores
 go to the folder RUNS, where what is there already is not trained again: a folder for each set of settings, which go to
-every `kws train`. An ARM is `synthetic`, `other-words`, `auxiliary` or such as `5x3`; all, unless some are named. Prints a table,
-and JSON on the last line.
+every `kws train`. An ARM is `synthetic`, `other-words`, `auxiliary` or such as `5x3`; all, unless some are named.
+Prints a table, and JSON on the last line.
 """
 
 import json

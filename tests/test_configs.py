@@ -26,6 +26,7 @@ PREREQUISITES = {
     "data/source/folder": ["data=folder"],
     "data/source": ["data=mixed"],
     "data/recordings": ["data=mixed"],
+    "archives": ["data=speech_commands"],
 }
 # They are the settings of `train`, with a few more.
 EXTENSIONS_OF_TRAIN = ("download", "pack")

@@ -77,6 +77,7 @@ def build_module(
     if cfg.get("auxiliary"):
         auxiliary = build(cfg.auxiliary, labels=datamodule.labels, cache=cfg.loader.cache)
         datamodule.other_words = facts["auxiliary_words"] = auxiliary.words
+        facts["auxiliary_data"] = f"{len(auxiliary.words)} words of {Path(cfg.auxiliary.root).name}"
         facts["auxiliary_fingerprint"] = auxiliary.fingerprint
         n_answers = n_classes + len(auxiliary.words)
         spotter.backbone = build(cfg.backbone, n_classes=n_answers, n_mels=cfg.frontend.n_mels)

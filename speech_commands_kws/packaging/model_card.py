@@ -20,6 +20,8 @@ TRAINING_FACTS = {
     "data": "data",
     "data_made_by": "data made by",
     "data_fingerprint": "fingerprint of the data",
+    "auxiliary_data": "other words learnt beside them",
+    "auxiliary_fingerprint": "fingerprint of these",
     "git_commit": "commit of the program",
     "run": "run",
     "checkpoint": "checkpoint",

@@ -27,6 +27,7 @@ SCORES = {
 def test_the_card_tells_what_was_measured(tiny_onnx: Path) -> None:
     training = {"run": "2030_x", "data": "tones", "data_fingerprint": "abc", "multiply_adds": 12345}
     training["data_made_by"] = "a fan (its licence)"
+    training["auxiliary_data"] = "25 words of talk"
     training |= {"operators": {"Mul": 2, "Softmax": 1}, "data_description": "hums of a fan"}
     training["parent"] = {"run": "2029_y", "data": "hums", "kept_classes": ["yes"]}
     point = {"threshold": 0.9, "recall": 0.85, "false_alarms_per_clip": 0.01}
@@ -62,6 +63,7 @@ def test_the_card_tells_what_was_measured(tiny_onnx: Path) -> None:
         f"| SHA-256 | `{sha256(tiny_onnx.read_bytes()).hexdigest()}` |",
         "| time | 0.5 ms |",
         "| data made by | a fan (its licence) |",
+        "| other words learnt beside them | 25 words of talk |",
         "| fingerprint of the data | abc |",
         "| 94.90% | 99.10% | 1.23 ms |",
         "![confusion](model/confusion.png)",

@@ -130,6 +130,7 @@ def test_the_model_has_the_classes_alone(tree, people, tmp_path):
     whole = train(tree, tmp_path / "whole", *with_other_words(people))
     spotter, facts = load_spotter(whole / "checkpoints/best.ckpt")
     assert facts["labels"] == LABELS and facts["auxiliary_words"] == ["bird", "tree"]
+    assert facts["auxiliary_data"] == "2 words of speech"
     assert spotter(torch.zeros(2, 16000)).shape == (2, len(LABELS))
     best = weights(whole, "best.ckpt")[CLASSIFIER]
     assert spotter.backbone.head[-1].weight.equal(best[: len(LABELS)])

@@ -132,8 +132,7 @@ def test_every_file_of_parameters_is_there() -> None:
 
 def test_the_pointer_and_the_settings_speak_of_one_file() -> None:
     pointer = yaml.safe_load((ROOT / "data/speech_commands_v0.02.tar.gz.dvc").read_text())
-    settings = yaml.safe_load((CONFIGS / "data/speech_commands.yaml").read_text())
-    download = settings["source"]["download"]
+    download = yaml.safe_load((CONFIGS / "archives/speech_commands.yaml").read_text())
     (facts,) = [each for each in download["archives"] if each["name"] == "speech_commands_v0.02"]
     (source,), (out,) = pointer["deps"], pointer["outs"]
     assert source["path"] == f"{download['address']}/{out['path']}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from speech_commands_kws.errors import (
     KwsError,
@@ -22,7 +22,7 @@ from speech_commands_kws.models.ds_cnn import DSCNN
 from speech_commands_kws.models.frontend import LogMel
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.models.streaming import StreamingBCResNet
-from speech_commands_kws.models.transfer import keep_classes
+from speech_commands_kws.models.transfer import classifier_name
 
 FACTS_KEY = "facts"
 PREFIX = "spotter."
@@ -86,23 +86,28 @@ def load_spotter(path: Path) -> tuple[SpotterModule, dict[str, Any]]:
         check_texts(labels=facts["labels"])
         check_whole(sample_rate=facts["sample_rate"], clip_samples=facts["clip_samples"])
         check_mapping(frontend=facts["frontend"], backbone=facts["backbone"])
-        n_classes, others = len(facts["labels"]), facts.get("auxiliary_words", [])
-        answers = (
-            facts["backbone"] | {"n_classes": n_classes + len(others)}
-            if others
-            else facts["backbone"]
-        )
-        modules = _build(facts["frontend"]), _build(answers)
+        modules = _build(facts["frontend"]), _build(facts["backbone"])
         spotter = SpotterModule(*modules, keyword_mask(facts["labels"], facts.get("streams")))
+        if facts.get("auxiliary_words"):
+            weights = without_auxiliary(weights, spotter.backbone, len(facts["labels"]))
         spotter.load_state_dict(weights)
-        if others:
-            keep_classes(spotter.backbone, n_classes)
     except (TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError) as error:
         raise KwsError(
             f"the checkpoint {path} does not fit this version of the program "
             f"({summarize_error(error, MESSAGE_CHARACTERS)}): train again"
         ) from None
     return spotter.eval(), facts
+
+
+def without_auxiliary(
+    weights: dict[str, Tensor], backbone: nn.Module, n_classes: int
+) -> dict[str, Tensor]:
+    """The weights without the classifier's rows for an auxiliary task, which come last."""
+    classifier = f"backbone.{classifier_name(backbone)}"
+    return {
+        name: value[:n_classes] if name.startswith(classifier) else value
+        for name, value in weights.items()
+    }
 
 
 def keyword_mask(labels: Sequence[str], streams: bool | None) -> list[bool] | None:

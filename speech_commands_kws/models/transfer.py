@@ -57,14 +57,6 @@ def take_over(
     return kept
 
 
-@torch.no_grad()
-def keep_classes(backbone: nn.Module, count: int) -> None:
-    """Leave only the first rows of the classifier, in place: what an auxiliary task has added comes last."""
-    classifier = backbone.head[-1]
-    for name, parameter in list(classifier.named_parameters()):
-        setattr(classifier, name, nn.Parameter(parameter[:count].clone()))
-
-
 def classifier_name(backbone: nn.Module) -> str:
     """What the names of the classifier's weights begin with."""
     return f"head.{len(backbone.head) - 1}."

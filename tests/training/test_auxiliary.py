@@ -13,13 +13,16 @@ from tone_trainings import (
     weights,
 )
 from tones import make_tree
+from trained_looking import OPSET
 
 from speech_commands_kws.assembly.module import build_module
+from speech_commands_kws.assembly.run_data import load_trained
 from speech_commands_kws.assembly.training import build_datamodule
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.data.sampler import Shard
 from speech_commands_kws.errors import KwsError, SettingError
-from speech_commands_kws.models.checkpoint import load_spotter
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.packaging.onnx_export import write_onnx
 from speech_commands_kws.training.auxiliary import AuxiliaryWords
 
 CLASSIFIER = "spotter.backbone.head.5.weight"
@@ -127,14 +130,18 @@ def test_clips_of_the_data_that_say_such_a_word_come_with_its_number(tree, peopl
 
 
 def test_the_model_has_the_classes_alone(tree, people, tmp_path):
-    whole = train(tree, tmp_path / "whole", *with_other_words(people))
-    spotter, facts = load_spotter(whole / "checkpoints/best.ckpt")
-    assert facts["labels"] == LABELS and facts["auxiliary_words"] == ["bird", "tree"]
+    measured = "+sweep.objectives.cpu_latency_ms=minimize"
+    whole = train(tree, tmp_path / "whole", *with_other_words(people), measured)
+    spotter, info = load_trained(whole, whole / "checkpoints/best.ckpt")
+    facts = info.training
+    assert info.labels == tuple(LABELS) and facts["auxiliary_words"] == ["bird", "tree"]
     assert facts["auxiliary_data"] == "2 words of speech"
     assert spotter(torch.zeros(2, 16000)).shape == (2, len(LABELS))
     best = weights(whole, "best.ckpt")[CLASSIFIER]
     assert spotter.backbone.head[-1].weight.equal(best[: len(LABELS)])
     assert len(best) == len(LABELS) + 2
+    write_onnx(spotter, info, OPSET, tmp_path / "model.onnx")
+    assert OnnxBackend(tmp_path / "model.onnx").info.labels == tuple(LABELS)
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(tree, people, tmp_path, monkeypatch):

@@ -25,7 +25,8 @@ def test_trained_on_streams_a_clip_is_answered_by_the_frame_that_is_surest_of_a_
     with torch.inference_mode():
         logits, streamed = spotter(clips), before.backbone.stream(before.frontend(clips))
     sure = streamed.softmax(1)[:, 2:].sum(1)
-    assert torch.equal(logits.softmax(1)[:, 2:].sum(1), sure.amax(1))
+    # The last digit depends on the number of threads.
+    torch.testing.assert_close(logits.softmax(1)[:, 2:].sum(1), sure.amax(1))
     assert len(set(sure.argmax(1).tolist())) > 1
     assert all((streamed[i] == logits[i, :, None]).all(0).any() for i in range(6))
 

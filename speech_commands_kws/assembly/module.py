@@ -76,11 +76,12 @@ def build_module(
     auxiliary = None
     if cfg.get("auxiliary"):
         auxiliary = build(cfg.auxiliary, labels=datamodule.labels, cache=cfg.loader.cache)
-        datamodule.other_words = facts["auxiliary_words"] = auxiliary.words
+        datamodule.other_words = auxiliary.numbers
+        facts["auxiliary_words"] = auxiliary.words
         facts["auxiliary_data"] = f"{len(auxiliary.words)} words of {Path(cfg.auxiliary.root).name}"
         facts["auxiliary_fingerprint"] = auxiliary.fingerprint
-        n_answers = n_classes + len(auxiliary.words)
-        spotter.backbone = build(cfg.backbone, n_classes=n_answers, n_mels=cfg.frontend.n_mels)
+        answers = {"n_classes": n_classes + len(auxiliary.words)}
+        spotter.backbone = build(cfg.backbone, **sizes | answers)
     if cfg.get("init") and not cfg.resume:
         facts["parent"] = begin_with(spotter, datamodule.labels, Path(cfg.init))
     if cfg.get("freeze") is not None:

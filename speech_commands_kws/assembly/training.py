@@ -108,9 +108,6 @@ def check_settings(cfg: DictConfig) -> nn.Module:
         raise KwsError(
             "auxiliary= is for a training on clips: leave it out, and begin with such a training (init=)"
         )
-    if cfg.auxiliary:
-        download = cfg.auxiliary.get("download")
-        fetch_words(cfg.auxiliary.root, build(download) if download else None)
     with settings_of("trainer"):
         check_whole(max_epochs=cfg.trainer.max_epochs)
     with settings_of("augment"):
@@ -130,6 +127,9 @@ def check_settings(cfg: DictConfig) -> nn.Module:
     with settings_of("scheduler"):
         build(cfg.scheduler)(optimizer, 1)
     make_datamodule(cfg, Shard())
+    if cfg.auxiliary:  # last, because it may take long
+        download = cfg.auxiliary.get("download")
+        fetch_words(cfg.auxiliary.root, build(download) if download else None)
     return built["augment.waveform"]
 
 
@@ -148,7 +148,7 @@ def measure_size(cfg: DictConfig, module: KeywordModule) -> dict[str, float]:
     if LATENCY in cfg.sweep.objectives:
         keys = ("labels", "sample_rate", "clip_samples", "frontend")
         info = ModelInfo(**{key: facts[key] for key in keys}, training={})
-        if cfg.auxiliary:  # the model has no rows for it; its weights do not matter
+        if module.auxiliary:  # the model has no rows for it; its weights do not matter
             sizes = {"n_classes": len(info.labels), "n_mels": cfg.frontend.n_mels}
             module.spotter.backbone = build(cfg.backbone, **sizes)
         measured[LATENCY] = onnx_latency_ms(module.spotter.cpu(), info, **cfg.sweep.latency)

@@ -3,7 +3,7 @@
 Legend: N clips of a split, B batch, T samples of a clip. Row -1 stands for a clip of digital silence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class KeywordDataModule(lightning.LightningDataModule):
         resident: hold the clips of the training in the memory of its device; None: on a GPU that has room for them.
 
     Attributes:
-        other_words: their clips, of `_unknown_`, have targets of their own in training, counted on from the classes.
+        other_words: their clips, of `_unknown_`, have these targets in training, by the word.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class KeywordDataModule(lightning.LightningDataModule):
         self.shard = shard
         self.resident = resident
         self.unknown_share = unknown_share
-        self.other_words: Sequence[str] = ()
+        self.other_words: Mapping[str, int] = {}
         self.resident_clips: ResidentClips | None = None
         signal = (sample_rate, self.clip_samples)
         self.open = partial(KeywordDataset, source, task, *signal, silence_volume, cache, seed)

@@ -4,7 +4,7 @@ Legend: N clips of a split, T samples of a clip. Row -1 stands for a clip of dig
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,9 @@ class KeywordDataset:
     Attributes:
         labels: the classes.
         splits: the split of each packed clip.
+        words: that each packed clip says.
         target_of_row: the class of each packed clip; -1 for a word that is none of the task.
+        is_unknown: which packed clips are of `_unknown_`.
     """
 
     def __init__(
@@ -132,6 +134,7 @@ class KeywordDataset:
             self.tree.root, self.tree.pattern, self.cache, self.sample_rate, self.clip_samples
         )
         words, speakers = words_and_speakers(self.packed.paths, self.tree.pattern)
+        self.words = words
         self.labels = task.labels(words)
         self.splits = assign_splits(self.tree, self.packed.paths, words, speakers)
         fallback = self.labels.index(UNKNOWN) if UNKNOWN in self.labels else SILENT_ROW
@@ -139,6 +142,8 @@ class KeywordDataset:
         self.target_of_row = np.array(
             [index_of.get(word, fallback) for word in words], dtype=np.int64
         )
+        unknown = self.labels.index(UNKNOWN) if UNKNOWN in self.labels else None
+        self.is_unknown = self.target_of_row == unknown
         self._check_splits(len(set(speakers)))
         LOG.info(
             "%s: %d clips, %s; classes: %s%s",
@@ -184,24 +189,12 @@ class KeywordDataset:
         keyword = in_split & (self.target_of_row >= 0) & ~self.is_unknown
         return keyword.nonzero()[0], (in_split & self.is_unknown).nonzero()[0]
 
-    def targets_with(self, other_words: Sequence[str]) -> np.ndarray:
-        """The class of each packed clip, but of a clip of `_unknown_` that says one of the other words its number.
-
-        These are counted on from the classes.
-        """
-        index_of = {word: len(self.labels) + i for i, word in enumerate(other_words)}
-        words, _ = words_and_speakers(self.packed.paths, self.tree.pattern)
+    def targets_with(self, numbers: Mapping[str, int]) -> np.ndarray:
+        """The class of each packed clip, but the number of its word for a clip of `_unknown_` whose word has one."""
         targets = self.target_of_row.copy()
         for row in self.is_unknown.nonzero()[0]:
-            targets[row] = index_of.get(words[row], targets[row])
+            targets[row] = numbers.get(self.words[row], targets[row])
         return targets
-
-    @property
-    def is_unknown(self) -> np.ndarray:
-        """Which packed clips are of `_unknown_`."""
-        return self.target_of_row == (
-            self.labels.index(UNKNOWN) if UNKNOWN in self.labels else None
-        )
 
     def class_share(self, keyword_rows: np.ndarray) -> int:
         n_keywords = len(set(self.labels) - {SILENCE, UNKNOWN})

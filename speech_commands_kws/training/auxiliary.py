@@ -14,15 +14,16 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from speech_commands_kws.audio.writing import INT16_SCALE
 from speech_commands_kws.data.fetch.fetch import fetch_folder
 from speech_commands_kws.data.packed import pack_folder
+from speech_commands_kws.data.sources.folder import folder_of
 from speech_commands_kws.data.speech_tree import (
     TRAIN,
     SpeechTree,
     assign_splits,
     words_and_speakers,
 )
+from speech_commands_kws.data.training_batches import as_waveforms
 from speech_commands_kws.errors import KwsError, check_positive
 from speech_commands_kws.labels import UNKNOWN
 
@@ -48,6 +49,7 @@ class AuxiliaryWords:
 
     Attributes:
         words: those of the second classifier.
+        numbers: of these words, counted on from the classes.
         fingerprint: SHA-256 of the folder's clips.
 
     Raises:
@@ -92,8 +94,8 @@ class AuxiliaryWords:
             )
         self.n_classes = len(labels)
         self.unknown = labels.index(UNKNOWN) if UNKNOWN in labels else None
-        numbers = {word: self.n_classes + i for i, word in enumerate(self.words)}
-        self.targets = torch.tensor([numbers[said[row]] for row in self.rows])
+        self.numbers = {word: self.n_classes + i for i, word in enumerate(self.words)}
+        self.targets = torch.tensor([self.numbers[said[row]] for row in self.rows])
         self.fingerprint = self.packed.fingerprint
         LOG.info("auxiliary task: %d clips of %d other words", len(self.rows), len(self.words))
 
@@ -101,13 +103,13 @@ class AuxiliaryWords:
         """Clips to lay beside `n_clips` of the data.
 
         Returns:
-            (A, T) waveforms, and the (A,) numbers of their words, counted on from the classes.
+            (A, T) waveforms, and the (A,) numbers of their words.
         """
         count = max(1, round(self.share * n_clips))
         device = generator.device
         chosen = torch.randint(len(self.rows), (count,), generator=generator, device=device).cpu()
         clips = torch.from_numpy(self.packed.clips[self.rows[chosen.numpy()]])
-        return clips.to(device).float().div_(INT16_SCALE), self.targets[chosen].to(device)
+        return as_waveforms(clips.to(device)), self.targets[chosen].to(device)
 
     def classes_of(self, targets: Tensor) -> Tensor:
         """The classes of clips of the data, of which those that say another word come with its number: `_unknown_`."""
@@ -122,7 +124,7 @@ def fetch_words(root: str, download: Callable[[Path], None] | None) -> Path:
     Raises:
         KwsError: there is none.
     """
-    folder = Path(str(root)).expanduser()
+    folder = folder_of(root)
     fetch_folder(folder, download)
     if not folder.is_dir():
         raise KwsError(

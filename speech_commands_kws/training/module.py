@@ -116,19 +116,16 @@ class KeywordModule(lightning.LightningModule):
         self, waveform: Tensor, targets: Tensor, generator: Generator
     ) -> tuple[Tensor, Tensor]:
         """Loss and accuracy of a training step."""
-        heard, wanted = targets, targets
+        heard = wanted = targets
         with torch.no_grad():
-            is_silence = targets == self.silence_target
             if self.auxiliary:
                 clips, others = self.auxiliary.draw(len(targets), generator)
                 waveform, heard = torch.cat([waveform, clips]), torch.cat([targets, others])
-                is_silence = heard == self.silence_target
                 targets = wanted = self.auxiliary.classes_of(targets)
-            waveform = self.waveform_augment(waveform, is_silence, generator)
+            waveform = self.waveform_augment(waveform, heard == self.silence_target, generator)
             if self.mixup:
-                clips = waveform[len(targets) :]
-                waveform, wanted = self.mixup(waveform[: len(targets)], targets, generator)
-                waveform = torch.cat([waveform, clips])
+                mixed, wanted = self.mixup(waveform[: len(targets)], targets, generator)
+                waveform = torch.cat([mixed, waveform[len(targets) :]])
             log_mel = self.spectrogram_augment(self.spotter.frontend.by_fft(waveform), generator)
         answers = self.spotter.backbone(log_mel).float()
         logits = self._of_classes(answers[: len(targets)])

@@ -114,9 +114,7 @@ def clips_of(source: SyntheticSource, words: Collection[str]) -> list[Path]:
 
 
 def train(folder: Path, seed: int, overrides: list[str]) -> Path:
-    given = [*SETTINGS, f"seed={seed}", *overrides]
-    # What is given on the command line takes the place of what is set for all.
-    arguments = {setting.partition("=")[0]: setting for setting in given}.values()
+    arguments = [*SETTINGS, f"seed={seed}", *overrides]
     for command in (["train", *arguments], ["export"]):
         program = [sys.executable, "-m", f"speech_commands_kws.{command[0]}", *command[1:]]
         subprocess.run(program, cwd=folder, check=True, stdout=sys.stderr)

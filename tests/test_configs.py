@@ -36,6 +36,7 @@ GIVEN_BY_COMMANDS = {
     "augment.mixup": ("n_classes",),
     "streams": ("labels", "cache"),
     "auxiliary": ("labels", "cache"),
+    "teacher": ("cache",),
 }
 
 

@@ -22,8 +22,10 @@ from speech_commands_kws.models.complexity import complexity
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.models.transfer import freeze
 from speech_commands_kws.tracking import recording
+from speech_commands_kws.training.auxiliary import AuxiliaryWords
 from speech_commands_kws.training.module import KeywordModule
 from speech_commands_kws.training.streams import StreamTraining
+from speech_commands_kws.training.teacher import SpeechEmbedding, standardized
 
 LOG = logging.getLogger(__name__)
 
@@ -73,15 +75,10 @@ def build_module(
         "noise_held_out": cfg.augment.get("noise_held_out", 0.0),
         **cost,
     }
-    auxiliary = None
-    if cfg.get("auxiliary"):
-        auxiliary = build(cfg.auxiliary, labels=datamodule.labels, cache=cfg.loader.cache)
-        datamodule.other_words = auxiliary.numbers
-        facts["auxiliary_words"] = auxiliary.words
-        facts["auxiliary_data"] = f"{len(auxiliary.words)} words of {Path(cfg.auxiliary.root).name}"
-        facts["auxiliary_fingerprint"] = auxiliary.fingerprint
-        answers = {"n_classes": n_classes + len(auxiliary.words)}
-        spotter.backbone = build(cfg.backbone, **sizes | answers)
+    auxiliary, teacher = learnt_beside(cfg, datamodule, facts)
+    beside = (len(auxiliary.words) if auxiliary else 0) + (teacher.depth if teacher else 0)
+    if beside:
+        spotter.backbone = build(cfg.backbone, **sizes | {"n_classes": n_classes + beside})
     if cfg.get("init") and not cfg.resume:
         facts["parent"] = begin_with(spotter, datamodule.labels, Path(cfg.init))
     if cfg.get("freeze") is not None:
@@ -108,7 +105,34 @@ def build_module(
         mixup=build(mixup, n_classes=n_classes) if mixup else None,
         streams=streams,
         auxiliary=auxiliary,
+        teacher=teacher,
     )
+
+
+def learnt_beside(
+    cfg: DictConfig, datamodule: KeywordDataModule, facts: dict[str, Any]
+) -> tuple[AuxiliaryWords | None, SpeechEmbedding | None]:
+    """Other words of people and a teacher's features, which `facts` then tell."""
+    auxiliary = teacher = None
+    if cfg.get("auxiliary"):
+        auxiliary = build(cfg.auxiliary, labels=datamodule.labels, cache=cfg.loader.cache)
+        datamodule.other_words = auxiliary.numbers
+        facts["auxiliary_words"] = auxiliary.words
+        facts["auxiliary_data"] = f"{len(auxiliary.words)} words of {Path(cfg.auxiliary.root).name}"
+        facts["auxiliary_fingerprint"] = auxiliary.fingerprint
+    if cfg.get("teacher"):
+        teacher = build(cfg.teacher, cache=cfg.loader.cache)
+        facts["teacher"] = teacher.origin
+        rows = np.flatnonzero(datamodule.splits == TRAIN)
+        found = [teacher.features(datamodule.packed, rows)]
+        if auxiliary:
+            found.append(teacher.features(auxiliary.packed, auxiliary.rows))
+        own, *others = standardized(*found)
+        datamodule.features = torch.full((len(datamodule.splits), teacher.depth), torch.nan)
+        datamodule.features[rows] = own
+        if auxiliary:
+            (auxiliary.features,) = others
+    return auxiliary, teacher
 
 
 def build_streams(cfg: DictConfig, labels: Sequence[str]) -> StreamTraining:

@@ -104,10 +104,11 @@ def check_settings(cfg: DictConfig) -> nn.Module:
     check_number(0, 1, label_smoothing=cfg.label_smoothing)
     if cfg.freeze is not None and not cfg.init:
         raise KwsError("freeze= keeps weights that a training begins with: give init= too")
-    if cfg.auxiliary and cfg.streams:
-        raise KwsError(
-            "auxiliary= is for a training on clips: leave it out, and begin with such a training (init=)"
-        )
+    for name in ("auxiliary", "teacher"):
+        if cfg[name] and cfg.streams:
+            raise KwsError(
+                f"{name}= is for a training on clips: leave it out, and begin with such a training (init=)"
+            )
     with settings_of("trainer"):
         check_whole(max_epochs=cfg.trainer.max_epochs)
     with settings_of("augment"):
@@ -126,6 +127,8 @@ def check_settings(cfg: DictConfig) -> nn.Module:
             check_positive(lr=group["lr"])
     with settings_of("scheduler"):
         build(cfg.scheduler)(optimizer, 1)
+    if cfg.teacher:
+        build(cfg.teacher, cache=cfg.loader.cache)
     make_datamodule(cfg, Shard())
     if cfg.auxiliary:  # last, because it may take long
         download = cfg.auxiliary.get("download")
@@ -148,7 +151,7 @@ def measure_size(cfg: DictConfig, module: KeywordModule) -> dict[str, float]:
     if LATENCY in cfg.sweep.objectives:
         keys = ("labels", "sample_rate", "clip_samples", "frontend")
         info = ModelInfo(**{key: facts[key] for key in keys}, training={})
-        if module.auxiliary:  # the model has no rows for it; its weights do not matter
+        if module.n_words or module.n_features:  # the model has no rows for these; its weights do not matter
             sizes = {"n_classes": len(info.labels), "n_mels": cfg.frontend.n_mels}
             module.spotter.backbone = build(cfg.backbone, **sizes)
         measured[LATENCY] = onnx_latency_ms(module.spotter.cpu(), info, **cfg.sweep.latency)

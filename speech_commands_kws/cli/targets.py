@@ -83,6 +83,7 @@ TARGETS = (
     "speech_commands_kws.tracking.registry.Gate",
     "speech_commands_kws.tracking.registry_fetch.fetch_model",
     "speech_commands_kws.training.auxiliary.AuxiliaryWords",
+    "speech_commands_kws.training.teacher.SpeechEmbedding",
     "speech_commands_kws.training.callbacks.EpochHistory",
     "speech_commands_kws.training.callbacks.EpochProgress",
     "speech_commands_kws.training.callbacks.StepCheckpoint",

@@ -52,6 +52,7 @@ class KeywordDataModule(lightning.LightningDataModule):
 
     Attributes:
         other_words: their clips, of `_unknown_`, have these targets in training, by the word.
+        features: (N, D) of the packed clips, which are in the batches of training too; NaN where there are none.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class KeywordDataModule(lightning.LightningDataModule):
         self.resident = resident
         self.unknown_share = unknown_share
         self.other_words: Mapping[str, int] = {}
+        self.features: Tensor | None = None
         self.resident_clips: ResidentClips | None = None
         signal = (sample_rate, self.clip_samples)
         self.open = partial(KeywordDataset, source, task, *signal, silence_volume, cache, seed)
@@ -117,11 +119,11 @@ class KeywordDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         silence_target = self.labels.index(SILENCE) if SILENCE in self.labels else SILENT_ROW
         self.resident_clips = self._make_resident()
-        targets = self.dataset.targets_with(self.other_words)
+        given = (self.dataset.targets_with(self.other_words), silence_target, self.features)
         if self.resident_clips:
-            dataset = TrainingRows(targets, silence_target)
+            dataset = TrainingRows(*given)
         else:
-            dataset = TrainingClips(self.packed, targets, silence_target)
+            dataset = TrainingClips(self.packed, *given)
         never_heard = self.dataset.keywords_without_clips(TRAIN)
         if never_heard:
             raise KwsError(
@@ -143,15 +145,15 @@ class KeywordDataModule(lightning.LightningDataModule):
         return ResumableLoader(dataset, sampler=batches, batch_size=None)
 
     def on_after_batch_transfer(
-        self, batch: tuple[Tensor, Tensor], dataloader_idx: int
-    ) -> tuple[Tensor, Tensor]:
+        self, batch: tuple[Tensor, ...], dataloader_idx: int
+    ) -> tuple[Tensor, ...]:
         """What the loader gives for training becomes waveforms on the device."""
         if not self.trainer.training:
             return batch
-        clips, targets = batch
+        clips, *targets = batch
         if self.resident_clips:
             clips = self.resident_clips[clips]
-        return as_waveforms(clips), targets
+        return as_waveforms(clips), *targets
 
     def _make_resident(self) -> ResidentClips | None:
         if self.trainer is None:

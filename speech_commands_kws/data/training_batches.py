@@ -1,11 +1,14 @@
 """The input of a training step: clips read from the memory map, or rows of clips kept on the device.
 
-Legend: N clips, B batch, T samples of a clip. Row -1 stands for a clip of digital silence.
+Legend: N clips, B batch, T samples of a clip, D features. Row -1 stands for a clip of digital silence.
 """
+
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import Dataset
 
 from speech_commands_kws.audio.writing import INT16_SCALE
@@ -17,26 +20,42 @@ LARGEST_SHARE = 0.5
 
 
 class TrainingRows(Dataset):
-    """Indexed by an array of rows at once: (B,) to ((B,) rows, (B,) targets)."""
+    """Indexed by an array of rows at once: (B,) to (B,) rows, (B,) targets and, where there are any, (B, D) features.
 
-    def __init__(self, target_of_row: np.ndarray, silence_target: int):
-        self.targets = np.append(target_of_row, silence_target)  # the row -1 is the last one
+    Args:
+        target_of_row: of each of the N clips.
+        silence_target: of the row -1.
+        features: (N, D) what a teacher says of the clips, or None.
+    """
 
-    def __getitem__(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(rows), torch.from_numpy(self.targets[rows])
+    def __init__(
+        self, target_of_row: np.ndarray, silence_target: int, features: Tensor | None = None
+    ):
+        # The row -1 is the last one.
+        self.targets = np.append(target_of_row, silence_target)
+        self.features = features
+        if features is not None:
+            self.features = functional.pad(features, (0, 0, 0, 1), value=torch.nan)
+
+    def __getitem__(self, rows: np.ndarray) -> tuple[Tensor, ...]:
+        taught = () if self.features is None else (self.features[rows],)
+        return self.clips(rows), torch.from_numpy(self.targets[rows]), *taught
+
+    def clips(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(rows)
 
 
 class TrainingClips(TrainingRows):
-    """Indexed by an array of rows at once: (B,) to ((B, T) int16 clips, (B,) targets)."""
+    """The same with (B, T) int16 clips in place of the rows."""
 
-    def __init__(self, packed: PackedClips, target_of_row: np.ndarray, silence_target: int):
-        super().__init__(target_of_row, silence_target)
+    def __init__(self, packed: PackedClips, *args: Any):
+        super().__init__(*args)
         self.packed = packed
 
-    def __getitem__(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    def clips(self, rows: np.ndarray) -> Tensor:
         clips = self.packed.clips[rows]
         clips[rows == SILENT_ROW] = 0
-        return torch.from_numpy(clips), super().__getitem__(rows)[1]
+        return torch.from_numpy(clips)
 
 
 class ResidentClips:

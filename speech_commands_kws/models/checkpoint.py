@@ -88,8 +88,8 @@ def load_spotter(path: Path) -> tuple[SpotterModule, dict[str, Any]]:
         check_mapping(frontend=facts["frontend"], backbone=facts["backbone"])
         modules = _build(facts["frontend"]), _build(facts["backbone"])
         spotter = SpotterModule(*modules, keyword_mask(facts["labels"], facts.get("streams")))
-        if facts.get("auxiliary_words"):
-            weights = without_auxiliary(weights, spotter.backbone, len(facts["labels"]))
+        if facts.get("auxiliary_words") or facts.get("teacher"):
+            weights = of_classes(weights, spotter.backbone, len(facts["labels"]))
         spotter.load_state_dict(weights)
     except (TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError) as error:
         raise KwsError(
@@ -99,10 +99,10 @@ def load_spotter(path: Path) -> tuple[SpotterModule, dict[str, Any]]:
     return spotter.eval(), facts
 
 
-def without_auxiliary(
+def of_classes(
     weights: dict[str, Tensor], backbone: nn.Module, n_classes: int
 ) -> dict[str, Tensor]:
-    """The weights without the classifier's rows for an auxiliary task, which come last."""
+    """The weights without the classifier's rows for other words and a teacher's features, which come last."""
     classifier = f"backbone.{classifier_name(backbone)}"
     return {
         name: value[:n_classes] if name.startswith(classifier) else value

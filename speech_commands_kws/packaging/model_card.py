@@ -22,6 +22,7 @@ TRAINING_FACTS = {
     "data_fingerprint": "fingerprint of the data",
     "auxiliary_data": "other words learnt beside them",
     "auxiliary_fingerprint": "fingerprint of these",
+    "teacher": "network whose features were learnt beside them",
     "git_commit": "commit of the program",
     "run": "run",
     "checkpoint": "checkpoint",

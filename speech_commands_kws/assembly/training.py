@@ -151,7 +151,9 @@ def measure_size(cfg: DictConfig, module: KeywordModule) -> dict[str, float]:
     if LATENCY in cfg.sweep.objectives:
         keys = ("labels", "sample_rate", "clip_samples", "frontend")
         info = ModelInfo(**{key: facts[key] for key in keys}, training={})
-        if module.n_words or module.n_features:  # the model has no rows for these; its weights do not matter
+        if (
+            module.n_words or module.n_features
+        ):  # the model has no rows for these; its weights do not matter
             sizes = {"n_classes": len(info.labels), "n_mels": cfg.frontend.n_mels}
             module.spotter.backbone = build(cfg.backbone, **sizes)
         measured[LATENCY] = onnx_latency_ms(module.spotter.cpu(), info, **cfg.sweep.latency)

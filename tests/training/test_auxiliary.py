@@ -4,10 +4,10 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from tone_trainings import (
-    EVERY_STEP,
-    assert_equal,
+    CLASSIFIER,
+    answers_of,
+    assert_an_interruption_changes_nothing,
     built,
-    newest_run,
     overrides,
     train,
     weights,
@@ -25,7 +25,6 @@ from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.packaging.onnx_export import write_onnx
 from speech_commands_kws.training.auxiliary import AuxiliaryWords
 
-CLASSIFIER = "spotter.backbone.head.5.weight"
 LABELS = ["_silence_", "_unknown_", "yes", "no"]
 
 
@@ -92,14 +91,7 @@ def test_one_other_word_is_nothing_to_tell_apart(listen):
 def test_that_people_say_no_keyword_is_not_taught(tree, people, tmp_path):
     """The classes learn from the clips of the data alone, and the other words from the others."""
     module = built(tree, tmp_path, "augment=none", *with_other_words(people))
-    module._log_mean = lambda *_: None
-    given = []
-
-    def keep(backbone, inputs, answers):
-        answers.retain_grad()
-        given.append(answers)
-
-    module.spotter.backbone.register_forward_hook(keep)
+    given = answers_of(module)
     waveform = torch.randn(6, 16000, generator=torch.Generator().manual_seed(0)) / 10
     # The last two clips are of `_unknown_`, one of them of an other word.
     targets = torch.tensor([0, 2, 3, 2, 1, 5])
@@ -144,25 +136,8 @@ def test_the_model_has_the_classes_alone(tree, people, tmp_path):
     assert OnnxBackend(tmp_path / "model.onnx").info.labels == tuple(LABELS)
 
 
-def test_an_interrupted_training_goes_on_to_the_same_weights(tree, people, tmp_path, monkeypatch):
-    whole = train(tree, tmp_path / "whole", *with_other_words(people))
-    draw, calls = AuxiliaryWords.draw, []
-
-    def interrupted(self, *given):
-        calls.append(given)
-        if len(calls) > 4:
-            raise KeyboardInterrupt
-        return draw(self, *given)
-
-    monkeypatch.setattr(AuxiliaryWords, "draw", interrupted)
-    settings = [*with_other_words(people), EVERY_STEP]
-    with pytest.raises(KwsError, match="interrupted; go on with"):
-        train(tree, tmp_path / "half", *settings)
-    monkeypatch.undo()
-    half = newest_run(tmp_path / "half")
-    assert not weights(half)[CLASSIFIER].equal(weights(whole)[CLASSIFIER])
-    train(tree, tmp_path / "half", "resume=true", f"run={half}")
-    assert_equal(weights(half), weights(whole))
+def test_an_interrupted_training_goes_on_to_the_same_weights(tree, people, tmp_path):
+    assert_an_interruption_changes_nothing(tree, tmp_path, *with_other_words(people))
 
 
 def test_what_cannot_be_is_refused_before_anything_is_read(tree, tmp_path):

@@ -102,10 +102,7 @@ def main() -> None:
     for name, teacher.log_mel in frontends(teacher):
         features = [
             np.concatenate(
-                [
-                    teacher.listen(part)
-                    for part in torch.from_numpy(clips).split(cfg.teacher.batch_size)
-                ]
+                [teacher.listen(part) for part in torch.from_numpy(clips).split(teacher.batch_size)]
             )
             for clips in (given, asked)
         ]

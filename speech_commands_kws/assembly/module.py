@@ -25,7 +25,7 @@ from speech_commands_kws.tracking import recording
 from speech_commands_kws.training.auxiliary import AuxiliaryWords
 from speech_commands_kws.training.module import KeywordModule
 from speech_commands_kws.training.streams import StreamTraining
-from speech_commands_kws.training.teacher import SpeechEmbedding, standardized
+from speech_commands_kws.training.teacher import standardized
 
 LOG = logging.getLogger(__name__)
 
@@ -75,8 +75,11 @@ def build_module(
         "noise_held_out": cfg.augment.get("noise_held_out", 0.0),
         **cost,
     }
-    auxiliary, teacher = learnt_beside(cfg, datamodule, facts)
-    beside = (len(auxiliary.words) if auxiliary else 0) + (teacher.depth if teacher else 0)
+    auxiliary = hear_other_words(cfg, datamodule, facts) if cfg.get("auxiliary") else None
+    if cfg.get("teacher"):
+        ask_teacher(cfg, datamodule, auxiliary, facts)
+    n_features = 0 if datamodule.features is None else datamodule.features.shape[1]
+    beside = n_features + (len(auxiliary.words) if auxiliary else 0)
     if beside:
         spotter.backbone = build(cfg.backbone, **sizes | {"n_classes": n_classes + beside})
     if cfg.get("init") and not cfg.resume:
@@ -105,35 +108,42 @@ def build_module(
         mixup=build(mixup, n_classes=n_classes) if mixup else None,
         streams=streams,
         auxiliary=auxiliary,
-        teacher=teacher,
+        n_features=n_features,
+        features_weight=cfg.teacher.weight if n_features else 0.0,
     )
 
 
-def learnt_beside(
+def hear_other_words(
     cfg: DictConfig, datamodule: KeywordDataModule, facts: dict[str, Any]
-) -> tuple[AuxiliaryWords | None, SpeechEmbedding | None]:
-    """Other words of people and a teacher's features, which `facts` then tell."""
-    auxiliary = teacher = None
-    if cfg.get("auxiliary"):
-        auxiliary = build(cfg.auxiliary, labels=datamodule.labels, cache=cfg.loader.cache)
-        datamodule.other_words = auxiliary.numbers
-        facts["auxiliary_words"] = auxiliary.words
-        facts["auxiliary_data"] = f"{len(auxiliary.words)} words of {Path(cfg.auxiliary.root).name}"
-        facts["auxiliary_fingerprint"] = auxiliary.fingerprint
-    if cfg.get("teacher"):
-        teacher = build(cfg.teacher, cache=cfg.loader.cache)
-        facts["teacher"] = teacher.origin
-        LOG.info("teacher: %s", teacher.origin)
-        rows = np.flatnonzero(datamodule.splits == TRAIN)
-        found = [teacher.features(datamodule.packed, rows)]
-        if auxiliary:
-            found.append(teacher.features(auxiliary.packed, auxiliary.rows))
-        own, *others = standardized(*found)
-        datamodule.features = torch.full((len(datamodule.splits), teacher.depth), torch.nan)
-        datamodule.features[rows] = own
-        if auxiliary:
-            (auxiliary.features,) = others
-    return auxiliary, teacher
+) -> AuxiliaryWords:
+    """Other words of people, for the batches of the data too; `facts` then tell of them."""
+    auxiliary = build(cfg.auxiliary, labels=datamodule.labels, cache=cfg.loader.cache)
+    datamodule.other_words = auxiliary.numbers
+    facts["auxiliary_words"] = auxiliary.words
+    facts["auxiliary_data"] = f"{len(auxiliary.words)} words of {Path(cfg.auxiliary.root).name}"
+    facts["auxiliary_fingerprint"] = auxiliary.fingerprint
+    return auxiliary
+
+
+def ask_teacher(
+    cfg: DictConfig,
+    datamodule: KeywordDataModule,
+    auxiliary: AuxiliaryWords | None,
+    facts: dict[str, Any],
+) -> None:
+    """Give the clips of the data, and those of other words, a teacher's features; `facts` then tell of it."""
+    teacher = build(cfg.teacher, cache=cfg.loader.cache)
+    facts["teacher"] = teacher.origin
+    LOG.info("teacher: %s", teacher.origin)
+    rows = np.flatnonzero(datamodule.splits == TRAIN)
+    found = [teacher.features(datamodule.packed, rows)]
+    if auxiliary:
+        found.append(teacher.features(auxiliary.packed, auxiliary.rows))
+    own, *others = standardized(*found)
+    datamodule.features = torch.full((len(datamodule.splits), own.shape[1]), torch.nan)
+    datamodule.features[rows] = own
+    if auxiliary:
+        (auxiliary.features,) = others
 
 
 def build_streams(cfg: DictConfig, labels: Sequence[str]) -> StreamTraining:

@@ -84,11 +84,14 @@ def begin_with(spotter: SpotterModule, labels: Sequence[str], parent: Path) -> d
     folder = path.parent.parent
     is_run = (folder / runs.CONFIG_FILE).is_file()
     record = read_record(folder) if is_run else None
+    heard = facts.get("parent", {}) | facts
     found = {
         "run": recording.run_name(folder) if is_run else None,
         "checkpoint": path.name,
         "data": facts.get("data"),
         "data_fingerprint": facts.get("data_fingerprint"),
+        "auxiliary_data": heard.get("auxiliary_data"),
+        "teacher": heard.get("teacher"),
         "mlflow_run": record and record.run_id,
         "kept_classes": kept,
     }

@@ -31,6 +31,7 @@ from speech_commands_kws.errors import (
 from speech_commands_kws.figures.curves import plot_curves
 from speech_commands_kws.files.atomic import write_whole
 from speech_commands_kws.inference.model_info import ModelInfo
+from speech_commands_kws.models.transfer import ALL_BUT_CLASSIFIER
 from speech_commands_kws.packaging.latency import onnx_latency_ms
 from speech_commands_kws.tracking import recording, runs
 from speech_commands_kws.training.auxiliary import fetch_words
@@ -109,6 +110,10 @@ def check_settings(cfg: DictConfig) -> nn.Module:
             raise KwsError(
                 f"{name}= is for a training on clips: leave it out, and begin with such a training (init=)"
             )
+        if cfg[name] and cfg.freeze == ALL_BUT_CLASSIFIER:
+            raise KwsError(
+                f"freeze={cfg.freeze} keeps all that {name}= could teach: leave one of them out"
+            )
     with settings_of("trainer"):
         check_whole(max_epochs=cfg.trainer.max_epochs)
     with settings_of("augment"):
@@ -151,9 +156,8 @@ def measure_size(cfg: DictConfig, module: KeywordModule) -> dict[str, float]:
     if LATENCY in cfg.sweep.objectives:
         keys = ("labels", "sample_rate", "clip_samples", "frontend")
         info = ModelInfo(**{key: facts[key] for key in keys}, training={})
-        if (
-            module.n_words or module.n_features
-        ):  # the model has no rows for these; its weights do not matter
+        # The model has no rows for what is learnt beside the classes; its weights do not matter.
+        if module.n_words or module.n_features:
             sizes = {"n_classes": len(info.labels), "n_mels": cfg.frontend.n_mels}
             module.spotter.backbone = build(cfg.backbone, **sizes)
         measured[LATENCY] = onnx_latency_ms(module.spotter.cpu(), info, **cfg.sweep.latency)

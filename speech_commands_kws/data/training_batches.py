@@ -25,7 +25,7 @@ class TrainingRows(Dataset):
     Args:
         target_of_row: of each of the N clips.
         silence_target: of the row -1.
-        features: (N, D) what a teacher says of the clips, or None.
+        features: (N, D) of a teacher, or None. NaN stands for none of a clip, such as the row -1.
     """
 
     def __init__(

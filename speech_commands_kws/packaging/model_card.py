@@ -22,7 +22,7 @@ TRAINING_FACTS = {
     "data_fingerprint": "fingerprint of the data",
     "auxiliary_data": "other words learnt beside them",
     "auxiliary_fingerprint": "fingerprint of these",
-    "teacher": "network whose features were learnt beside them",
+    "teacher": "teacher, whose features were learnt too",
     "git_commit": "commit of the program",
     "run": "run",
     "checkpoint": "checkpoint",
@@ -33,6 +33,8 @@ PARENT_FACTS = {
     "checkpoint": "checkpoint of these weights",
     "data": "their data",
     "data_fingerprint": "their fingerprint",
+    "auxiliary_data": "other words that they learnt",
+    "teacher": "teacher of these weights",
 }
 SIZES = {
     "parameters": "parameters",

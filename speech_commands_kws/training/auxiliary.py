@@ -114,6 +114,10 @@ class AuxiliaryWords:
         features = None if self.features is None else self.features[chosen].to(device)
         return as_waveforms(clips.to(device)), self.targets[chosen].to(device), features
 
+    def __deepcopy__(self, memo: dict) -> "AuxiliaryWords":
+        """Itself, which never changes: an average of the weights (callbacks=ema) copies the module."""
+        return self
+
     def classes_of(self, targets: Tensor) -> Tensor:
         """The classes of clips of the data, of which those that say another word come with its number: `_unknown_`."""
         if self.unknown is None:

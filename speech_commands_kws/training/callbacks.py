@@ -15,6 +15,8 @@ KEPT = (
     "train_loss",
     "validation_loss",
     "train_accuracy",
+    "auxiliary_accuracy",
+    "teacher_loss",
     ACCURACY,
     "learning_rate",
     "clips_per_second",

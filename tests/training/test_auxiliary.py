@@ -1,5 +1,7 @@
 """Other words as an auxiliary task: which clips it hears, what it teaches, and that the model is left without it."""
 
+import copy
+
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -71,6 +73,11 @@ def test_clips_are_drawn_by_the_generator_and_come_with_their_words(listen):
     assert tone.tolist() == [{4: 1700, 5: 2600}[target] for target in targets.tolist()]
     later, *_ = others.draw(8, generator)
     assert not clips.equal(later)
+
+
+def test_a_copy_of_the_module_copies_no_clips(listen):
+    others = listen()
+    assert copy.deepcopy({"others": others})["others"] is others
 
 
 def test_some_of_the_words_may_be_chosen(listen):

@@ -43,7 +43,7 @@ TEACHER = "teacher=speech_embedding"
 @pytest.fixture
 def teach(tmp_path):
     def opened(**given) -> SpeechEmbedding:
-        settings = {"weight": 4.0, "sample_rate": 16000, "margin_seconds": 0.2}
+        settings = {"weight": 4.0, "sample_rate": 16000, "clip_seconds": 1.0, "margin_seconds": 0.2}
         settings |= {"stride_frames": 16, "batch_size": 64, "cache": tmp_path / "cache"}
         return SpeechEmbedding(**settings | given)
 
@@ -70,6 +70,14 @@ def test_features_are_those_of_the_rows_and_made_once(teach, packed, monkeypatch
             teach(**other).features(packed, rows)
     with pytest.raises(pytest.fail.Exception):
         teach().features(packed, rows[::-1])
+
+
+def test_a_damaged_file_of_features_is_made_again(teach, packed):
+    features = teach().features(packed, np.arange(5))
+    (path,) = teach().cache.iterdir()
+    path.write_bytes(path.read_bytes()[:-100])
+    assert teach().features(packed, np.arange(5)).equal(features)
+    assert np.array_equal(np.load(path), features.numpy())
 
 
 def test_a_clip_at_another_rate_has_the_same_features(teach):
@@ -123,21 +131,21 @@ def assert_features_of(clips: torch.Tensor, features: torch.Tensor, teacher: Spe
         assert np.corrcoef(told, wanted)[0, 1] > 0.99
 
 
-def test_batches_bring_the_features_of_their_clips(tree, tmp_path):
+def test_batches_bring_the_features_of_their_clips(tree, tmp_path, teach):
     module = taught(tree, tmp_path)
     clips, targets, features = (torch.cat(parts) for parts in zip(*module.batches))
     silent = targets == 0
     assert silent.any() and features[silent].isnan().all()
-    assert_features_of(clips[~silent], features[~silent], module.teacher)
+    assert_features_of(clips[~silent], features[~silent], teach())
     assert features[~silent].mean().abs() < 0.2 and 0.5 < features[~silent].std() < 2
 
 
-def test_other_words_come_with_the_features_of_their_clips(tree, tmp_path):
+def test_other_words_come_with_the_features_of_their_clips(tree, tmp_path, teach):
     people = make_tree(tmp_path / "people", takes=2)
     module = taught(tree, tmp_path, "auxiliary=words", f"auxiliary.root={people}")
     waveforms, _, features = module.auxiliary.draw(20, torch.Generator().manual_seed(0))
     clips = (waveforms * INT16_SCALE).round().to(torch.int16)
-    assert_features_of(clips, features, module.teacher)
+    assert_features_of(clips, features, teach())
 
 
 def test_further_rows_learn_the_features_of_both_kinds_of_clips(tree, tmp_path):
@@ -177,7 +185,8 @@ def test_a_mixture_of_clips_has_no_features(tree, tmp_path):
 
 
 def test_the_model_has_the_classes_alone(tree, tmp_path):
-    whole = train(tree, tmp_path, TEACHER, "+sweep.objectives.cpu_latency_ms=minimize")
+    measured = "+sweep.objectives.cpu_latency_ms=minimize"
+    whole = train(tree, tmp_path, TEACHER, measured, "callbacks=ema")
     spotter, info = load_trained(whole, whole / "checkpoints/best.ckpt")
     assert info.labels == tuple(LABELS) and info.training["teacher"].startswith("Google speech")
     assert spotter(torch.zeros(2, 16000)).shape == (2, len(LABELS))
@@ -196,6 +205,10 @@ def test_what_cannot_be_is_refused_before_anything_is_read(tree, tmp_path, teach
     with pytest.raises(SettingError, match="weight must be"):
         teach(weight=0)
     nowhere = [TEACHER, "data.root=/unread"]
+    with pytest.raises(SettingError, match="at least 0.782 s long, got clip_seconds=0.3"):
+        teach(clip_seconds=0.3)
+    with pytest.raises(KwsError, match="freeze=backbone keeps all that teacher= could teach"):
+        train(tree, tmp_path, *nowhere, "freeze=backbone", "init=latest")
     with pytest.raises(KwsError, match="teacher= is for a training on clips"):
         train(tree, tmp_path, *nowhere, "backbone=bc_resnet_streaming", "streams=default")
 

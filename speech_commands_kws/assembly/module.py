@@ -76,8 +76,9 @@ def build_module(
         **cost,
     }
     auxiliary = hear_other_words(cfg, datamodule, facts) if cfg.get("auxiliary") else None
+    features_weight = 0.0
     if cfg.get("teacher"):
-        ask_teacher(cfg, datamodule, auxiliary, facts)
+        features_weight = ask_teacher(cfg, datamodule, auxiliary, facts)
     n_features = 0 if datamodule.features is None else datamodule.features.shape[1]
     beside = n_features + (len(auxiliary.words) if auxiliary else 0)
     if beside:
@@ -109,7 +110,7 @@ def build_module(
         streams=streams,
         auxiliary=auxiliary,
         n_features=n_features,
-        features_weight=cfg.teacher.weight if n_features else 0.0,
+        features_weight=features_weight,
     )
 
 
@@ -130,8 +131,12 @@ def ask_teacher(
     datamodule: KeywordDataModule,
     auxiliary: AuxiliaryWords | None,
     facts: dict[str, Any],
-) -> None:
-    """Give the clips of the data, and those of other words, a teacher's features; `facts` then tell of it."""
+) -> float:
+    """Give the clips of the data, and those of other words, a teacher's features; `facts` then tell of it.
+
+    Returns:
+        The weight of their loss.
+    """
     teacher = build(cfg.teacher, cache=cfg.loader.cache)
     facts["teacher"] = teacher.origin
     LOG.info("teacher: %s", teacher.origin)
@@ -144,6 +149,7 @@ def ask_teacher(
     datamodule.features[rows] = own
     if auxiliary:
         (auxiliary.features,) = others
+    return teacher.weight
 
 
 def build_streams(cfg: DictConfig, labels: Sequence[str]) -> StreamTraining:

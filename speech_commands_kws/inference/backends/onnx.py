@@ -57,7 +57,7 @@ class OnnxBackend:
         if isinstance(providers, str):
             raise KwsError(f"providers must be a list such as [{PROVIDERS[0]}], got {providers!r}")
         self.model = model
-        self.session = _open_session(Path(model), intra_threads, list(providers))
+        self.session = open_session(Path(model), intra_threads, list(providers))
         self.info = ModelInfo.from_metadata(self.session.get_modelmeta().custom_metadata_map, model)
 
     def __call__(self, waveforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +123,12 @@ def refusals() -> tuple[type[Exception], ...]:
     )
 
 
-def _open_session(model: Path, intra_threads: int, providers: list[str]) -> Any:
+def open_session(model: Path, intra_threads: int, providers: list[str]) -> Any:
+    """onnxruntime's session of a file.
+
+    Raises:
+        KwsError: it cannot run the model, or not on these providers.
+    """
     onnxruntime = import_onnxruntime()
     check_whole(0, MOST_THREADS, intra_threads=intra_threads)
     available = onnxruntime.get_available_providers()

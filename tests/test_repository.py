@@ -19,6 +19,8 @@ DATA_SUFFIXES = {
     *".pkl .pickle .joblib .db .sqlite .zip .gz .tar .bin .ckpt .pt .pth .cbm".split(),
     *".safetensors .onnx .engine .plan .trt .tflite".split(),
 }
+# Settings of programs that read no other format.
+SETTINGS = {"web/package.json", "web/package-lock.json", "web/tsconfig.json"}
 # Modules without a test file of their own name, and the one that tests them through what uses them.
 TESTED_IN = {
     # They are what a command does, and take what its test has made.
@@ -87,7 +89,7 @@ def test_every_module_has_its_mirror_among_the_tests() -> None:
 
 def test_git_keeps_no_data_and_no_models() -> None:
     kept = [path for path in tracked_files() if path.suffix.lower() in DATA_SUFFIXES]
-    assert [str(path.relative_to(ROOT)) for path in kept] == []
+    assert {path.relative_to(ROOT).as_posix() for path in kept} - SETTINGS == set()
 
 
 def test_git_keeps_no_machine_paths_and_no_index_addresses() -> None:
@@ -110,6 +112,7 @@ def test_git_keeps_no_machine_paths_and_no_index_addresses() -> None:
         "data/.gitignore",
         "plots/loss.png",
         "model_repository/README.md",
+        "web/package-lock.json",
     ],
 )
 def test_git_sees_the_projects_own_files(path: str) -> None:
@@ -132,6 +135,8 @@ def test_git_sees_the_projects_own_files(path: str) -> None:
         "check.png",
         "scores.json",
         "model_repository/spotter/1/model.onnx",
+        "web/node_modules/vite/package.json",
+        "speech_commands_kws/page/index.html",
         ".venv/bin/python",
         ".tools/poetry/bin/poetry",
     ],

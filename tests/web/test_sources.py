@@ -1,0 +1,133 @@
+"""The sources of the page answer like Python: facts of a model, scores, events, rate conversion, log-mel."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY_LABELS, burst
+from onnx import ModelProto, load
+from streaming_models import DETECTOR, HOP_SAMPLES, STREAMING_INFO, lively_sound, streaming_file
+from trained_looking import LABELS, SAMPLE_RATE, trained_looking
+from web_page import NEEDS_NODE, answer_of
+
+from speech_commands_kws.inference.detector import Detector
+from speech_commands_kws.inference.model_info import ModelInfo
+from speech_commands_kws.inference.spotter import KeywordSpotter
+from speech_commands_kws.inference.streaming import StreamingModel
+
+pytestmark = NEEDS_NODE
+
+FRAME_MS = 10
+
+
+@pytest.fixture(scope="module")
+def streaming(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return streaming_file(tmp_path_factory.mktemp("streaming"))
+
+
+def test_the_facts_of_a_model_are_read(streaming: Path) -> None:
+    info = answer_of("info", model=str(streaming))
+    properties = {entry.key: entry.value for entry in load(streaming).metadata_props}
+    expected = ModelInfo.from_metadata(properties, streaming)
+    assert info["labels"] == list(LABELS) and info["keywords"] == ["yes", "no"]
+    assert info["sampleRate"] == info["clipSamples"] == SAMPLE_RATE
+    assert info["frameSamples"] == HOP_SAMPLES
+    assert info["detector"] == STREAMING_INFO.detector
+    assert info["streaming"]["state_shape"] == expected.streaming["state_shape"]
+
+
+def test_metadata_may_stand_anywhere_and_beside_any_field(tmp_path: Path, tiny_onnx: Path) -> None:
+    """Protobuf lets fields come in any order, and texts hold any character."""
+    model = load(tiny_onnx)
+    model.doc_string, model.model_version = "é" * 300, 2**40
+    parts = ModelProto()
+    parts.metadata_props.extend(model.metadata_props)
+    del model.metadata_props[:]
+    entry = parts.metadata_props.add()
+    entry.key, entry.value = "training", '{"data": "naïve 漢字"}'
+    path = tmp_path / "model.onnx"
+    path.write_bytes(parts.SerializeToString() + model.SerializeToString())
+    info = answer_of("info", model=str(path))
+    assert info["labels"] == TINY_LABELS
+    assert info["training"] == {"data": "naïve 漢字"}
+
+
+def test_a_stream_has_the_same_scores_however_it_is_cut(streaming: Path) -> None:
+    sound = lively_sound(3)[: 3 * SAMPLE_RATE - 77]
+    expected = StreamingModel(streaming).rows(sound)
+    assert np.ptp(expected) > 0.5
+    for pieces in ([], [1, 3000, 159, 12345]):
+        rows = answer_of("rows", model=str(streaming), sound=sound, pieces=pieces)
+        np.testing.assert_allclose(rows, expected.ravel(), atol=1e-5)
+
+
+@pytest.mark.parametrize("seconds", [0.4, 1.0, 2.3])
+def test_windows_of_a_recording_have_the_same_scores(tiny_onnx: Path, seconds: float) -> None:
+    """A short one has silence around it, and the last window of a long one ends with it."""
+    sound = np.concatenate([burst("yes"), burst("no"), burst("yes")])[: int(seconds * SAMPLE_RATE)]
+    spotter = KeywordSpotter(tiny_onnx)
+    expected = np.array([spotter.score(window[None])[0] for _, window in spotter.windows(sound)])
+    for pieces in ([], [100, 5000]):
+        rows = answer_of("rows", model=str(tiny_onnx), sound=sound, pieces=pieces)
+        np.testing.assert_allclose(rows, expected.ravel(), atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_make_the_same_events(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    steps = generator.normal(0, 0.12, (2000, len(LABELS))).cumsum(axis=0)
+    rows = np.abs(np.sin(steps)).astype(np.float32)
+    rows[100:103] = np.nan
+    detector = Detector(LABELS, FRAME_MS, **DETECTOR)
+    expected = detector(rows) + detector.finish()
+    assert len(expected) > 5
+    events = answer_of(
+        "events",
+        rows=np.nan_to_num(rows),
+        labels=list(LABELS),
+        frameMs=FRAME_MS,
+        settings=DETECTOR,
+        pieces=[1, 333, 20],
+    )
+    assert [event["keyword"] for event in events] == [event.keyword for event in expected]
+    for event, other in zip(events, expected, strict=True):
+        assert event == pytest.approx(asdict(other))
+
+
+def tone(hertz: float, rate: int) -> np.ndarray:
+    return np.sin(2 * np.pi * hertz * np.arange(rate // 4) / rate)
+
+
+@pytest.mark.parametrize("rate", [44100, 48000, 8000])
+def test_the_rate_is_converted_without_aliases(rate: int) -> None:
+    def level_db(hertz: float) -> float:
+        sound = answer_of(
+            "resampled", sound=tone(hertz, rate), rates=[rate, SAMPLE_RATE], pieces=[1, 999]
+        )
+        middle = np.array(sound)[500:-500]
+        return 10 * np.log10(2 * np.mean(middle**2) + 1e-20)
+
+    nyquist = min(rate, SAMPLE_RATE) / 2
+    assert level_db(0.05 * nyquist) == pytest.approx(0, abs=0.05)
+    assert level_db(0.85 * nyquist) == pytest.approx(0, abs=0.1)
+    if rate > SAMPLE_RATE:
+        assert level_db(1.08 * nyquist) < -80
+        assert level_db(1.5 * nyquist) < -80
+
+
+def test_the_rate_of_the_model_is_left_alone() -> None:
+    sound = lively_sound(1)[:1000]
+    same = answer_of("resampled", sound=sound, rates=[SAMPLE_RATE, SAMPLE_RATE])
+    np.testing.assert_array_equal(np.float32(same), sound)
+
+
+def test_the_picture_is_that_of_the_front_end() -> None:
+    sound = lively_sound(1)
+    spotter = trained_looking(torch.nn.Identity(), causal=True)
+    expected = spotter.frontend(torch.from_numpy(sound[None]))[0, 0].T.numpy()
+    columns = np.reshape(
+        answer_of("mel", sound=sound, rates=[SAMPLE_RATE, 0], frontend={}), (-1, 40)
+    )
+    np.testing.assert_allclose(columns, expected, atol=1e-3)

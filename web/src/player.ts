@@ -1,0 +1,36 @@
+/** Plays sound that lies in memory. */
+export class Player {
+  private context: AudioContext | null = null;
+  private source: AudioBufferSourceNode | null = null;
+  private begin = 0;
+
+  /** Whether it plays, and how many seconds of it have been heard. */
+  get seconds(): number | null {
+    return this.source && this.context ? this.context.currentTime - this.begin : null;
+  }
+
+  play(samples: Float32Array, rate: number, onEnd: () => void = () => undefined): void {
+    this.stop();
+    if (samples.length === 0) return onEnd();
+    this.context ??= new AudioContext();
+    void this.context.resume();
+    const buffer = this.context.createBuffer(1, samples.length, rate);
+    buffer.getChannelData(0).set(samples);
+    const source = new AudioBufferSourceNode(this.context, { buffer });
+    source.onended = () => {
+      if (this.source !== source) return;
+      this.source = null;
+      onEnd();
+    };
+    source.connect(this.context.destination);
+    source.start();
+    this.source = source;
+    this.begin = this.context.currentTime;
+  }
+
+  stop(): void {
+    const source = this.source;
+    this.source = null;
+    source?.stop();
+  }
+}

@@ -54,7 +54,7 @@ EXAMPLES = {
         "-m optimizer.lr=0.03,0.1",
         "resume=true",
     ),
-    "evaluate": ("split=test", "model.onnx input=recordings"),
+    "evaluate": ("split=test report=report.html", "model.onnx input=recordings"),
     "export": ("", "quantize=int8", "run=plots/runs/NAME register=true"),
     "enroll": (
         "word=lights clips=recordings/lights",

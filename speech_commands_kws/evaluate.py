@@ -3,6 +3,7 @@
 import json
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -15,7 +16,8 @@ from speech_commands_kws.assembly.evaluation import (
     open_model,
     pictures_folder,
 )
-from speech_commands_kws.assembly.streaming import evaluate_streams
+from speech_commands_kws.assembly.report import report_file, write_evaluation, write_streams
+from speech_commands_kws.assembly.streaming import PICTURE, evaluate_streams
 from speech_commands_kws.cli.launch import (
     CONFIG_DIR,
     EXECUTION_WHITELIST,
@@ -34,8 +36,9 @@ from speech_commands_kws.files.atomic import make_writable, write_json_file
 def run(cfg: DictConfig) -> float:
     """Write figures to standard output and pictures into a folder; return the accuracy."""
     check_settings(cfg)
+    page = report_file(cfg)
     if cfg.get("protocol"):
-        return evaluate_streaming(cfg)
+        return evaluate_streaming(cfg, page)
     robustness = build(cfg.robustness) if cfg.robustness else None
     path, run_folder = find_model(cfg)
     info, predict = open_model(path, cfg)
@@ -56,26 +59,37 @@ def run(cfg: DictConfig) -> float:
     model = f"{run_folder.name}/{path.name}" if run_folder else path.name
     title = f"{data.title}: {scoring.headline(facts)}\n{model}"
     worst = scoring.worst_clips(scores, data.clips, cfg.worst)
-    draw(scores, worst, info.frontend, title, cfg.bins, folder, facts.get("robustness"))
+    robust = facts.get("robustness")
+    pictures = draw(scores, worst, info.frontend, title, cfg.bins, folder, robust)
     origin = {
         "model": str(path),
         "data": data.title,
         "description": data.description,
         "data_fingerprint": data.clips.fingerprint,
     }
-    report(title, origin | facts | {"pictures": str(folder)}, cfg.format, cfg.json_file)
+    facts = origin | facts | {"pictures": str(folder)}
+    if page:
+        about = f"{model}\n{data.title}: {scoring.headline(facts)}\n{data.description}"
+        write_evaluation(page, about, info, run_folder, pictures, facts, worst)
+        facts["report"] = str(page)
+    report(title, facts, cfg.format, cfg.json_file)
     return scores.accuracy
 
 
-def evaluate_streaming(cfg: DictConfig) -> float:
+def evaluate_streaming(cfg: DictConfig, page: Path | None) -> float:
     """Write what a listener misses and how often it is wrong to standard output; return the share that it finds."""
     facts = evaluate_streams(cfg)
+    if page:
+        write_streams(page, facts)
+        facts["report"] = str(page)
     if cfg.format == "json":
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
     else:
         write_point(facts, sys.stdout)
         if "pictures" in facts:
-            print(f"picture: {display_name(facts['pictures'])}/detection.png")
+            print(f"picture: {display_name(facts['pictures'])}/{PICTURE}")
+        if page:
+            print(f"report: {display_name(page)}")
     write_json_file(cfg.json_file, facts)
     return 1 - facts["misses"]["miss_rate"]
 
@@ -89,6 +103,8 @@ def report(title: str, facts: dict[str, Any], form: str, json_file: str | None) 
         if facts.get("robustness"):
             tables.write_robustness(facts["robustness"], sys.stdout)
         print(f"pictures: {display_name(facts['pictures'])}")
+        if "report" in facts:
+            print(f"report: {display_name(facts['report'])}")
     write_json_file(json_file, facts)
 
 

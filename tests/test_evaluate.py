@@ -160,6 +160,25 @@ def test_a_folder_is_scored_in_noise_without_torch(model, tree, tmp_path):
     assert "babble, made here" in done.stdout
 
 
+def test_a_report_has_what_was_found_and_is_named(evaluate, trained_run, tmp_path, capsys):
+    page = tmp_path / "new/report.html"
+    evaluate(f"model={trained_run}/model.onnx", f"report={page}", f"json_file={tmp_path}/b.json")
+    assert f"report: {page}" in capsys.readouterr().out
+    facts, text = json.loads((tmp_path / "b.json").read_text()), page.read_text()
+    assert facts["report"] == str(page)
+    assert text.count("<audio") == len(facts["worst_clips"]) == 1
+    assert f"<h1>{trained_run.name}/model.onnx</h1>" in text
+    assert "folder, validation split: 8 clips, accuracy 87.5%" in text
+    assert "recordings from a folder" in text and "Confusion matrix" in text
+    assert facts["data_fingerprint"] in text and "yes/anna_nohash_1.wav" in text
+
+
+def test_a_report_that_cannot_be_written_is_met_before_the_work(evaluate, model, monkeypatch):
+    monkeypatch.setattr(scoring, "score", None)
+    with pytest.raises(KwsError, match="report must be a file that ends in .html, got a.pdf"):
+        evaluate(f"model={model}", "report=a.pdf")
+
+
 def test_data_on_the_command_line_goes_before_that_of_the_run(evaluate, trained_run, tree, capsys):
     data = ["data=folder", f"data.root={tree}", "data.name=mine"]
     swapped = ["data.validation_speakers=[bert]", "data.test_speakers=[anna]"]

@@ -133,6 +133,7 @@ def test_git_sees_the_projects_own_files(path: str) -> None:
         "outputs/today/train.log",
         "recordings/lights/anna_nohash_0.wav",
         "check.png",
+        "report.html",
         "scores.json",
         "model_repository/spotter/1/model.onnx",
         "web/node_modules/vite/package.json",

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from speech_commands_kws.assembly.module import build_module
+from speech_commands_kws.assembly.report import write_training
 from speech_commands_kws.assembly.resume import last_checkpoint
 from speech_commands_kws.cli.launch import build, is_multirun, settings_of
 from speech_commands_kws.cli.overrides import command_for, resume_command
@@ -82,8 +83,9 @@ def train(
         if trainer.is_global_zero:
             write_whole(folder / runs.HISTORY_FILE, json.dumps(rows, indent=2))
             pictures = plot_curves(rows, folder / "plots")
+            page = write_training(folder, module.facts)
             if logger:
-                logger.log_files(pictures, "plots")
+                logger.log_files([*pictures, page], "plots")
     # Not the score of the best checkpoint, which Lightning forgets where the run's folder has moved.
     accuracy = max(row[ACCURACY] for row in rows if ACCURACY in row)
     LOG.info("best validation accuracy %.1f%%; run: %s", accuracy * 100, folder)

@@ -1,11 +1,12 @@
 """Scores and robustness as tables for a person to read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 from speech_commands_kws.cli.terminal import text_console, write_rows
 from speech_commands_kws.errors import display_name
 from speech_commands_kws.evaluation.metrics import percent
+from speech_commands_kws.evaluation.streaming.tables import Table
 
 HEARD_MARK = "*"
 
@@ -18,16 +19,8 @@ def write_scores(title: str, facts: Mapping[str, Any], stream: TextIO) -> None:
             console.print(display_name(line), soft_wrap=True)
     error, loss = percent(facts["expected_calibration_error"]), facts["log_loss"]
     console.print(f"expected calibration error {error}, log loss {loss:.3f}")
-    figures = ("recall", "precision", "F1", "clips")
-    classes = [
-        (
-            display_name(label),
-            *(percent(row[name]) for name in ("recall", "precision", "f1")),
-            str(row["support"]),
-        )
-        for label, row in facts["classes"].items()
-    ]
-    write_rows(stream, ("class", *figures), classes, numbers=figures)
+    classes = class_table(facts)
+    write_rows(stream, classes.heads, classes.rows, numbers=classes.numbers)
     words = ("true word", "prediction")
     worst = [
         (
@@ -41,9 +34,28 @@ def write_scores(title: str, facts: Mapping[str, Any], stream: TextIO) -> None:
         write_rows(stream, ("worst clips", *words), worst, numbers=words, wrapped="worst clips")
 
 
+def class_table(facts: Mapping[str, Any]) -> Table:
+    figures = ("recall", "precision", "F1", "clips")
+    rows = [
+        (
+            display_name(label),
+            *(percent(row[name]) for name in ("recall", "precision", "f1")),
+            str(row["support"]),
+        )
+        for label, row in facts["classes"].items()
+    ]
+    return Table(("class", *figures), rows, figures)
+
+
 def write_robustness(facts: Mapping[str, Any], stream: TextIO) -> None:
     """Write what `Robustness.measure` found."""
-    console = text_console(stream)
+    for table in robustness_tables(facts):
+        write_rows(stream, table.heads, table.rows, numbers=table.numbers)
+    text_console(stream).print(heard_note(facts), soft_wrap=True)
+
+
+def robustness_tables(facts: Mapping[str, Any]) -> Iterator[Table]:
+    """Accuracy in each noise, in rooms and by level, with the intervals of the means."""
     noises = []
     for name, noise in facts["noises"].items():
         mark = HEARD_MARK if noise["heard_in_training"] else ""
@@ -58,11 +70,15 @@ def write_robustness(facts: Mapping[str, Any], stream: TextIO) -> None:
     ):
         cells = (facts["clean"], *facts[kind])
         rows = [*rows, (name, *map(shown, cells)), ("95% interval", *map(interval, cells))]
-        write_rows(stream, (head, "clean", *columns), rows, numbers=("clean", *columns))
+        yield Table((head, "clean", *columns), rows, ("clean", *columns))
+
+
+def heard_note(facts: Mapping[str, Any]) -> str:
+    """On how many clips the figures of robustness rest, and what their marks mean."""
     note = f"{facts['clips_of_each']} clips of words in each noise, room and level, all in clean"
     if any(noise["heard_in_training"] for noise in facts["noises"].values()):
         note += f"; {HEARD_MARK} training heard this recording (augment.noise_held_out)"
-    console.print(note, soft_wrap=True)
+    return note
 
 
 def shown(figure: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ Legend: T samples, M mel bins, F frames.
 """
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import librosa
@@ -20,7 +21,7 @@ from speech_commands_kws.figures.style import STYLE, save, shorten
 
 PANEL_WIDTH_INCHES, PANEL_HEIGHT_INCHES, MARGIN_INCHES = 3.1, 2.4, 0.9
 PANEL_COLUMNS, TIME_TICKS = 4, 4
-PANEL_TITLE_POINTS, NAME_CHARACTERS = 9, 40
+PANEL_TITLE_POINTS, NAME_CHARACTERS, LABEL_CHARACTERS = 8, 38, 12
 DYNAMIC_RANGE_DB = 80
 KILOHERTZ_OF_TICKS = {250: "¼", 500: "½", 1000: "1", 2000: "2", 4000: "4", 8000: "8"}
 
@@ -39,21 +40,32 @@ def plot_worst_clips(
     size = (PANEL_COLUMNS * PANEL_WIDTH_INCHES, rows * PANEL_HEIGHT_INCHES + MARGIN_INCHES)
     figure = Figure(figsize=size)
     panels = figure.subplots(rows, PANEL_COLUMNS, squeeze=False).ravel()
-    for axes, clip in zip(panels, clips, strict=False):
+    for i, (axes, clip) in enumerate(zip(panels, clips, strict=False)):
         draw_mel(axes, mel_decibels(clip.waveform, **frontend), frontend)
         truth, prediction = percent(clip.truth_probability), percent(clip.prediction_probability)
-        verdict = f"{clip.truth} {truth} → {clip.prediction} {prediction}"
+        words = (shorten(word, LABEL_CHARACTERS) for word in (clip.truth, clip.prediction))
+        verdict = "{} {truth} → {} {prediction}".format(*words, truth=truth, prediction=prediction)
         axes.set_title(
             f"{verdict}\n{shorten(clip.name, NAME_CHARACTERS)}",
             fontsize=PANEL_TITLE_POINTS,
             loc="left",
         )
-    for axes in panels[1:]:
-        axes.set(xlabel=None, ylabel=None)
+        if i % PANEL_COLUMNS:
+            axes.set(ylabel=None)
     for axes in panels[len(clips) :]:
         axes.set_axis_off()
     title = "Worst clips: true class → prediction, each with its probability"
     return save(figure, path, title, about)
+
+
+@matplotlib.rc_context(STYLE | {"axes.grid": False})
+def mel_png(waveform: np.ndarray, frontend: Mapping[str, float]) -> bytes:
+    """A waveform (T,) as the front-end of the model sees it, without a title, as a PNG file."""
+    figure = Figure(figsize=(PANEL_WIDTH_INCHES, PANEL_HEIGHT_INCHES))
+    draw_mel(figure.subplots(), mel_decibels(waveform, **frontend), frontend)
+    file = BytesIO()
+    figure.savefig(file)
+    return file.getvalue()
 
 
 def mel_decibels(

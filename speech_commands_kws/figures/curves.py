@@ -13,6 +13,7 @@ from speech_commands_kws.figures.style import BLUE, GREEN, INK, ORANGE, STYLE, s
 
 CURVE_INCHES = (8.0, 4.5)
 BEST_MARKER_POINTS = 70
+HEADROOM = 1.05
 
 
 class Series(NamedTuple):
@@ -92,7 +93,7 @@ def _plot_curve(curve: Curve, history: Sequence[Mapping[str, float]], path: Path
     axes.set_xlim(history[0]["epoch"] + 0.5, history[-1]["epoch"] + 1 + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if curve.from_zero:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, HEADROOM * axes.get_ylim()[1])
     if curve.percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     if len(curve.series) > 1:

@@ -7,6 +7,7 @@ many clips, what accuracy.
 
 import logging
 import textwrap
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -54,20 +55,26 @@ LOG = logging.getLogger(__name__)
 
 NO_LETTERS = "Last Resort High-Efficiency"  # comes with matplotlib and draws a box for every letter
 WHISKERS = {"fmt": "none", "ecolor": INK, "elinewidth": 1.2}
-TITLE_LEFT_INCHES, TITLE_CHARACTERS_PER_INCH = 0.12, 10
+TITLE_LEFT_INCHES, MOST_CHARACTERS_PER_INCH = 0.12, 14
 
 
 def save(figure: Figure, path: Path, title: str, about: str) -> Path:
     """Write a figure under its title; the folder is made where missing."""
-    width = figure.get_size_inches()[0]
-    letters = int(width * TITLE_CHARACTERS_PER_INCH)
-    texts = (title, *about.splitlines())
-    lines = [line for text in texts for line in textwrap.wrap(text, letters)]
-    figure.suptitle("\n".join(lines), x=TITLE_LEFT_INCHES / width, ha="left")
-    set_fonts(figure)
+    set_title(figure, (title, *about.splitlines()))
     with replacing(path) as partial, written_to(path):
         figure.savefig(partial)
     return path
+
+
+def set_title(figure: Figure, texts: Sequence[str]) -> None:
+    """Write texts above a figure, in lines that are no wider than it."""
+    width = figure.get_size_inches()[0]
+    heading = figure.suptitle("\n".join(texts), x=TITLE_LEFT_INCHES / width, ha="left")
+    set_fonts(figure)
+    for letters in range(int(width * MOST_CHARACTERS_PER_INCH), 0, -1):
+        heading.set_text("\n".join(line for text in texts for line in textwrap.wrap(text, letters)))
+        if heading.get_window_extent().x1 <= figure.bbox.width:
+            break
 
 
 def set_fonts(figure: Figure) -> None:

@@ -248,9 +248,12 @@ def fact_rows(names: Mapping[str, str], facts: Mapping[str, Any]) -> list[list[s
 
 def origin(info: ModelInfo) -> str:
     """Where the model comes from, and the weights that its training began with."""
-    rows = fact_rows(TRAINING_FACTS, info.training)
-    rows += fact_rows(PARENT_FACTS, info.training.get("parent", {}))
-    return table(["fact", "value"], rows)
+    return table(["fact", "value"], origin_rows(info.training))
+
+
+def origin_rows(training: Mapping[str, Any]) -> list[list[str]]:
+    parent = fact_rows(PARENT_FACTS, training.get("parent", {}))
+    return fact_rows(TRAINING_FACTS, training) + parent
 
 
 def variant_section(variants: Sequence[tuple[Path, ModelInfo]]) -> list[str]:

@@ -15,6 +15,7 @@ FRONTEND = {
     "f_max": 7600.0,
     "log_floor": 1e-6,
 }
+LONG_LABELS = ("computer_assistant", "_unknown_other_words_", 0.001, 0.999)
 
 
 def tone(hertz):
@@ -56,6 +57,26 @@ def test_every_worst_clip_has_a_panel_that_says_what_it_is(monkeypatch, tmp_path
     assert titles[4].endswith("no/$x$.wav")
     assert titles[5:] == ["", "", ""]
     assert not figure.axes[5].axison
+
+
+def test_long_names_and_labels_keep_within_their_panel(monkeypatch, tmp_path):
+    """What lies over the right edge of the last panel is cut off."""
+    monkeypatch.setattr(clip_figures, "save", lambda figure, *_: figure)
+    long = ScoredClip(
+        tone(500.0), "_unknown_/marmalade_0123456789abcdef_nohash_0.wav", *LONG_LABELS
+    )
+    figure = clip_figures.plot_worst_clips([long] * 4, FRONTEND, "about", tmp_path / "a.png")
+    figure.draw_without_rendering()
+    titles = [axes._left_title.get_window_extent() for axes in figure.axes]
+    assert titles[-1].x1 <= figure.bbox.width
+    for before, after in zip(titles, titles[1:], strict=False):
+        assert before.x1 < after.x0
+    assert [axes.get_ylabel() for axes in figure.axes] == ["kHz", "", "", ""]
+    assert {axes.get_xlabel() for axes in figure.axes} == {"s"}
+
+
+def test_a_clip_alone_is_a_png():
+    assert clip_figures.mel_png(tone(500.0), FRONTEND).startswith(b"\x89PNG")
 
 
 def test_worst_clips_become_a_png(tmp_path):

@@ -7,6 +7,7 @@
 #   make test-all     the same with the integration tests
 #   make setup        only set up: the environment is .venv, the tools that make it are in .tools
 #   make lint         only the pre-commit hooks
+#   make wheel        build the wheel, with the page, into dist/
 #   make web          build the page that listens in a browser, into speech_commands_kws/page (needs node 20.19 or later)
 #   make serve        set up; then serve the newest export by a Triton server in an environment of its own (.tools/triton)
 #   make triton       only make that environment: the tests that need the server skip themselves without it
@@ -31,7 +32,7 @@ NPM_CLI := lib/node_modules/npm/bin/npm-cli.js
 ACTIVATE := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP_INSTALL := $(POETRY)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help web quickstart listener test test-all setup lint serve triton speech-corpora data-remote clean
+.PHONY: help web wheel quickstart listener test test-all setup lint serve triton speech-corpora data-remote clean
 .DELETE_ON_ERROR:
 
 help:
@@ -67,6 +68,12 @@ listener: setup
 # From the lock file; node may be the one that the set-up has put into the environment.
 web:
 	$(ACTIVATE) sh -ec 'cd web; npm ci --silent; npm run --silent build'
+
+wheel: setup web
+	$(POETRY)/poetry build --quiet --format wheel
+	@$(VENV)/bin/python -m zipfile --list "$$(ls -t dist/*.whl | head -n 1)" | grep -q page/index.html || \
+		{ echo "error: the wheel has no page" >&2; exit 1; }
+	@ls -t dist/*.whl | head -n 1
 
 lint: setup
 	$(ACTIVATE) pre-commit run --all-files --show-diff-on-failure

@@ -1,7 +1,7 @@
 """The console script: `kws train a.b=c -m` equals `python -m speech_commands_kws.train a.b=c -m`.
 
-`infer`, `mine`, `listen`, `evaluate` and `describe` also take plain file names, `leaderboard` conditions and
-`check-word` words, which Hydra's grammar refuses: they become one quoted override.
+`infer`, `mine`, `listen`, `evaluate`, `describe`, `tune` and `demo` also take plain file names, `leaderboard`
+conditions and `check-word` words, which Hydra's grammar refuses: they become one quoted override.
 """
 
 import sys
@@ -31,6 +31,7 @@ COMMANDS = {
     "mine": "keep the false alarms of a streaming model, to train on them",
     "infer": "name the words in files, folders, patterns or - (standard input)",
     "listen": "report keywords as they are said: microphone, file or -",
+    "demo": "listen in a browser, on a page that runs the model itself",
     "serve": "serve a model by Triton, without a container or in one",
     "describe": "show what an exported model says about itself",
     "check-data": "look recordings over: duplicates, levels, balance, suspect labels",
@@ -44,7 +45,7 @@ COMMANDS = {
 # The configuration key that plain names become: a list of them, or one.
 LIST_KEYS = {"infer": "input", "mine": "input", "check-word": "keywords"}
 SINGLE_KEYS = {
-    **{"evaluate": "model", "describe": "model", "tune": "model"},
+    **{"evaluate": "model", "describe": "model", "tune": "model", "demo": "model"},
     **{"listen": "input", "leaderboard": "where"},
 }
 EXAMPLES = {
@@ -64,6 +65,7 @@ EXAMPLES = {
     "mine": ("data/corpora/train", "recordings/ worst=200 output=data/mined"),
     "infer": ("recording.wav", "recordings/ format=csv top_k=1"),
     "listen": ("", "talk.wav speed=0", "- format=json", "'on_event=[notify-send,\"{keyword}\"]'"),
+    "demo": ("", "model.onnx browser=false"),
     "serve": ("", "model=model.onnx", "mode=container"),
     "describe": ("", "model.onnx format=json"),
     "check-data": ("data=folder data.root=recordings picture=check.png",),

@@ -1,7 +1,10 @@
-"""Export a trained spotter to ONNX: `kws export [run=latest|FOLDER] [quantize=int8|fp16] [register=true]`.
+"""Export a trained spotter to ONNX: `kws export [run=latest|FOLDER] [quantize=int8|fp16] [register=true] [web=FOLDER]`.
 
 `backend=tensorrt` builds a TensorRT plan of an exported ONNX file.
 """
+
+import logging
+from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
@@ -32,7 +35,10 @@ from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.backends.tensorrt import TensorRTBackend
 from speech_commands_kws.inference.locate import REGISTERED, streaming_file
 from speech_commands_kws.packaging.triton_repository import fill_repository
+from speech_commands_kws.packaging.web_page import check_site, write_site
 from speech_commands_kws.tracking import recording, runs
+
+LOG = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> float:
@@ -41,6 +47,9 @@ def run(cfg: DictConfig) -> float:
     A plan is compared with its ONNX file instead.
     """
     check_settings(cfg)
+    site = None if cfg.web is None else Path(str(cfg.web)).expanduser()
+    if site:
+        check_site(site)
     if str(cfg.model).startswith(REGISTERED):
         return copy_registered(cfg)
     engine = engine_of(cfg.backend)
@@ -75,6 +84,9 @@ def run(cfg: DictConfig) -> float:
         card = write_card(cfg, model, split)
     if triton:
         fill_repository(triton, [*clip_models, *files[:1]])
+    if site:
+        write_site(site, [*files[:1], *clip_models])
+        LOG.info("%s: a site of static files, which listens in a browser", site)
     figures = {} if record else model.figures
     recording.log_to_run(folder, [*clip_models, *files, card], "model", figures)
     if record:

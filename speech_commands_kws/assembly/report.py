@@ -67,6 +67,7 @@ def write_evaluation(
     if point is None and streaming and streaming.is_file():
         point = StreamingModel(streaming).info.operating_points
     rows = fact_table(info.labels, info.training)
+    title += f"\n{info.threshold_note}"
     if scores:
         rows += [["scored on", scores["data"]], ["its fingerprint", scores["data_fingerprint"]]]
     write_report(path, title, rows, [*plots_of(run_folder), *pictures], scores, clips, point)

@@ -6,11 +6,18 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import (
+    FixedLocator,
+    LogLocator,
+    NullLocator,
+    PercentFormatter,
+    StrMethodFormatter,
+)
 
 from speech_commands_kws.figures.style import GREY, INK, MANY_COLOURS, STYLE, save
 
 INCHES = (10.0, 5.0)
+TICKS = (1, 2, 5)  # of each decade
 PERCENTS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 LINE = {"linewidth": 1.5, "marker": ".", "markersize": 5}
 CHOSEN = {"marker": "*", "markersize": 13, "markeredgecolor": INK, "linestyle": "none", "zorder": 3}
@@ -45,6 +52,8 @@ def plot_detection(
     axes.axvline(rate, color=GREY, linestyle=":", label=label)
     axes.set(xscale="log", yscale="log", ylabel="words missed")
     axes.set_xlabel(f"false alarms an hour; none is drawn at {least:.2g}")
+    axes.xaxis.set_major_locator(LogLocator(subs=TICKS))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_major_locator(FixedLocator(PERCENTS))
     axes.yaxis.set_minor_locator(NullLocator())

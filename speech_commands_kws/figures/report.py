@@ -113,8 +113,8 @@ def accuracy(scores: Mapping[str, Any]) -> Iterator[str]:
 def listening(point: Mapping[str, Any]) -> Iterator[str]:
     if "wanted_per_hour" in point:
         yield paragraph(
-            f"Measured on the {point['split']} split when the thresholds were chosen, for {point['wanted_per_hour']:g} "
-            "false alarms an hour, so that the figures flatter them a little."
+            f"The streaming model was measured on the {point['split']} split when its thresholds were chosen, for "
+            f"{point['wanted_per_hour']:g} false alarms an hour, so that the figures flatter it a little."
         )
     yield from map(table, point_tables(point))
     if latency := latency_line(point["latency_seconds"]).strip():

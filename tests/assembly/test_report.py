@@ -23,7 +23,8 @@ FACTS = {
     "parameters": 9232,
     "parent": {"run": "of_people"},
 }
-INFO = ModelInfo(("yes", "no"), SAMPLE_RATE, SAMPLE_RATE, FRONTEND, FACTS)
+DETECTION = {"threshold": 0.9, "recall": 0.875, "false_alarms_per_clip": 0.01}
+INFO = ModelInfo(("yes", "no"), SAMPLE_RATE, SAMPLE_RATE, FRONTEND, FACTS, DETECTION)
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_an_evaluation_has_what_the_run_knows(folder, monkeypatch, tmp_path):
         assert text in page, text
     assert page.count("<audio") == 1 and "image/png" in page
     assert 'id="training"' in page and 'id="augmentations"' in page
-    assert "for 0.5 false alarms an hour" in page
+    assert "for 0.5 false alarms an hour" in page and "finds 87.5% of the keywords" in page
     assert logged == [(folder, [path], "evaluation")]
     write_evaluation(path, "model.onnx", INFO, None, [], scores)
     assert 'id="training"' not in path.read_text() and len(logged) == 1, "of no run"
@@ -91,7 +92,7 @@ def test_streams_have_their_own_figures_and_picture(folder, monkeypatch, tmp_pat
     page = path.read_text()
     assert "<h1>2030-01-01_run/model.streaming.onnx</h1>" in page
     assert "words of synthetic, test split, in streams" in page
-    assert FACTS["data_description"] in page and "when the thresholds were chosen" not in page
+    assert FACTS["data_description"] in page and "when its thresholds were chosen" not in page
     assert 'id="worst"' not in page and 'id="listening"' in page
     report.write_streams(path, facts | {"input": "my/words"})
     page = path.read_text()

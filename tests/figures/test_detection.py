@@ -40,6 +40,18 @@ def test_each_condition_has_a_line_and_its_chosen_point(monkeypatch, tmp_path) -
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
 
 
+def test_rates_of_less_than_a_decade_have_figures_at_their_axis(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(detection, "save", lambda figure, *_: figure)
+    near = [point | {"per_hour": 20 + point["per_hour"] / 10} for point in CURVE]
+    figure = detection.plot_detection(
+        near, CHOSEN | {"false_alarms": alarms(25)}, "about", tmp_path / "a.png"
+    )
+    figure.draw_without_rendering()
+    ticks = [text.get_text() for text in figure.axes[0].get_xticklabels(which="both")]
+    assert "20" in ticks and "50" in ticks
+    assert not any("$" in tick for tick in ticks)
+
+
 def test_it_becomes_a_png(tmp_path) -> None:
     path = detection.plot_detection(CURVE, CHOSEN, "about", tmp_path / "a.png")
     assert path.read_bytes().startswith(b"\x89PNG")

@@ -47,7 +47,7 @@ WORDS :=
 OWN := $(if $(WORDS),'data.words=[$(WORDS)]' trainer.max_epochs=30)
 quickstart: setup
 	$(ACTIVATE) kws train $(OWN)
-	$(ACTIVATE) kws evaluate split=test
+	$(ACTIVATE) kws evaluate split=test report=report.html
 	$(ACTIVATE) kws export
 	@echo "kws infer top_k=1, on clips by voices that training has not heard:"
 	@$(few_clips) | tr '\n' '\0' | $(ACTIVATE) xargs -0 kws infer top_k=1

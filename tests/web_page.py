@@ -92,9 +92,14 @@ def make_site(folder: Path, *models: Path) -> Path:
 
 
 def visit(
-    address: str, steps: str, flags: list[str] = MICROPHONE, facts: Any = None, **options: Any
+    address: str,
+    steps: str,
+    flags: list[str] = MICROPHONE,
+    facts: Any = None,
+    timeout: float = 180,
+    **options: Any,
 ) -> Visit:
-    """Open the page and do the steps, the body of an asynchronous JavaScript function of `page`, `context`, `facts`."""
+    """Open the page and do the steps, the body of an asynchronous JavaScript function; see web/tests/drive.mjs."""
     with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         task = {
             "address": address,
@@ -111,7 +116,7 @@ def visit(
             input=json.dumps(task),
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=timeout,
         )
     assert done.returncode == 0, done.stderr
     return Visit(**json.loads(done.stdout))

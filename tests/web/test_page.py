@@ -1,14 +1,16 @@
 """The page in headless Chromium, with sound of the test's own in the place of a microphone."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import SAMPLE_RATE, burst
+from conftest import SAMPLE_RATE, TINY_METADATA, build_tiny_onnx, burst
 from streaming_models import lively_sound, streaming_file
-from web_page import MICROPHONE, NEEDS_BROWSER, Visit, make_site, served, visit
+from web_page import MICROPHONE, NEEDS_BROWSER, WEB, Visit, make_site, served, visit
 
 from speech_commands_kws.inference.streaming import StreamingModel
 
@@ -138,3 +140,180 @@ def test_without_models_it_asks_for_one(tmp_path: Path, tiny_onnx: Path) -> None
         before, after = visit(address, steps, facts=str(tiny_onnx)).value
     assert before["status"] == "No model is here. Drop a model.onnx on this page, or open one."
     assert after["status"] == "model.onnx is ready. It knows: yes, no."
+
+
+CURVE = [
+    {"threshold": 0.6, "miss_rate": 0.05, "per_hour": 4.5, "limit_95": 6.5},
+    {"threshold": 0.9, "miss_rate": 0.1, "per_hour": 0.5, "limit_95": None},
+]
+
+
+@pytest.fixture
+def measured_site(tmp_path: Path) -> Iterator[str]:
+    """With a model whose operating points were measured."""
+    metadata = TINY_METADATA | {"operating_points": json.dumps({"curve": CURVE})}
+    model = build_tiny_onnx(tmp_path / "measured.onnx", metadata)
+    with served(make_site(tmp_path / "measured", model)) as address:
+        yield address
+
+
+def test_the_threshold_can_be_dragged(measured_site: str) -> None:
+    """The line, the slider by keyboard, one word alone, and back; each time with what it costs."""
+    steps = READY + """
+    const shown = async () => [await page.textContent("#threshold-value"), await page.textContent("#threshold-cost")];
+    const answers = [await shown()];
+    const box = await page.locator("#scores").boundingBox();
+    const heightOf = (value) => box.y + 6 + (1 - value) * (box.height - 12);
+    await page.mouse.move(box.x + 200, heightOf(0.5));
+    await page.mouse.down();
+    await page.mouse.move(box.x + 200, heightOf(0.8));
+    await page.mouse.up();
+    answers.push(await shown());
+    await page.click("#labels button:has-text('no')");
+    await page.focus("#threshold");
+    await page.keyboard.press("ArrowLeft");
+    answers.push(await shown());
+    await page.click("#labels button:has-text('all words')");
+    answers.push(await shown());
+    await page.click("#threshold-reset");
+    answers.push(await shown());
+    return answers;
+    """
+    first, dragged, single, mixed, again = visit(measured_site, steps).value
+    assert first == again
+    assert first[0] == "0.500" and first[1].startswith(
+        "At 0.600, the nearest that was measured, it missed 5.0 %"
+    )
+    assert float(dragged[0]) == pytest.approx(0.8, abs=0.01)
+    assert dragged[1].endswith("missed 10.0 % of the words and gave 0.50 false alarms an hour.")
+    assert float(single[0]) == pytest.approx(float(dragged[0]) - 0.001)
+    assert mixed[0] == "one for each"
+
+
+def test_moving_the_threshold_decides_a_file_again(site: str, tmp_path: Path) -> None:
+    sound = np.concatenate([np.zeros(SAMPLE_RATE), burst("yes"), np.zeros(2 * SAMPLE_RATE)])
+    soundfile.write(tmp_path / "yes.wav", sound, SAMPLE_RATE)
+    steps = SEEN + READY + """
+    await page.setInputFiles("#sound-file", facts);
+    await page.waitForFunction(() => document.getElementById("status").textContent.startsWith("yes.wav: 4.0 s"));
+    const before = (await seen()).events;
+    await page.fill("#threshold", "0.999");
+    const strict = (await seen()).events;
+    await page.click("#threshold-reset");
+    return [before, strict, (await seen()).events];
+    """
+    before, strict, again = visit(site, steps, facts=str(tmp_path / "yes.wav")).value
+    assert before == again and len(before) > 0
+    assert strict == []
+
+
+def test_clips_come_as_training_reads_them(site: str, tmp_path: Path) -> None:
+    """Right, wrong and missed; then the ZIP."""
+    pause = np.zeros(2 * SAMPLE_RATE, np.float32)
+    sound = np.concatenate([pause, burst("yes"), pause, burst("no"), pause])
+    soundfile.write(tmp_path / "words.wav", sound, SAMPLE_RATE)
+    steps = READY + """
+    await page.setInputFiles("#sound-file", facts + "/words.wav");
+    await page.waitForFunction(() => document.getElementById("status").textContent.startsWith("words.wav: 8.0 s"));
+    const word = await page.textContent("#events li:last-child strong");
+    await page.click("#events li:last-child button:has-text('Right')");
+    await page.click("#events li:first-child button:has-text('Wrong')");
+    await page.fill("#position", "3.2");
+    await page.selectOption("#missed-word", "no");
+    await page.click("#missed");
+    await page.fill("#speaker", "a/b");
+    const isRefused = await page.isDisabled("#download");
+    await page.fill("#speaker", "anna");
+    const download = page.waitForEvent("download");
+    await page.click("#download");
+    await (await download).saveAs(facts + "/clips.zip");
+    return [isRefused, word];
+    """
+    is_refused, word = visit(site, steps, facts=str(tmp_path)).value
+    assert is_refused
+    with ZipFile(tmp_path / "clips.zip") as archive:
+        archive.extractall(tmp_path / "clips")
+    names = sorted(
+        path.relative_to(tmp_path / "clips").as_posix() for path in tmp_path.glob("clips/*/*")
+    )
+    assert len(names) == 3
+    assert {f"{kept}/anna_nohash_0.wav" for kept in ("_unknown_", "no", word)} <= set(names)
+    missed, rate = soundfile.read(max(tmp_path.glob("clips/no/*")), dtype="float32")
+    assert rate == SAMPLE_RATE and len(missed) == SAMPLE_RATE
+    assert np.abs(missed).max() == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_word_of_ones_own_is_recorded(site: str, tmp_path: Path) -> None:
+    time = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    word = 0.3 * np.sin(2 * np.pi * 300 * time) * (np.abs(time - 1) < 0.25)
+    steps = READY + """
+    await page.click("#record");
+    const refused = await page.textContent("#record-status");
+    await page.fill("#own-word", "lights");
+    await page.click("#record");
+    await page.waitForFunction(() => document.getElementById("takes").value === 2);
+    await page.click("#record");
+    await page.waitForFunction(() => document.getElementById("record-status").textContent.startsWith("Stopped"));
+    return [refused, await page.textContent("#record-status"), await page.textContent("#clips li")];
+    """
+    refused, status, clips = visit(site, steps, fake_microphone(tmp_path / "word.wav", word)).value
+    assert refused == "Type a word first, of letters."
+    assert status == "Stopped after 2 good takes of “lights”."
+    assert clips.startswith("lights2 clips")
+
+
+def test_a_sound_that_the_browser_paused_is_explained(site: str) -> None:
+    steps = LISTEN + """
+    await page.waitForFunction(() => document.getElementById("status").textContent.startsWith("Listening"));
+    await page.evaluate(() => window.spotter.microphone.context.suspend());
+    await page.waitForFunction(() => document.getElementById("status").textContent.startsWith("The browser has"));
+    await page.click("#listen");
+    return await page.textContent("#status");
+    """
+    assert visit(site, steps).value == "Stopped."
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_accessible(measured_site: str, tmp_path: Path, scheme: str) -> None:
+    """By axe-core, with all that can be opened open, at the width of a phone too."""
+    facts = (WEB / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
+    steps = LISTEN + """
+    await page.waitForFunction(() => document.querySelectorAll("#events li").length > 0);
+    await page.click("#events li:first-child button:has-text('Right')");
+    await page.click("#listen");
+    await page.evaluate(() => document.querySelectorAll("details").forEach((part) => (part.open = true)));
+    await page.evaluate(facts);
+    const found = [];
+    for (const width of [1280, 360]) {
+      await page.setViewportSize({ width, height: 800 });
+      const { violations } = await page.evaluate(() => window.axe.run());
+      found.push(...violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html)}`));
+      const isWider = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+      if (isWider) found.push(`wider than ${width}`);
+    }
+    return found;
+    """
+    sound = np.concatenate([np.zeros(SAMPLE_RATE, np.float32), burst("yes")])
+    flags = fake_microphone(tmp_path / "yes.wav", sound)
+    assert visit(measured_site, steps, flags, facts, colorScheme=scheme).value == []
+
+
+@pytest.mark.integration
+def test_a_minute_grows_no_memory(site: str, tmp_path: Path) -> None:
+    """Of page and worker, once all that is kept is full; rubbish is collected before each reading."""
+    sound = np.concatenate([np.zeros(SAMPLE_RATE, np.float32), burst("yes")])
+    steps = LISTEN + """
+    const reading = async () => {
+      await page.evaluate(() => globalThis.gc());
+      await page.workers()[0].evaluate(() => globalThis.gc());
+      return megabytes();
+    };
+    await page.waitForTimeout(65000);
+    const before = await reading();
+    await page.waitForTimeout(60000);
+    return [before, await reading(), await page.$$eval("#events li", (items) => items.length)];
+    """
+    flags = [*fake_microphone(tmp_path / "yes.wav", sound), "--js-flags=--expose-gc"]
+    before, after, events = visit(site, steps, flags).value
+    assert events > 20
+    assert 0 < after < before + 20

@@ -10,8 +10,11 @@ from conftest import TINY_LABELS, burst
 from onnx import ModelProto, load
 from streaming_models import DETECTOR, HOP_SAMPLES, STREAMING_INFO, lively_sound, streaming_file
 from trained_looking import LABELS, SAMPLE_RATE, trained_looking
-from web_page import NEEDS_NODE, answer_of
+from web_page import NEEDS_NODE, ROOT, answer_of
+from yaml import safe_load
 
+from speech_commands_kws.audio.reading import fit_length
+from speech_commands_kws.audio.takes import TakeCriteria, fault, trim
 from speech_commands_kws.inference.detector import Detector
 from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.inference.spotter import KeywordSpotter
@@ -131,3 +134,40 @@ def test_the_picture_is_that_of_the_front_end() -> None:
         answer_of("mel", sound=sound, rates=[SAMPLE_RATE, 0], frontend={}), (-1, 40)
     )
     np.testing.assert_allclose(columns, expected, atol=1e-3)
+
+
+def spoken(seconds: float, level: float, at: float = 0.6, noise: float = 1e-4) -> np.ndarray:
+    """Two seconds with a word, with a short closure in it."""
+    time = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    inside = (time >= at) & (time < at + seconds) & (np.abs(time - at - seconds / 2) > 0.05)
+    hiss = np.random.default_rng(0).normal(0, noise, len(time))
+    return (level * np.sin(2 * np.pi * 300 * time) * inside + hiss).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        spoken(0.5, 0.3),
+        spoken(0.5, 0.3, at=0),
+        spoken(0.5, 0.3, at=1.6),
+        spoken(0.6, 1.2),
+        spoken(0.5, 0.002, noise=1e-5),
+        spoken(0.5, 0.1, noise=0.05),
+        spoken(0.15, 0.3),
+        spoken(1.3, 0.3),
+    ],
+)
+def test_takes_are_judged_and_trimmed_alike(take: np.ndarray) -> None:
+    demands = safe_load((ROOT / "configs" / "record.yaml").read_text())["demands"]
+    del demands["_target_"]
+    criteria = TakeCriteria(**demands | {"longest_seconds": 1.0})
+    answer = answer_of("take", sound=take, rates=[SAMPLE_RATE, 0])
+    expected = fault(take, SAMPLE_RATE, criteria)
+    assert (answer["fault"] or "").split(";")[0] == (expected or "").split(":")[0]
+    np.testing.assert_array_equal(np.float32(answer["word"]), trim(take, SAMPLE_RATE, criteria))
+
+
+def test_the_loudest_part_is_that_of_training() -> None:
+    sound = lively_sound(3)
+    part = answer_of("loudest", sound=sound, rates=[SAMPLE_RATE, 0])
+    np.testing.assert_array_equal(np.float32(part), fit_length(sound, SAMPLE_RATE))

@@ -1,5 +1,7 @@
 /** What was heard, the latest first. */
 
+import type { Clip } from "./clips.ts";
+import { UNKNOWN } from "./clips.ts";
 import { styleOf } from "./colours.ts";
 import type { Event } from "./detector.ts";
 import { button, clock, find, make } from "./dom.ts";
@@ -22,6 +24,7 @@ export class EventList {
   constructor(
     private readonly onPlay: (event: HeardEvent) => void,
     private readonly onSeek: (seconds: number) => void,
+    private readonly onKeep: (clip: Clip) => void,
   ) {}
 
   get length(): number {
@@ -53,16 +56,37 @@ export class EventList {
     return make(
       "li",
       {},
-      mark,
-      make("strong", {}, event.keyword),
+      make("strong", {}, mark, event.keyword),
       make("span", {}, texts.eventScore(event.score)),
-      button(clock(event.time), () => this.onSeek(event.time), "plain"),
+      event.latency === null
+        ? button(clock(event.time), () => this.onSeek(event.time), "plain")
+        : make("span", {}, clock(event.time)),
       make(
         "span",
         { className: "latency", title: texts.latencyMeaning },
         event.latency === null ? "" : texts.latency(event.latency),
       ),
-      play,
+      make("span", { className: "actions" }, play, ...this.judgements(event)),
     );
+  }
+
+  /** Right and wrong: one of them, once. */
+  private judgements(event: HeardEvent): HTMLButtonElement[] {
+    const judge = (text: string, name: string, word: string) => {
+      const made = button(text, () => {
+        for (const other of both) other.disabled = true;
+        made.setAttribute("aria-pressed", "true");
+        this.onKeep({ word, samples: event.sound, rate: event.rate });
+      });
+      made.setAttribute("aria-label", name);
+      made.setAttribute("aria-pressed", "false");
+      return made;
+    };
+    const { keyword } = event;
+    const both = [
+      judge(texts.right, texts.keepRight(keyword), keyword),
+      judge(texts.wrong, texts.keepWrong(keyword), UNKNOWN),
+    ];
+    return both;
   }
 }

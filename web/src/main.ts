@@ -1,23 +1,29 @@
 /** The page: from the buttons to the pictures. */
 
+import { showCard } from "./card.ts";
+import { Clips } from "./clips.ts";
 import { Costs } from "./costs.ts";
 import { Detector, type Event } from "./detector.ts";
-import { clock, find } from "./dom.ts";
+import { clock, find, make } from "./dom.ts";
 import { Engine } from "./engine.ts";
 import { EventList } from "./event_list.ts";
 import { Meter } from "./meter.ts";
-import { openMicrophone, readSound, SoundError, type Microphone } from "./microphone.ts";
+import { MicrophoneChoice, openMicrophone, readSound, SoundError, type Microphone } from "./microphone.ts";
 import { ModelError, type ModelInfo } from "./model_info.ts";
 import { Models } from "./models.ts";
 import { Player } from "./player.ts";
 import { Plot } from "./plot.ts";
 import type { Heard } from "./protocol.ts";
 import { Recent } from "./recent.ts";
+import { Recorder } from "./recorder.ts";
+import { loudestPart } from "./takes.ts";
 import { fillTexts, texts } from "./texts.ts";
 import { Thresholds } from "./thresholds.ts";
 
 const KEPT_SECONDS = 60;
 const SHOWN_SECONDS = 8;
+/** Somebody who missed a word has pressed the button by then. */
+const MISSED_SECONDS = 3;
 const MS_PER_SECOND = 1000;
 
 class Page {
@@ -28,7 +34,7 @@ class Page {
   private detector: Detector | null = null;
   /** The sound file that is looked at, in the place of the microphone. */
   private file: { name: string; seconds: number } | null = null;
-  private isDrawn = true;
+  private mayDraw = true;
 
   private readonly player = new Player();
   private readonly engine = new Engine(
@@ -38,10 +44,15 @@ class Page {
   private readonly meter = new Meter(find("level"), find("level-hint"));
   private readonly costs = new Costs(find("cost"));
   private readonly thresholds = new Thresholds(() => this.changeThresholds());
-  private readonly models = new Models((bytes, name) => this.loadModel(bytes, name));
+  private readonly models = new Models((bytes, name, card) => this.loadModel(bytes, name, card));
+  private readonly clips = new Clips((clip) => this.player.play(clip.samples, clip.rate));
+  private readonly choice = new MicrophoneChoice(
+    () => void this.trying(() => (this.microphone ? this.listen() : undefined)),
+  );
   private readonly events = new EventList(
     (event) => this.player.play(event.sound, event.rate),
     (seconds) => this.file && this.seek(seconds),
+    (clip) => this.clips.keep(clip),
   );
   private readonly plot = new Plot(
     find<HTMLCanvasElement>("scores"),
@@ -56,6 +67,10 @@ class Page {
 
   async start(): Promise<void> {
     fillTexts(document);
+    new Recorder({ listen: () => this.listenIfOff(), recent: () => (this.microphone ? this.recent : null) }, (clip) =>
+      this.clips.keep(clip),
+    );
+    find("missed").onclick = () => this.keepMissed();
     document.title = texts.title;
     this.listenButton.onclick = () => void this.trying(() => (this.microphone ? this.stop() : this.listen()));
     find("model").onchange = () => void this.trying(() => this.models.choose());
@@ -66,6 +81,7 @@ class Page {
     find<HTMLInputElement>("sound-file").onchange = (event) => this.openFiles(event.target as HTMLInputElement);
     find<HTMLInputElement>("model-file").onchange = (event) => this.openFiles(event.target as HTMLInputElement);
     this.acceptDrops();
+    matchMedia("(prefers-color-scheme: dark)").onchange = () => this.draw();
     this.draw();
     if ("serviceWorker" in navigator)
       void navigator.serviceWorker.register("./service_worker.js").catch(() => undefined);
@@ -93,8 +109,9 @@ class Page {
     find("status").textContent = text;
   }
 
-  private async loadModel(file: ArrayBuffer, name: string): Promise<void> {
+  private async loadModel(file: ArrayBuffer, name: string, card: string | null): Promise<void> {
     this.say(texts.loading(name));
+    const bytes = file.byteLength;
     const info = await this.engine.load(file, name);
     this.stop();
     this.info = info;
@@ -102,6 +119,9 @@ class Page {
     this.file = null;
     this.begin(KEPT_SECONDS);
     this.thresholds.load(info);
+    showCard(info, bytes, card);
+    find("missed-word").replaceChildren(...info.keywords.map((keyword) => make("option", {}, keyword)));
+    find<HTMLButtonElement>("missed").disabled = false;
     this.listenButton.disabled = this.soundButton.disabled = false;
     this.say(texts.ready(this.modelName, info.keywords));
   }
@@ -124,14 +144,14 @@ class Page {
   }
 
   private async listen(): Promise<void> {
-    this.player.stop();
+    this.stop();
     const rate = this.recent.rate;
-    const processing = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-    const microphone = await openMicrophone("", processing, rate, () => {
+    const microphone = await openMicrophone(this.choice.device, this.choice.processing, rate, () => {
       this.stop();
       this.fail(new SoundError(texts.errors.lostMicrophone));
     });
     this.microphone = microphone;
+    void this.choice.show(microphone);
     this.file = null;
     this.begin(KEPT_SECONDS);
     microphone.context.onstatechange = () => {
@@ -142,6 +162,19 @@ class Page {
     this.listenButton.classList.add("on");
     const converted = microphone.rate === rate ? "" : ` ${texts.resampled(microphone.rate, rate)}`;
     this.say(texts.listening(microphone.label) + converted);
+  }
+
+  private async listenIfOff(): Promise<void> {
+    if (!this.microphone) await this.trying(() => this.listen());
+  }
+
+  /** The loudest second of the last ones, or of what was played before the cursor, as a word that was not heard. */
+  private keepMissed(): void {
+    const { recent, file, info } = this;
+    const word = find<HTMLSelectElement>("missed-word").value;
+    const stop = file ? Number(this.position.value) : recent.seconds;
+    const sound = recent.cut(Math.max(stop - MISSED_SECONDS, 0), stop);
+    if (sound.length > 0) this.clips.keep({ word, samples: loudestPart(sound, info!.clipSamples), rate: recent.rate });
   }
 
   private stop(): void {
@@ -273,10 +306,10 @@ class Page {
 
   /** Once a frame of the screen, at most. */
   private draw(): void {
-    if (!this.isDrawn) return;
-    this.isDrawn = false;
+    if (!this.mayDraw) return;
+    this.mayDraw = false;
     requestAnimationFrame(() => {
-      this.isDrawn = true;
+      this.mayDraw = true;
       this.drawNow();
     });
   }

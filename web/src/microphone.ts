@@ -2,6 +2,7 @@
 
 import workletAddress from "./worklet.ts?worker&url";
 import { readWav } from "./wav.ts";
+import { find, make } from "./dom.ts";
 import { texts } from "./texts.ts";
 
 /** Of a sound file; it is kept in memory as a whole. */
@@ -26,6 +27,41 @@ export interface Microphone {
   close: () => void;
 }
 
+/** Which microphone, and what the browser may do to its sound. */
+export class MicrophoneChoice {
+  private readonly select = find<HTMLSelectElement>("device");
+  private readonly names = ["echoCancellation", "noiseSuppression", "autoGainControl"] as const;
+
+  constructor(onChange: () => void) {
+    this.select.onchange = onChange;
+    for (const name of this.names) find(name).onchange = onChange;
+    this.select.replaceChildren(make("option", { value: "" }, texts.defaultDevice));
+  }
+
+  get device(): string {
+    return this.select.value;
+  }
+
+  get processing(): Processing {
+    const isOn = (name: string) => find<HTMLInputElement>(name).checked;
+    const [echoCancellation, noiseSuppression, autoGainControl] = this.names.map(isOn);
+    return { echoCancellation, noiseSuppression, autoGainControl };
+  }
+
+  /** What browsers tell only once one microphone is open. */
+  async show({ insists }: Microphone): Promise<void> {
+    find("insists").textContent = insists.length > 0 ? texts.insists(insists.map((name) => texts[name])) : "";
+    const chosen = this.device;
+    const devices = await navigator.mediaDevices.enumerateDevices();
+    const inputs = devices.filter(({ kind, deviceId }) => kind === "audioinput" && deviceId !== "default");
+    const options = inputs.map(({ deviceId, label }, i) =>
+      make("option", { value: deviceId }, label || texts.unnamedDevice(i + 1)),
+    );
+    this.select.replaceChildren(make("option", { value: "" }, texts.defaultDevice), ...options);
+    this.select.value = chosen;
+  }
+}
+
 /** Open the microphone; `onEnd` is called when it is taken away. */
 export async function openMicrophone(
   device: string,
@@ -48,6 +84,7 @@ export async function openMicrophone(
   const channel = new MessageChannel();
   node.port.postMessage(channel.port1, [channel.port1]);
   source.connect(node);
+  void context.resume();
   track.onended = onEnd;
   const settings = track.getSettings();
   const names = Object.keys(processing) as (keyof Processing)[];

@@ -17,7 +17,7 @@ export class Models {
   private entries: Entry[] = [];
   private readonly select = find<HTMLSelectElement>("model");
 
-  constructor(private readonly onModel: (bytes: ArrayBuffer, name: string) => Promise<void>) {}
+  constructor(private readonly onModel: (bytes: ArrayBuffer, name: string, card: string | null) => Promise<void>) {}
 
   /** Load the first of the models that `models.json` names. */
   async start(): Promise<void> {
@@ -52,7 +52,7 @@ export class Models {
       if (!answer) throw new ModelError(texts.errors.notFound(entry.name));
       bytes = await answer.arrayBuffer();
     }
-    await this.onModel(bytes, entry.name);
+    await this.onModel(bytes, entry.name, entry.card ?? null);
   }
 
   private show(chosen: number): void {

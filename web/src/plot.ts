@@ -11,6 +11,7 @@ const FONT = "12px system-ui, sans-serif";
 const LINE = 18;
 const PALE = 0.35;
 const OPAQUE = 255;
+const PIXEL_BYTES = 4;
 const THRESHOLD_DASH = [4, 4];
 const GRID_SCORES = [0, 1 / 4, 0.5, 3 / 4, 1];
 /** Log-mel energies at the ends of the colours. */
@@ -43,6 +44,8 @@ type Context = CanvasRenderingContext2D;
 
 export class Plot {
   private last: Shown | null = null;
+  private picture = new ImageData(1, 1);
+  private readonly small = new OffscreenCanvas(1, 1);
 
   constructor(
     private readonly scores: HTMLCanvasElement,
@@ -130,28 +133,40 @@ export class Plot {
     const { context, width, height } = cleared(this.mel);
     const { recent, from, to } = shown;
     const style = getComputedStyle(this.mel);
-    const columnSeconds = recent.columnSeconds;
-    const first = Math.max(Math.floor(from / columnSeconds), recent.mel.first);
-    const last = Math.min(Math.ceil(to / columnSeconds), recent.mel.end);
-    const bands = recent.mel.width;
     const toX = (time: number) => LEFT + ((time - from) / (to - from)) * (width - LEFT);
-    if (last > first) {
-      const picture = new ImageData(last - first, bands);
-      for (let i = first; i < last; i++) {
-        const column = recent.mel.at(i);
-        for (let band = 0; band < bands; band++) {
-          const colour = cividis((column[band] - QUIETEST) / (LOUDEST - QUIETEST));
-          const place = ((bands - 1 - band) * (last - first) + i - first) * 4;
-          picture.data.set([...colour, OPAQUE], place);
-        }
+    const first = Math.floor(from / recent.columnSeconds);
+    const picture = this.pictureOf(Math.ceil((to - from) / recent.columnSeconds) + 1, recent.mel.width);
+    picture.data.fill(0);
+    for (let i = Math.max(first, recent.mel.first); i < Math.min(first + picture.width, recent.mel.end); i++) {
+      const column = recent.mel.at(i);
+      for (let band = 0; band < picture.height; band++) {
+        const [red, green, blue] = cividis((column[band] - QUIETEST) / (LOUDEST - QUIETEST));
+        const place = ((picture.height - 1 - band) * picture.width + i - first) * PIXEL_BYTES;
+        picture.data[place] = red;
+        picture.data[place + 1] = green;
+        picture.data[place + 2] = blue;
+        picture.data[place + 3] = OPAQUE;
       }
-      const small = new OffscreenCanvas(last - first, bands);
-      small.getContext("2d")!.putImageData(picture, 0, 0);
-      const left = toX(first * columnSeconds);
-      context.drawImage(small, left, 0, toX(last * columnSeconds) - left, height);
     }
+    this.small.getContext("2d")!.putImageData(picture, 0, 0);
+    const [left, right] = [toX(first * recent.columnSeconds), toX((first + picture.width) * recent.columnSeconds)];
+    context.save();
+    context.beginPath();
+    context.rect(LEFT, 0, width - LEFT, height);
+    context.clip();
+    context.drawImage(this.small, left, 0, right - left, height);
+    context.restore();
     label(context, texts.melTitle, LEFT + PAD, LINE, style);
     cursor(context, shown, toX, height, style.getPropertyValue("--ink"));
+  }
+
+  /** One picture for all times, so that none is left over ten times a second. */
+  private pictureOf(width: number, height: number): ImageData {
+    if (this.picture.width !== width || this.picture.height !== height) {
+      this.picture = new ImageData(width, height);
+      Object.assign(this.small, { width, height });
+    }
+    return this.picture;
   }
 
   private drawWave(shown: Shown): void {

@@ -97,12 +97,13 @@ export class Thresholds {
       };
       return chip;
     });
-    find("labels").replaceChildren(...chips);
+    const grey = make("span", { className: "mark" });
+    find("labels").replaceChildren(...chips, make("span", { className: "quiet other" }, grey, texts.otherSound));
   }
 
   private show(): void {
     const common = this.common;
-    for (const [i, chip] of [...find("labels").children].entries()) {
+    for (const [i, chip] of [...find("labels").querySelectorAll("button")].entries()) {
       const keyword = i === 0 ? null : this.info!.keywords[i - 1];
       chip.setAttribute("aria-pressed", String(keyword === this.chosen));
     }

@@ -7,6 +7,7 @@ import { MelColumns } from "../src/mel.ts";
 import { readModelInfo, type DetectorSettings, type FrontEnd } from "../src/model_info.ts";
 import { Resampler } from "../src/resampler.ts";
 import { joined, Scorer } from "../src/scorer.ts";
+import { faultOf, loudestPart, trimmed } from "../src/takes.ts";
 
 interface Task {
   what: keyof typeof answers;
@@ -53,6 +54,11 @@ const answers = {
     const resampler = new Resampler(...task.rates);
     return [...joined([...cut(Float32Array.from(task.sound), task.pieces)].map((piece) => resampler.convert(piece)))];
   },
+  take: () => {
+    const [samples, rate] = [Float32Array.from(task.sound), task.rates[0]];
+    return { fault: faultOf(samples, rate), word: [...trimmed(samples, rate)] };
+  },
+  loudest: () => [...loudestPart(Float32Array.from(task.sound), task.rates[0])],
   mel: () => [...new MelColumns(task.frontend, task.rates[0]).hear(Float32Array.from(task.sound))],
 };
 

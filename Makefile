@@ -44,9 +44,9 @@ setup: $(VENV_READY)
 # The keywords, such as WORDS=computer,lights,music; without it the ten of the configuration. Few words are few clips, and take
 # more epochs in the same time.
 WORDS :=
-OWN := $(if $(WORDS),'data.words=[$(WORDS)]' trainer.max_epochs=30)
+OWN := $(if $(WORDS),'data.words=[$(WORDS)]')
 quickstart: setup
-	$(ACTIVATE) kws train $(OWN)
+	$(ACTIVATE) kws train experiment=speech_embedding $(OWN) $(if $(WORDS),trainer.max_epochs=8)
 	$(ACTIVATE) kws evaluate split=test report=report.html
 	$(ACTIVATE) kws export
 	@echo "kws infer top_k=1, on clips by voices that training has not heard:"
@@ -58,9 +58,10 @@ quickstart: setup
 	@echo "  kws infer recording.wav"
 	@echo "  kws record word=lights speaker=anna count=20"
 
+LISTEN := $(OWN) $(if $(WORDS),trainer.max_epochs=30) backbone=bc_resnet_streaming
 listener: setup
-	$(ACTIVATE) kws train $(OWN) backbone=bc_resnet_streaming
-	$(ACTIVATE) kws train $(OWN) backbone=bc_resnet_streaming experiment=streams
+	$(ACTIVATE) kws train $(LISTEN)
+	$(ACTIVATE) kws train $(LISTEN) experiment=streams
 	$(ACTIVATE) kws export
 	$(ACTIVATE) kws tune protocol.ambient.folder=null protocol.ambient.talk.text_file=null
 	@echo "Next, after . $(VENV)/bin/activate: kws listen"

@@ -47,6 +47,7 @@ NETWORKS = {
     "BC-ResNet-3": ["backbone=bc_resnet", "backbone.width=3"],
     "BC-ResNet-8": ["backbone=bc_resnet", "backbone.width=8"],
     "DS-CNN": ["backbone=ds_cnn"],
+    "speech_embedding": ["backbone=speech_embedding"],
 }
 PRECISIONS = ("fp32", "fp16", "int8")
 THREADS = (1, 2)

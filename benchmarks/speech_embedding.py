@@ -35,29 +35,32 @@ from speech_commands_kws.cli.launch import CONFIG_DIR, build
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.sampler import Shard
 from speech_commands_kws.data.speech_tree import TRAIN, VALIDATION
+from speech_commands_kws.inference.backends.onnx import open_session
 from speech_commands_kws.labels import UNKNOWN
-from speech_commands_kws.training.teacher import NETWORK, SpeechEmbedding, mel_spectrogram
+from speech_commands_kws.models.speech_embedding import NETWORK, find_package
+from speech_commands_kws.training.teacher import RATE_HZ
 
 OTHER_LIMITS_HZ = [(60, 7600), (125, 7500), (20, 4000)]
+PROVIDERS = ["CPUExecutionProvider"]
 SPECTROGRAM = Path(NETWORK).with_name("melspectrogram.onnx").as_posix()
 # What both make of the decibels of the package's spectrogram.
 SCALE, OFFSET = 0.1, 2.0
 CLIPS, OTHER_WORDS_THAT_FIRE, SEED = 3000, 0.15, 0
 
 
-def frontends(teacher: SpeechEmbedding) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
-    """Names, and what makes (A, M, frames) of (A, T) waveforms in [-1, 1]."""
-    yield "ours, 60 to 3800 Hz", teacher.log_mel
-    for low, high in OTHER_LIMITS_HZ:
-        teacher.mel_of = mel_spectrogram(low, high)
-        yield f"ours, {low} to {high} Hz", teacher.log_mel
-    session = teacher.open(SPECTROGRAM)
+def frontends(settings: DictConfig) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
+    """Names, and what makes (A, 1, M, F) log-mel of (A, T) waveforms in [-1, 1]."""
+    for low, high in [(settings.f_min, settings.f_max), *OTHER_LIMITS_HZ]:
+        yield f"ours, {low} to {high} Hz", build(settings, f_min=low, f_max=high)(
+            sample_rate=RATE_HZ
+        ).by_fft
+    session = open_session(Path(find_package().locate_file(SPECTROGRAM)), 0, PROVIDERS)
     (name,) = (node.name for node in session.get_inputs())
     for kind, factor in (("samples in [-1, 1]", 1), ("16-bit samples", INT16_SCALE)):
 
         def packaged(waveforms: Tensor, factor: float = factor) -> Tensor:
             decibels = session.run(None, {name: (waveforms * factor).numpy()})[0]
-            return torch.from_numpy(decibels[:, 0] * SCALE + OFFSET).transpose(1, 2)
+            return torch.from_numpy(decibels * SCALE + OFFSET).transpose(2, 3)
 
         yield f"the package's, {kind}", packaged
 
@@ -97,9 +100,9 @@ def main() -> None:
     teacher = build(cfg.teacher, cache=cfg.loader.cache)
     table = Table("spectrogram", "commands that are right", title=f"{len(asked)} clips of people")
     shares = {}
-    for name, teacher.log_mel in frontends(teacher):
+    for name, teacher.frontend.by_fft in frontends(cfg.teacher.frontend):
         features = [
-            np.concatenate(
+            torch.cat(
                 [teacher.listen(part) for part in torch.from_numpy(clips).split(teacher.batch_size)]
             )
             for clips in (given, asked)

@@ -35,7 +35,7 @@ OUTSIDE = {
     "errors": set(),
     "labels": set(),
     "files": {"filelock"},
-    "models": {"numba", "numpy", "torch", "torchaudio"},
+    "models": {"numba", "numpy", "onnx", "torch", "torchaudio"},
     "audio": {"numpy", "pyroomacoustics", "soundfile", "soxr"},
     "augment": {"numpy", "torch", "torchaudio"},
     "inference": {"numpy", "rich"},

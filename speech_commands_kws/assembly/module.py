@@ -19,6 +19,7 @@ from speech_commands_kws.errors import KwsError, summarize_error
 from speech_commands_kws.labels import SILENCE
 from speech_commands_kws.models.checkpoint import keyword_mask, module_facts
 from speech_commands_kws.models.complexity import complexity
+from speech_commands_kws.models.speech_embedding import SpeechEmbeddingNet
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.models.transfer import freeze
 from speech_commands_kws.tracking import recording
@@ -85,6 +86,9 @@ def build_module(
         spotter.backbone = build(cfg.backbone, **sizes | {"n_classes": n_classes + beside})
     if cfg.get("init") and not cfg.resume:
         facts["parent"] = begin_with(spotter, datamodule.labels, Path(cfg.init))
+    if isinstance(spotter.backbone, SpeechEmbeddingNet) and not cfg.get("init"):
+        facts["begun_with"] = spotter.backbone.begin_with_google()
+        LOG.info("backbone: %s", facts["begun_with"])
     if cfg.get("freeze") is not None:
         facts["frozen"] = freeze(spotter.backbone, OmegaConf.to_container(cfg)["freeze"])
         LOG.info(

@@ -91,6 +91,7 @@ def begin_with(spotter: SpotterModule, labels: Sequence[str], parent: Path) -> d
         "data": facts.get("data"),
         "data_fingerprint": facts.get("data_fingerprint"),
         "auxiliary_data": heard.get("auxiliary_data"),
+        "begun_with": heard.get("begun_with"),
         "teacher": heard.get("teacher"),
         "mlflow_run": record and record.run_id,
         "kept_classes": kept,

@@ -32,7 +32,8 @@ from speech_commands_kws.errors import (
 from speech_commands_kws.figures.curves import plot_curves
 from speech_commands_kws.files.atomic import write_whole
 from speech_commands_kws.inference.model_info import ModelInfo
-from speech_commands_kws.models.transfer import ALL_BUT_CLASSIFIER
+from speech_commands_kws.models.speech_embedding import SpeechEmbeddingNet, find_package
+from speech_commands_kws.models.transfer import ALL_BUT_CLASSIFIER, class_name
 from speech_commands_kws.packaging.latency import onnx_latency_ms
 from speech_commands_kws.tracking import recording, runs
 from speech_commands_kws.training.auxiliary import fetch_words
@@ -105,7 +106,10 @@ def check_settings(cfg: DictConfig) -> nn.Module:
     """
     check_whole(0, LARGEST_SEED, seed=cfg.seed)
     check_number(0, 1, label_smoothing=cfg.label_smoothing)
-    if cfg.freeze is not None and not cfg.init:
+    begins_with_google = class_name(cfg.backbone) == SpeechEmbeddingNet.__name__ and not cfg.init
+    if begins_with_google:
+        find_package()
+    if cfg.freeze is not None and not (cfg.init or begins_with_google):
         raise KwsError("freeze= keeps weights that a training begins with: give init= too")
     for name in ("auxiliary", "teacher"):
         if cfg[name] and cfg.streams:

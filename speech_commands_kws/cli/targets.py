@@ -66,6 +66,7 @@ TARGETS = (
     "speech_commands_kws.models.bc_resnet.BCResNet",
     "speech_commands_kws.models.ds_cnn.DSCNN",
     "speech_commands_kws.models.frontend.LogMel",
+    "speech_commands_kws.models.speech_embedding.SpeechEmbeddingNet",
     "speech_commands_kws.models.streaming.StreamingBCResNet",
     "speech_commands_kws.packaging.enrolment.Enrolment",
     "speech_commands_kws.packaging.parity.VariantGate",

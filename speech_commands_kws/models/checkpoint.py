@@ -20,6 +20,7 @@ from speech_commands_kws.labels import is_keyword
 from speech_commands_kws.models.bc_resnet import BCResNet
 from speech_commands_kws.models.ds_cnn import DSCNN
 from speech_commands_kws.models.frontend import LogMel
+from speech_commands_kws.models.speech_embedding import SpeechEmbeddingNet
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.models.streaming import StreamingBCResNet
 from speech_commands_kws.models.transfer import classifier_name
@@ -31,6 +32,7 @@ MODULES = {
     "LogMel": LogMel,
     "BCResNet": BCResNet,
     "DSCNN": DSCNN,
+    "SpeechEmbeddingNet": SpeechEmbeddingNet,
     "StreamingBCResNet": StreamingBCResNet,
 }
 # Checkpoints written before version 0.2 hold the place of the class at that time.

@@ -34,6 +34,7 @@ class LogMel(nn.Module):
         log_floor: added before the logarithm; 1e-6 is safe in half precision.
         causal: frame j ends with sample hop (j + 1), and zeros stand before the first sample, so that a frame needs no
             sample that comes after it; otherwise frames are centred on multiples of the hop.
+        magnitude: the mel filters add magnitudes (power=1), not energies.
 
     Shape:
         input: (B, T) waveform in [-1, 1]; output: (B, 1, M, F) with F = T // hop + 1, or T // hop if causal.
@@ -50,9 +51,10 @@ class LogMel(nn.Module):
         f_max: float,
         log_floor: float,
         causal: bool = False,
+        magnitude: bool = False,
     ):
         super().__init__()
-        check_flag(causal=causal)
+        check_flag(causal=causal, magnitude=magnitude)
         check_whole(sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels)
         check_positive(window_ms=window_ms, hop_ms=hop_ms, log_floor=log_floor)
         self.window_samples = round(sample_rate * window_ms / 1000)
@@ -70,7 +72,7 @@ class LogMel(nn.Module):
             raise ValueError(
                 f"expected a causal front-end with window_ms of at least hop_ms={hop_ms}, got {window_ms}"
             )
-        self.causal = causal
+        self.causal, self.magnitude = causal, magnitude
         # Samples of the past that the first frame looks at.
         self.history_samples = self.window_samples - self.hop_samples
         self.n_mels, self.n_fft = n_mels, n_fft
@@ -88,6 +90,8 @@ class LogMel(nn.Module):
         )
         self.register_buffer("short_dft", short_dft, persistent=False)  # (2 (L / 2 + 1), Q)
         self.register_buffer("long_dft", long_dft, persistent=False)  # (L / 2 + 1, 2 G, 2 R)
+        if magnitude:
+            mel_weights = mel_weights[:, ::2].contiguous()
         self.register_buffer("mel_weights", mel_weights, persistent=False)  # (M, (L / 2 + 1) 2 G)
         self.register_buffer("full_bank", mel_bank, persistent=False)
         self.register_buffer("window", window, persistent=False)
@@ -109,8 +113,11 @@ class LogMel(nn.Module):
             parts = []
             for part in frames.split(CLIPS_IN_CACHE):
                 spectrum = torch.fft.rfft(part * self.window, n=self.n_fft)
-                power = torch.view_as_real(spectrum).flatten(-2).square_()
-                parts.append((power @ bank).add_(self.log_floor).log_())
+                if self.magnitude:
+                    mel = spectrum.abs() @ self.full_bank
+                else:
+                    mel = torch.view_as_real(spectrum).flatten(-2).square_() @ bank
+                parts.append(mel.add_(self.log_floor).log_())
         return torch.cat(parts).transpose(1, 2).unsqueeze(1)
 
     def log_mel(self, frames: Tensor) -> Tensor:
@@ -128,7 +135,12 @@ class LogMel(nn.Module):
         )
         long = self.long_dft @ short.reshape(-1, short_bins, 2 * self.n_short, n_frames)
         # Squares of real and imaginary parts, side by side, meet each mel weight twice.
-        return long.square().reshape(-1, self.mel_weights.shape[1], n_frames)
+        squares = long.square()
+        if self.magnitude:
+            squares = (
+                squares.reshape(-1, short_bins, squares.shape[2] // 2, 2, n_frames).sum(3).sqrt()
+            )
+        return squares.reshape(-1, self.mel_weights.shape[1], n_frames)
 
     def multiply_adds(self, n_frames: int) -> int:
         """Multiply-adds of the matrix products for a number of frames."""

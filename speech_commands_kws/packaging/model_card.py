@@ -22,6 +22,7 @@ TRAINING_FACTS = {
     "data_fingerprint": "fingerprint of the data",
     "auxiliary_data": "other words learnt beside them",
     "auxiliary_fingerprint": "fingerprint of these",
+    "begun_with": "begun with the weights of",
     "teacher": "teacher, whose features were learnt too",
     "git_commit": "commit of the program",
     "run": "run",
@@ -34,6 +35,7 @@ PARENT_FACTS = {
     "data": "their data",
     "data_fingerprint": "their fingerprint",
     "auxiliary_data": "other words that they learnt",
+    "begun_with": "these were begun with",
     "teacher": "teacher of these weights",
 }
 SIZES = {

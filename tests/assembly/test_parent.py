@@ -16,6 +16,7 @@ from speech_commands_kws.assembly.run_data import load_trained
 from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.models.checkpoint import read_checkpoint
+from speech_commands_kws.models.speech_embedding import MELS, SpeechEmbeddingNet
 from speech_commands_kws.packaging.onnx_export import write_onnx
 
 SMALL = "backbone=bc_resnet_streaming_small"
@@ -158,3 +159,23 @@ def test_frozen_parts_stay_through_a_training_that_is_resumed(tree, tmp_path, ru
 def test_freezing_random_weights_is_refused(tree, tmp_path):
     with pytest.raises(KwsError, match="give init= too"):
         train(tree, tmp_path, "freeze=backbone")
+
+
+def test_speech_embedding_begins_with_googles_weights_and_keeps_those_that_are_frozen(
+    tree, tmp_path
+):
+    settings = ["backbone=speech_embedding", "optimizer=adamw", "freeze=2"]
+    folder = train(tree, tmp_path, *settings)
+    google = SpeechEmbeddingNet(1, MELS, dropout=0)
+    origin = google.begin_with_google()
+    spotter, info = load_trained(folder, folder / "checkpoints/best.ckpt")
+    trained, given = spotter.backbone.state_dict(), google.state_dict()
+    same = {
+        name for name in given if not name.startswith("head") and trained[name].equal(given[name])
+    }
+    kept = {name for name in given if name.startswith(("stem", "blocks.0", "blocks.1"))}
+    assert kept and same == kept
+    assert info.training["begun_with"] == origin
+    module = built(tree, tmp_path, *settings[:2], f"init={folder}")
+    assert module.spotter.backbone.last.weight.equal(trained["last.weight"])
+    assert "begun_with" not in module.facts and module.facts["parent"]["begun_with"] == origin

@@ -113,7 +113,8 @@ def test_a_checkpoint_of_the_first_layout_still_loads(tmp_path):
 
 def test_a_backbone_that_no_checkpoint_could_bring_back_is_refused():
     with pytest.raises(
-        KwsError, match="among LogMel, BCResNet, DSCNN, StreamingBCResNet, got mine.Net"
+        KwsError,
+        match="among LogMel, BCResNet, DSCNN, SpeechEmbeddingNet, StreamingBCResNet, got mine.Net",
     ):
         module_facts("mine.Net", width=1)
 

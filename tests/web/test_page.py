@@ -130,6 +130,30 @@ def test_it_opens_without_a_network(tmp_path: Path, tiny_onnx: Path) -> None:
         assert visit(address, steps).value
 
 
+def test_a_model_can_be_chosen_and_an_event_played(tmp_path: Path, tiny_onnx: Path) -> None:
+    other = build_tiny_onnx(
+        tmp_path / "other.onnx", TINY_METADATA | {"labels": '["a", "b", "c", "d"]'}
+    )
+    sound = np.concatenate([np.zeros(SAMPLE_RATE, np.float32), burst("yes")])
+    steps = SEEN + READY + """
+    await page.selectOption("#model", { index: 1 });
+    await page.waitForFunction(() => document.getElementById("status").textContent.includes("a, b, c, d"));
+    await page.selectOption("#model", { index: 0 });
+    await page.waitForFunction(() => document.getElementById("status").textContent.includes("yes, no"));
+    await page.click("#listen");
+    await page.waitForSelector("#events li");
+    await page.click("#listen");
+    await page.click("#events li:first-child button[aria-label^='Play']");
+    await page.waitForFunction(() => window.spotter.player.seconds > 0.2);
+    await page.waitForFunction(() => window.spotter.player.seconds === null);
+    return [(await seen()).error, await page.$eval("#card", (card) => card.textContent)];
+    """
+    with served(make_site(tmp_path / "site", tiny_onnx, other)) as address:
+        error, card = visit(address, steps, fake_microphone(tmp_path / "yes.wav", sound)).value
+    assert error == ""
+    assert "windows of 1 s, one every 250 ms" in card and "50.0 %" in card
+
+
 def test_without_models_it_asks_for_one(tmp_path: Path, tiny_onnx: Path) -> None:
     steps = SEEN + """
     await page.waitForFunction(() => document.getElementById("status").textContent);

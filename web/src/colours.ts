@@ -14,6 +14,15 @@ export function styleOf(keyword: number): Style {
   return { colour: OKABE_ITO[keyword % OKABE_ITO.length], dash: DASHES[round % DASHES.length] };
 }
 
+/** A short line as the word's curve is drawn, for beside the word. */
+export function markOf(keyword: number): HTMLSpanElement {
+  const { colour, dash } = styleOf(keyword);
+  const mark = document.createElement("span");
+  mark.className = dash.length > 0 ? "mark dashed" : "mark";
+  mark.style.borderColor = colour;
+  return mark;
+}
+
 // Cividis (Nuñez, Anderton and Renslow 2018) at equal steps.
 const CIVIDIS = [
   [0, 32, 76],

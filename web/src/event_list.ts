@@ -2,7 +2,7 @@
 
 import type { Clip } from "./clips.ts";
 import { UNKNOWN } from "./clips.ts";
-import { styleOf } from "./colours.ts";
+import { markOf } from "./colours.ts";
 import type { Event } from "./detector.ts";
 import { button, clock, find, make } from "./dom.ts";
 import { texts } from "./texts.ts";
@@ -49,14 +49,12 @@ export class EventList {
   }
 
   private row(event: HeardEvent): HTMLLIElement {
-    const mark = make("span", { className: "mark" });
-    mark.style.borderColor = styleOf(event.keywordNumber).colour;
     const play = button("▶", () => this.onPlay(event));
     play.setAttribute("aria-label", texts.playEvent(event.keyword));
     return make(
       "li",
       {},
-      make("strong", {}, mark, event.keyword),
+      make("strong", {}, markOf(event.keywordNumber), event.keyword),
       make("span", {}, texts.eventScore(event.score)),
       event.latency === null
         ? button(clock(event.time), () => this.onSeek(event.time), "plain")

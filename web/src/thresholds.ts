@@ -1,6 +1,6 @@
 /** The threshold of each keyword: a slider and a line, for all words or for one, and what it costs. */
 
-import { styleOf } from "./colours.ts";
+import { markOf, styleOf } from "./colours.ts";
 import { find, make } from "./dom.ts";
 import type { CurvePoint, ModelInfo } from "./model_info.ts";
 import type { Line } from "./plot.ts";
@@ -84,12 +84,7 @@ export class Thresholds {
   private showLabels(info: ModelInfo): void {
     const chips = [null, ...info.keywords].map((keyword) => {
       const chip = make("button", { type: "button", className: "chip" }, keyword ?? texts.allWords);
-      if (keyword) {
-        const { colour, dash } = styleOf(info.keywords.indexOf(keyword));
-        const mark = make("span", { className: dash.length ? "mark dashed" : "mark" });
-        mark.style.borderColor = colour;
-        chip.prepend(mark);
-      }
+      if (keyword) chip.prepend(markOf(info.keywords.indexOf(keyword)));
       chip.onclick = () => {
         this.chosen = keyword;
         this.show();

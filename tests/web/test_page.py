@@ -341,3 +341,38 @@ def test_a_minute_grows_no_memory(site: str, tmp_path: Path) -> None:
     before, after, events = visit(site, steps, flags).value
     assert events > 20
     assert 0 < after < before + 20
+
+
+def test_a_busy_machine_skips_frames_and_says_so(site: str) -> None:
+    """What is heard keeps up with the clock of the microphone."""
+    steps = LISTEN + """
+    await page.waitForFunction(() => window.spotter.recent.seconds > 1);
+    await page.workers()[0].evaluate(() => {
+      const end = performance.now() + 4000;
+      while (performance.now() < end);
+    });
+    await page.waitForFunction(() => /[1-9]\\d* frames skipped/.test(document.getElementById("cost").textContent));
+    await page.waitForTimeout(1000);
+    return await page.evaluate(() => window.spotter.microphone.context.currentTime - window.spotter.recent.seconds);
+    """
+    assert abs(visit(site, steps).value) < 1
+
+
+def test_a_browser_that_insists_on_processing_is_named(site: str) -> None:
+    steps = (
+        """
+    await page.addInitScript(() => {
+      const { getSettings } = MediaStreamTrack.prototype;
+      MediaStreamTrack.prototype.getSettings = function () {
+        return { ...getSettings.call(this), noiseSuppression: true };
+      };
+    });
+    await page.reload();
+    """
+        + LISTEN
+        + """
+    await page.waitForFunction(() => document.getElementById("insists").textContent);
+    return await page.textContent("#insists");
+    """
+    )
+    assert visit(site, steps).value == "This browser does it all the same: noise suppression."

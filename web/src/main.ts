@@ -28,7 +28,6 @@ const MS_PER_SECOND = 1000;
 
 class Page {
   private info: ModelInfo | null = null;
-  private modelName = "";
   private microphone: Microphone | null = null;
   recent = new Recent(null, KEPT_SECONDS);
   private detector: Detector | null = null;
@@ -115,15 +114,14 @@ class Page {
     const info = await this.engine.load(file, name);
     this.stop();
     this.info = info;
-    this.modelName = name;
     this.file = null;
-    this.begin(KEPT_SECONDS);
     this.thresholds.load(info);
+    this.begin(KEPT_SECONDS);
     showCard(info, bytes, card);
     find("missed-word").replaceChildren(...info.keywords.map((keyword) => make("option", {}, keyword)));
     find<HTMLButtonElement>("missed").disabled = false;
     this.listenButton.disabled = this.soundButton.disabled = false;
-    this.say(texts.ready(this.modelName, info.keywords));
+    this.say(texts.ready(name, info.keywords));
   }
 
   /** A new stream. */
@@ -146,22 +144,26 @@ class Page {
   private async listen(): Promise<void> {
     this.stop();
     const rate = this.recent.rate;
+    this.listenButton.disabled = true;
     const microphone = await openMicrophone(this.choice.device, this.choice.processing, rate, () => {
       this.stop();
       this.fail(new SoundError(texts.errors.lostMicrophone));
-    });
+    }).finally(() => (this.listenButton.disabled = false));
     this.microphone = microphone;
     void this.choice.show(microphone);
     this.file = null;
     this.begin(KEPT_SECONDS);
-    microphone.context.onstatechange = () => {
-      if (this.microphone === microphone && microphone.context.state !== "running") this.say(texts.suspended);
-    };
     this.engine.listen(microphone.port, microphone.rate);
     this.listenButton.textContent = texts.stop;
     this.listenButton.classList.add("on");
     const converted = microphone.rate === rate ? "" : ` ${texts.resampled(microphone.rate, rate)}`;
-    this.say(texts.listening(microphone.label) + converted);
+    const sayState = () => {
+      if (this.microphone !== microphone) return;
+      const isRunning = microphone.context.state === "running";
+      this.say(isRunning ? texts.listening(microphone.label) + converted : texts.suspended);
+    };
+    microphone.context.onstatechange = sayState;
+    sayState();
   }
 
   private async listenIfOff(): Promise<void> {

@@ -22,7 +22,6 @@ export const texts = {
   scoresPicture: "Scores of all words over the last seconds, and the threshold as a line that can be dragged",
   melPicture: "Log-mel picture of the sound",
   wavePicture: "Waveform of the sound",
-  scoresTitle: "score",
   melTitle: "log-mel",
   waveTitle: "sound",
   threshold: (word: string) => `Threshold, ${word}`,
@@ -147,7 +146,6 @@ export const texts = {
     longSound: (name: string, seconds: number) => `${name} is longer than ${seconds} seconds: cut it.`,
     notFound: (name: string) => `${name} cannot be fetched: is the server still there?`,
     broken: (message: string) => `The model failed (${message}): load it again.`,
-    unknownFile: (name: string) => `${name} is neither a model (.onnx) nor a sound file.`,
   },
 };
 

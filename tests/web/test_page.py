@@ -201,10 +201,21 @@ def test_the_threshold_can_be_dragged(measured_site: str) -> None:
     answers.push(await shown());
     await page.click("#threshold-reset");
     answers.push(await shown());
+    const devtools = await context.newCDPSession(page);
+    const touch = (type, value) =>
+      devtools.send("Input.dispatchTouchEvent", {
+        type,
+        touchPoints: value === undefined ? [] : [{ x: box.x + 200, y: heightOf(value) }],
+      });
+    await touch("touchStart", 0.5);
+    for (const value of [0.55, 0.6, 0.65, 0.7]) await touch("touchMove", value);
+    await touch("touchEnd");
+    answers.push(await shown());
     return answers;
     """
-    first, dragged, single, mixed, again = visit(measured_site, steps).value
+    first, dragged, single, mixed, again, touched = visit(measured_site, steps, hasTouch=True).value
     assert first == again
+    assert float(touched[0]) == pytest.approx(0.7, abs=0.01)
     assert first[0] == "0.500" and first[1].startswith(
         "At 0.600, the nearest that was measured, it missed 5.0 %"
     )

@@ -176,7 +176,8 @@ class Page {
     const word = find<HTMLSelectElement>("missed-word").value;
     const stop = file ? Number(this.position.value) : recent.seconds;
     const sound = recent.cut(Math.max(stop - MISSED_SECONDS, 0), stop);
-    if (sound.length > 0) this.clips.keep({ word, samples: loudestPart(sound, info!.clipSamples), rate: recent.rate });
+    if (sound.length === 0) this.say(texts.missedNothing);
+    else this.clips.keep({ word, samples: loudestPart(sound, info!.clipSamples), rate: recent.rate });
   }
 
   private stop(): void {

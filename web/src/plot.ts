@@ -66,19 +66,20 @@ export class Plot {
 
   private makeDraggable(onThreshold: (value: number) => void): void {
     const { scores } = this;
-    const valueAt = (event: PointerEvent) => {
+    const valueAt = (clientY: number) => {
       const { top, height } = scores.getBoundingClientRect();
-      return 1 - (event.clientY - top - PAD) / (height - 2 * PAD);
+      return 1 - (clientY - top - PAD) / (height - 2 * PAD);
     };
-    const isNear = (event: PointerEvent) => {
-      const height = scores.getBoundingClientRect().height;
-      return this.last?.lines.some((line) => Math.abs(line.value - valueAt(event)) * height < GRIP) ?? false;
-    };
-    scores.onpointerdown = (event) => isNear(event) && scores.setPointerCapture(event.pointerId);
+    const isNear = (clientY: number) =>
+      this.last?.lines.some((line) => Math.abs(line.value - valueAt(clientY)) * scores.clientHeight < GRIP) ?? false;
+    scores.onpointerdown = (event) => isNear(event.clientY) && scores.setPointerCapture(event.pointerId);
     scores.onpointermove = (event) => {
-      scores.classList.toggle("grip", isNear(event));
-      if (scores.hasPointerCapture(event.pointerId)) onThreshold(valueAt(event));
+      scores.classList.toggle("grip", isNear(event.clientY));
+      if (scores.hasPointerCapture(event.pointerId)) onThreshold(valueAt(event.clientY));
     };
+    // A finger on the line moves it; elsewhere it scrolls the page.
+    const hold = (event: TouchEvent) => isNear(event.touches[0].clientY) && event.preventDefault();
+    scores.addEventListener("touchstart", hold, { passive: false });
   }
 
   private drawScores(shown: Shown): void {

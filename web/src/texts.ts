@@ -68,6 +68,7 @@ export const texts = {
   keepWrong: (word: string) => `Wrong: it was not ${word}, keep as another word`,
   missedWord: "Missed word",
   missed: "Missed: keep the last second",
+  missedNothing: "No sound lies before the cursor: move it behind the word.",
   clips: "Clips for training",
   clipsMeaning:
     "Right, Wrong and Missed keep the second of sound here. Unzip what you download, and train with data.root= of that folder.",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,8 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from speech_commands_kws.packaging.web_page import INDEX, PAGE, write_site
+from speech_commands_kws.serving.web_page import SiteHandler
+
 ROOT = Path(__file__).resolve().parent.parent
-WEB, PAGE = ROOT / "web", ROOT / "speech_commands_kws" / "page"
+WEB = ROOT / "web"
 TSX = WEB / "node_modules" / ".bin" / "tsx"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -26,13 +29,21 @@ FLAGS = [
 ]
 MICROPHONE = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
+
+def page_is_new() -> bool:
+    """Whether the page is built of the sources as they are."""
+    sources = [*(WEB / "src").iterdir(), WEB / "index.html"]
+    built = PAGE / INDEX
+    return built.is_file() and built.stat().st_mtime > max(path.stat().st_mtime for path in sources)
+
+
 NEEDS_NODE = pytest.mark.skipif(
     not TSX.exists() or not shutil.which("node"),
     reason="needs node, and web/node_modules: make web",
 )
 NEEDS_BROWSER = pytest.mark.skipif(
-    not CHROMIUM or not (PAGE / "index.html").exists() or not TSX.exists(),
-    reason="needs Chromium and the built page: apt install chromium; make web",
+    not CHROMIUM or not TSX.exists() or not page_is_new(),
+    reason="needs Chromium, and the page built of its sources: apt install chromium; make web",
 )
 
 
@@ -53,15 +64,10 @@ def answer_of(what: str, **task: Any) -> Any:
     return json.loads(done.stdout)
 
 
-class Handler(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """The address of a folder on this machine."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    """The address of a site, served as by `kws demo`."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SiteHandler, directory=str(folder)))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -81,13 +87,7 @@ class Visit:
 
 
 def make_site(folder: Path, *models: Path) -> Path:
-    """The built page with models."""
-    shutil.copytree(PAGE, folder, dirs_exist_ok=True)
-    entries = []
-    for model in models:
-        shutil.copy(model, folder / model.name)
-        entries.append({"file": model.name, "name": model.name, "card": None})
-    (folder / "models.json").write_text(json.dumps({"models": entries}))
+    write_site(folder, models)
     return folder
 
 

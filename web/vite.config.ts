@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { defineConfig, type Plugin } from "vite";
 
 const SERVICE_WORKER = "service_worker.js";
-const PUBLIC_FILES = ["./", "icon.svg"];
+const PUBLIC_FILES = ["./", "icon.svg", "licences.txt"];
 
 /** Tells the service worker which files the page is made of. */
 function listedFiles(): Plugin {

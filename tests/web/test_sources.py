@@ -1,5 +1,6 @@
 """The sources of the page answer like Python: facts of a model, scores, events, rate conversion, log-mel."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from conftest import TINY_LABELS, burst
 from onnx import ModelProto, load
 from streaming_models import DETECTOR, HOP_SAMPLES, STREAMING_INFO, lively_sound, streaming_file
 from trained_looking import LABELS, SAMPLE_RATE, trained_looking
-from web_page import NEEDS_NODE, ROOT, answer_of
+from web_page import NEEDS_NODE, ROOT, WEB, answer_of
 from yaml import safe_load
 
 from speech_commands_kws.audio.reading import fit_length
@@ -172,3 +173,9 @@ def test_the_loudest_part_is_that_of_training() -> None:
     sound = lively_sound(3)
     part = answer_of("loudest", sound=sound, rates=[SAMPLE_RATE, 0])
     np.testing.assert_array_equal(np.float32(part), fit_length(sound, SAMPLE_RATE))
+
+
+def test_the_licences_name_what_the_page_contains() -> None:
+    packages = json.loads((WEB / "package.json").read_text())["dependencies"]
+    licences = (WEB / "public" / "licences.txt").read_text()
+    assert packages and all(f" {version}, Copyright" in licences for version in packages.values())

@@ -262,7 +262,7 @@ class Page {
       sound: recent.cut(start + AFTER_SECONDS - clipSeconds, start + AFTER_SECONDS),
       rate: recent.rate,
     });
-    if (isAnnounced) find("announced").textContent = `${event.keyword}, ${texts.eventScore(event.score)}`;
+    if (isAnnounced) find("announced").textContent = texts.announced(event.keyword, event.score, clock(start));
   }
 
   /** In a file all events are decided again; in a stream the next ones are. */

@@ -14,8 +14,7 @@ const OPAQUE = 255;
 const PIXEL_BYTES = 4;
 const THRESHOLD_DASH = [4, 4];
 const GRID_SCORES = [0, 1 / 4, 0.5, 3 / 4, 1];
-/** Log-mel energies at the ends of the colours. */
-const QUIETEST = -13;
+/** The log-mel energy of the brightest colour; that of the darkest is the floor. */
 const LOUDEST = 7;
 const WAVE_STEP = 4;
 /** Pixels around the threshold line in which it can be taken. */
@@ -103,6 +102,10 @@ export class Plot {
       context.strokeStyle = styleOf(mark.keyword).colour;
       line(context, toX(mark.time), PAD, toX(mark.time), height - PAD);
     }
+    context.save();
+    context.beginPath();
+    context.rect(LEFT, 0, width - LEFT, height);
+    context.clip();
     const [first, last] = recent.framesIn(from, to);
     for (const [column, keyword] of recent.columns.entries()) {
       const { colour, dash } = keyword < 0 ? { colour: grid, dash: [] } : styleOf(keyword);
@@ -114,7 +117,7 @@ export class Plot {
       for (let i = first; i < last; i++) context.lineTo(toX(recent.timeOf(i)), toY(recent.rows.at(i)[column]));
       context.stroke();
     }
-    context.globalAlpha = 1;
+    context.restore();
     context.lineWidth = 1.5;
     context.setLineDash(THRESHOLD_DASH);
     for (const { value, colour } of shown.lines) {
@@ -141,7 +144,7 @@ export class Plot {
     for (let i = Math.max(first, recent.mel.first); i < Math.min(first + picture.width, recent.mel.end); i++) {
       const column = recent.mel.at(i);
       for (let band = 0; band < picture.height; band++) {
-        const [red, green, blue] = cividis((column[band] - QUIETEST) / (LOUDEST - QUIETEST));
+        const [red, green, blue] = cividis((column[band] - recent.melFloor) / (LOUDEST - recent.melFloor));
         const place = ((picture.height - 1 - band) * picture.width + i - first) * PIXEL_BYTES;
         picture.data[place] = red;
         picture.data[place + 1] = green;

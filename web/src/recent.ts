@@ -7,6 +7,7 @@ import { Track } from "./track.ts";
 export const DEFAULT_RATE = 16000;
 const BANDS = 40;
 const COLUMN_SECONDS = 0.01;
+const LOG_FLOOR = 1e-6;
 const MS_PER_SECOND = 1000;
 const FULL_SCALE = 0.999;
 const LEAST_POWER = 1e-20;
@@ -17,6 +18,8 @@ export class Recent {
   readonly rows: Track;
   readonly mel: Track;
   readonly columnSeconds: number;
+  /** The log-mel energy of silence. */
+  readonly melFloor: number;
   readonly frameSeconds: number;
   /** For each column of the rows which keyword it is, -1 for silence and unknown words. */
   readonly columns: number[];
@@ -30,6 +33,7 @@ export class Recent {
     this.frameSeconds = this.frameSamples / this.rate;
     this.firstSeconds = !info || info.streaming ? 0 : (info.clipSamples - info.frameSamples) / info.sampleRate;
     this.columnSeconds = info?.frontend.hop_ms ? info.frontend.hop_ms / MS_PER_SECOND : COLUMN_SECONDS;
+    this.melFloor = Math.log(info?.frontend.log_floor ?? LOG_FLOOR);
     this.columns = info?.labels.map((label) => info.keywords.indexOf(label)) ?? [];
     const capacity = (step: number) => Math.ceil(seconds / step) + 1;
     this.sound = new Track(1, capacity(1 / this.rate));

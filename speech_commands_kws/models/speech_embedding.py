@@ -71,8 +71,7 @@ class SpeechEmbeddingNet(nn.Module):
         return self.head(self.features_of(log_mel))
 
     def features_of(self, log_mel: Tensor) -> Tensor:
-        """(B, 1, M, F) to features (B, D, 1, W) of 76 frames each, the first and the last of which begin and end a clip
-        with frames that repeat its edge."""
+        """(B, 1, M, F) to features (B, D, 1, W); a clip goes on a little at both ends, as it is at its edges."""
         padded = functional.pad(log_mel, (MARGIN, MARGIN, 0, 0), mode="replicate")
         return self.embed(padded)
 
@@ -87,12 +86,7 @@ class SpeechEmbeddingNet(nn.Module):
         graph = onnx.load(package.locate_file(NETWORK)).graph
         weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
         given = [node for node in graph.node if node.op_type == "Conv"]
-        own = [
-            layer
-            for part in (self.stem, self.blocks, nn.Sequential(self.last))
-            for layer in part.modules()
-            if isinstance(layer, nn.Conv2d)
-        ]
+        own = [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]
         for layer, node in zip(own, given, strict=True):
             weight, *bias = (torch.tensor(weights[name]) for name in node.input[1:])
             layer.weight.copy_(weight.transpose(2, 3))  # theirs are (channels, channels, F, M)

@@ -59,6 +59,7 @@ def test_the_page_and_both_forms_of_a_model_are_served_until_an_interruption(
     [
         (["port=70000"], "port must be a whole number from 0 to 65535, got 70000"),
         (["missing.onnx"], "missing.onnx does not exist"),
+        ([__file__], "test_demo.py"),
     ],
 )
 def test_what_cannot_be_is_one_clear_error(page, arguments, message):

@@ -130,6 +130,7 @@ def check_settings(cfg: DictConfig) -> nn.Module:
         if node is None:
             raise KwsError(f"{key} must be a group of settings, got null: leave them in")
         built[key] = build(node)
+    build(cfg.backbone, n_classes=2, n_mels=cfg.frontend.n_mels)
     if cfg.augment.get("mixup"):
         build(cfg.augment.mixup, n_classes=2)
     with settings_of("optimizer"):

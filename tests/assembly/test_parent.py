@@ -6,7 +6,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from registrations import NAME, export_of, new_store, register_there
-from tone_trainings import built, train, weights
+from tone_trainings import assert_an_interruption_changes_nothing, built, train, weights
 from trained_looking import OPSET
 
 from speech_commands_kws.assembly import parent
@@ -179,3 +179,17 @@ def test_speech_embedding_begins_with_googles_weights_and_keeps_those_that_are_f
     module = built(tree, tmp_path, *settings[:2], f"init={folder}")
     assert module.spotter.backbone.last.weight.equal(trained["last.weight"])
     assert "begun_with" not in module.facts and module.facts["parent"]["begun_with"] == origin
+
+
+def test_fine_tuning_goes_on_to_the_same_weights_after_an_interruption(tree, tmp_path):
+    assert_an_interruption_changes_nothing(
+        tree, tmp_path, "backbone=speech_embedding", "optimizer=adamw", "freeze=2"
+    )
+
+
+def test_a_front_end_that_does_not_fit_is_refused_before_anything_is_read(tree, tmp_path):
+    settings = ["backbone=speech_embedding", "frontend=log_mel", "data.root=/unread"]
+    with pytest.raises(
+        KwsError, match="backbone.*frontend=speech_embedding with 32 mel bins, got 40"
+    ):
+        train(tree, tmp_path, *settings)

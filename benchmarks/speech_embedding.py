@@ -35,13 +35,12 @@ from speech_commands_kws.cli.launch import CONFIG_DIR, build
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.sampler import Shard
 from speech_commands_kws.data.speech_tree import TRAIN, VALIDATION
-from speech_commands_kws.inference.backends.onnx import open_session
+from speech_commands_kws.inference.backends.onnx import PROVIDERS, open_session
 from speech_commands_kws.labels import UNKNOWN
 from speech_commands_kws.models.speech_embedding import NETWORK, find_package
 from speech_commands_kws.training.teacher import RATE_HZ
 
 OTHER_LIMITS_HZ = [(60, 7600), (125, 7500), (20, 4000)]
-PROVIDERS = ["CPUExecutionProvider"]
 SPECTROGRAM = Path(NETWORK).with_name("melspectrogram.onnx").as_posix()
 # What both make of the decibels of the package's spectrogram.
 SCALE, OFFSET = 0.1, 2.0
@@ -54,7 +53,7 @@ def frontends(settings: DictConfig) -> Iterator[tuple[str, Callable[[Tensor], Te
         yield f"ours, {low} to {high} Hz", build(settings, f_min=low, f_max=high)(
             sample_rate=RATE_HZ
         ).by_fft
-    session = open_session(Path(find_package().locate_file(SPECTROGRAM)), 0, PROVIDERS)
+    session = open_session(Path(find_package().locate_file(SPECTROGRAM)), 0, list(PROVIDERS))
     (name,) = (node.name for node in session.get_inputs())
     for kind, factor in (("samples in [-1, 1]", 1), ("16-bit samples", INT16_SCALE)):
 

@@ -107,17 +107,19 @@ class LogMel(nn.Module):
         A few clips at a time, so that their spectra stay in the processor's cache. The squares of real and imaginary
         parts, side by side, meet each mel weight twice; so their sum is never formed.
         """
-        bank = self.full_bank.repeat_interleave(2, dim=0)  # (2 (n_fft / 2 + 1), M)
+        bank = self.full_bank  # (n_fft / 2 + 1, M)
+        if not self.magnitude:
+            bank = bank.repeat_interleave(2, dim=0)
         with torch.autocast(waveform.device.type, enabled=False):
             frames = self.pad(waveform.float()).unfold(1, self.window_samples, self.hop_samples)
             parts = []
             for part in frames.split(CLIPS_IN_CACHE):
                 spectrum = torch.fft.rfft(part * self.window, n=self.n_fft)
                 if self.magnitude:
-                    mel = spectrum.abs() @ self.full_bank
+                    bins = spectrum.abs()
                 else:
-                    mel = torch.view_as_real(spectrum).flatten(-2).square_() @ bank
-                parts.append(mel.add_(self.log_floor).log_())
+                    bins = torch.view_as_real(spectrum).flatten(-2).square_()
+                parts.append((bins @ bank).add_(self.log_floor).log_())
         return torch.cat(parts).transpose(1, 2).unsqueeze(1)
 
     def log_mel(self, frames: Tensor) -> Tensor:
@@ -126,7 +128,7 @@ class LogMel(nn.Module):
         return torch.log(mel + self.log_floor).unsqueeze(1)
 
     def power(self, windowed: Tensor) -> Tensor:
-        """(B, W, F) windowed frames to the squares that the mel weights meet, (B, (L / 2 + 1) 2 G, F)."""
+        """(B, W, F) frames to the squares that the mel weights meet, (B, (L / 2 + 1) 2 G, F), or magnitudes."""
         n_frames = windowed.shape[-1]
         short_bins = len(self.long_dft)
         # Row q R + r is sample q of the r-th short DFT: all of them are one product.

@@ -1,6 +1,7 @@
 """The page in headless Chromium, with sound of the test's own in the place of a microphone."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
@@ -10,9 +11,12 @@ import pytest
 import soundfile
 from conftest import SAMPLE_RATE, TINY_METADATA, build_tiny_onnx, burst
 from streaming_models import lively_sound, streaming_file
-from web_page import MICROPHONE, NEEDS_BROWSER, WEB, Visit, make_site, served, visit
+from web_page import MICROPHONE, NEEDS_BROWSER, ROOT, WEB, Visit, make_site, served, visit
+from yaml import safe_load
 
 from speech_commands_kws.inference.streaming import StreamingModel
+
+PATTERNS = ROOT / "configs" / "data" / "recordings" / "default.yaml"
 
 pytestmark = [pytest.mark.browser, NEEDS_BROWSER]
 
@@ -89,6 +93,29 @@ def test_a_wrong_file_is_explained(site: str, tmp_path: Path, name: str, tiny_on
     assert error.startswith(expected[name])
 
 
+def test_a_folder_is_refused_and_a_model_may_end_in_capitals(
+    site: str, tmp_path: Path, tiny_onnx: Path
+) -> None:
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / "OTHER.ONNX").write_bytes(tiny_onnx.read_bytes())
+    steps = SEEN + READY + """
+    const devtools = await context.newCDPSession(page);
+    const drop = async (name) => {
+      const data = { items: [], files: [`${facts}/${name}`], dragOperationsMask: 1 };
+      for (const type of ["dragEnter", "dragOver", "drop"])
+        await devtools.send("Input.dispatchDragEvent", { type, x: 300, y: 300, data });
+    };
+    await drop("recordings");
+    await page.waitForSelector("#error:visible");
+    const { error } = await seen();
+    await drop("OTHER.ONNX");
+    await page.waitForFunction(() => document.getElementById("status").textContent.startsWith("OTHER.ONNX is ready"));
+    return error;
+    """
+    error = visit(site, steps, facts=str(tmp_path)).value
+    assert error.startswith("recordings cannot be read: expected a file, no folder")
+
+
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
@@ -154,6 +181,31 @@ def test_a_model_can_be_chosen_and_an_event_played(tmp_path: Path, tiny_onnx: Pa
     assert "windows of 1 s, one every 250 ms" in card and "50.0 %" in card
 
 
+def test_a_model_that_is_gone_leaves_the_one_in_use(tmp_path: Path, tiny_onnx: Path) -> None:
+    """And models are loaded where the browser keeps nothing, as in a private window."""
+    other = build_tiny_onnx(tmp_path / "other.onnx")
+    steps = (
+        SEEN
+        + """
+    await page.addInitScript(() => {
+      caches.open = () => Promise.reject(new DOMException("It is insecure.", "SecurityError"));
+    });
+    await page.route("**/other.onnx", (route) => route.fulfill({ status: 404 }));
+    await page.reload();
+    """
+        + READY
+        + """
+    await page.selectOption("#model", { index: 1 });
+    await page.waitForSelector("#error:visible");
+    return [(await seen()).error, await page.$eval("#model", (choice) => choice.selectedIndex)];
+    """
+    )
+    with served(make_site(tmp_path / "site", tiny_onnx, other)) as address:
+        error, chosen = visit(address, steps, serviceWorkers="block").value
+    assert error.endswith("cannot be fetched: is the server still there?")
+    assert chosen == 0
+
+
 def test_without_models_it_asks_for_one(tmp_path: Path, tiny_onnx: Path) -> None:
     steps = SEEN + """
     await page.waitForFunction(() => document.getElementById("status").textContent);
@@ -164,6 +216,57 @@ def test_without_models_it_asks_for_one(tmp_path: Path, tiny_onnx: Path) -> None
         before, after = visit(address, steps, facts=str(tiny_onnx)).value
     assert before["status"] == "No model is here. Drop a model.onnx on this page, or open one."
     assert after["status"] == "model.onnx is ready. It knows: yes, no."
+
+
+def test_one_microphone_is_open_at_a_time(site: str) -> None:
+    """While permission is asked for, Record and changed settings open no second one, which Stop would not close."""
+    steps = (
+        """
+    await page.addInitScript(() => {
+      const { mediaDevices } = navigator;
+      const ask = mediaDevices.getUserMedia.bind(mediaDevices);
+      window.tracks = [];
+      window.isAsked = new Promise((resolve) => (window.allow = resolve));
+      mediaDevices.getUserMedia = async (wanted) => {
+        await window.isAsked;
+        const stream = await ask(wanted);
+        window.tracks.push(...stream.getTracks());
+        return stream;
+      };
+    });
+    await page.reload();
+    """
+        + LISTEN
+        + """
+    const open = () => page.evaluate(() => window.tracks.filter(({ readyState }) => readyState === "live").length);
+    await page.fill("#own-word", "lights");
+    await page.click("#record");
+    await page.click("summary:has-text('Microphone')");
+    await page.check("#echoCancellation");
+    await page.check("#noiseSuppression");
+    await page.evaluate(() => window.allow());
+    await page.waitForFunction(() => {
+      const { echoCancellation, noiseSuppression } = window.tracks.at(-1)?.getSettings() ?? {};
+      return echoCancellation && noiseSuppression && window.spotter.recent.seconds > 0;
+    });
+    const during = await open();
+    await page.click("#listen");
+    return [during, await open()];
+    """
+    )
+    assert visit(site, steps).value == [1, 0]
+
+
+def test_a_wrong_file_does_not_hide_that_it_listens(site: str, tmp_path: Path) -> None:
+    (tmp_path / "song.wav").write_bytes(b"RIFF")
+    steps = SEEN + LISTEN + """
+    await page.waitForFunction(() => document.getElementById("status").textContent.startsWith("Listening"));
+    await page.setInputFiles("#sound-file", facts);
+    await page.waitForSelector("#error:visible");
+    return (await seen()).status;
+    """
+    status = visit(site, steps, facts=str(tmp_path / "song.wav")).value
+    assert status.startswith("Listening to")
 
 
 CURVE = [
@@ -226,24 +329,59 @@ def test_the_threshold_can_be_dragged(measured_site: str) -> None:
 
 
 def test_moving_the_threshold_decides_a_file_again(site: str, tmp_path: Path) -> None:
-    sound = np.concatenate([np.zeros(SAMPLE_RATE), burst("yes"), np.zeros(2 * SAMPLE_RATE)])
-    soundfile.write(tmp_path / "yes.wav", sound, SAMPLE_RATE)
+    spoken = np.concatenate([np.zeros(SAMPLE_RATE), burst("yes")])
+    soundfile.write(tmp_path / "yes.wav", np.tile(spoken, 105), SAMPLE_RATE)
     steps = SEEN + READY + """
-    await page.setInputFiles("#sound-file", facts);
-    await page.waitForFunction(() => document.getElementById("status").textContent.startsWith("yes.wav: 4.0 s"));
-    const before = (await seen()).events;
+    const score = async () => {
+      await page.setInputFiles("#sound-file", facts);
+      await page.waitForFunction(() => document.getElementById("status").textContent.startsWith("yes.wav: 210.0 s"));
+      const times = await page.$$eval("#events button.plain", (items) => items.map((item) => item.textContent));
+      return { ...(await seen()), times };
+    };
+    const before = await score();
     await page.fill("#threshold", "0.999");
-    const strict = (await seen()).events;
+    const strict = await seen();
     await page.click("#threshold-reset");
-    return [before, strict, (await seen()).events];
+    const again = await seen();
+    await page.evaluate(() => {
+      const { spotter } = window;
+      const hear = spotter.hear;
+      let heard = 0;
+      spotter.hear = function (piece) {
+        hear.call(this, piece);
+        if (++heard % 100 === 0) this.changeThresholds();
+      };
+    });
+    return [before, strict, again, await score()];
     """
-    before, strict, again = visit(site, steps, facts=str(tmp_path / "yes.wav")).value
-    assert before == again and len(before) > 0
-    assert strict == []
+    before, strict, again, meanwhile = visit(site, steps, facts=str(tmp_path / "yes.wav")).value
+    assert before["events"] == again["events"] and len(before["events"]) > 100
+    assert (
+        before["status"] == again["status"] == f"yes.wav: 210.0 s, {len(before['events'])} events."
+    )
+    assert strict["events"] == [] and strict["status"] == "yes.wav: 210.0 s, 0 events."
+    assert meanwhile == before
+
+
+def test_an_event_is_played_in_the_place_of_the_recording(site: str, tmp_path: Path) -> None:
+    sound = np.concatenate([np.zeros(SAMPLE_RATE), burst("yes"), np.zeros(8 * SAMPLE_RATE)])
+    soundfile.write(tmp_path / "yes.wav", sound, SAMPLE_RATE)
+    steps = READY + """
+    await page.setInputFiles("#sound-file", facts);
+    await page.waitForFunction(() => document.getElementById("status").textContent.startsWith("yes.wav: 10.0 s"));
+    await page.click("#play");
+    await page.waitForFunction(() => Number(document.getElementById("position").value) > 0.2);
+    await page.click("#events li:first-child button[aria-label^='Play']");
+    const label = await page.textContent("#play");
+    const before = await page.inputValue("#position");
+    await page.waitForFunction(() => window.spotter.player.seconds === null);
+    return [label, before === (await page.inputValue("#position"))];
+    """
+    assert visit(site, steps, facts=str(tmp_path / "yes.wav")).value == ["Play", True]
 
 
 def test_clips_come_as_training_reads_them(site: str, tmp_path: Path) -> None:
-    """Right, wrong and missed; then the ZIP."""
+    """Right, wrong and missed; then the ZIP. A second one, of more clips, holds the first ones by the same names."""
     pause = np.zeros(2 * SAMPLE_RATE, np.float32)
     sound = np.concatenate([pause, burst("yes"), pause, burst("no"), pause])
     soundfile.write(tmp_path / "words.wav", sound, SAMPLE_RATE)
@@ -259,20 +397,32 @@ def test_clips_come_as_training_reads_them(site: str, tmp_path: Path) -> None:
     await page.fill("#speaker", "a/b");
     const isRefused = await page.isDisabled("#download");
     await page.fill("#speaker", "anna");
-    const download = page.waitForEvent("download");
-    await page.click("#download");
-    await (await download).saveAs(facts + "/clips.zip");
-    return [isRefused, word];
+    const warnings = [];
+    page.on("dialog", (dialog) => warnings.push(dialog.type()) && dialog.dismiss());
+    const download = async (name) => {
+      const saved = page.waitForEvent("download");
+      await page.click("#download");
+      await (await saved).saveAs(`${facts}/${name}.zip`);
+    };
+    await page.evaluate(() => location.reload());
+    await download("first");
+    await page.click("#missed");
+    await download("second");
+    await page.reload();
+    return [isRefused, word, warnings];
     """
-    is_refused, word = visit(site, steps, facts=str(tmp_path)).value
+    is_refused, word, warnings = visit(site, steps, facts=str(tmp_path)).value
     assert is_refused
-    with ZipFile(tmp_path / "clips.zip") as archive:
-        archive.extractall(tmp_path / "clips")
-    names = sorted(
-        path.relative_to(tmp_path / "clips").as_posix() for path in tmp_path.glob("clips/*/*")
-    )
-    assert len(names) == 3
-    assert {f"{kept}/anna_nohash_0.wav" for kept in ("_unknown_", "no", word)} <= set(names)
+    assert warnings == ["beforeunload"]  # of the clips that were not downloaded yet
+    first, second = (ZipFile(tmp_path / f"{name}.zip") for name in ("first", "second"))
+    assert len(first.namelist()) == 3 and len(second.namelist()) == 4
+    assert set(first.namelist()) < set(second.namelist())
+    pattern = re.compile(safe_load(PATTERNS.read_text())["pattern"])
+    read = [pattern.fullmatch(name) for name in first.namelist()]
+    assert {(match["word"], match["speaker"]) for match in read} == {
+        (kept, "anna") for kept in ("_unknown_", "no", word)
+    }
+    first.extractall(tmp_path / "clips")
     missed, rate = soundfile.read(max(tmp_path.glob("clips/no/*")), dtype="float32")
     assert rate == SAMPLE_RATE and len(missed) == SAMPLE_RATE
     assert np.abs(missed).max() == pytest.approx(0.5, abs=1e-3)
@@ -287,7 +437,7 @@ def test_a_word_of_ones_own_is_recorded(site: str, tmp_path: Path) -> None:
     await page.fill("#own-word", "lights");
     await page.click("#record");
     await page.waitForFunction(() => document.getElementById("takes").value === 2);
-    await page.click("#record");
+    await page.dblclick("#record");
     await page.waitForFunction(() => document.getElementById("record-status").textContent.startsWith("Stopped"));
     return [refused, await page.textContent("#record-status"), await page.textContent("#clips li")];
     """
@@ -317,6 +467,7 @@ def test_it_is_accessible(measured_site: str, tmp_path: Path, scheme: str) -> No
     await page.click("#events li:first-child button:has-text('Right')");
     await page.click("#listen");
     await page.evaluate(() => document.querySelectorAll("details").forEach((part) => (part.open = true)));
+    await page.$eval("#model", (choice) => choice.add(new Option("long_name_".repeat(30))));
     await page.evaluate(facts);
     const found = [];
     for (const width of [1280, 360]) {

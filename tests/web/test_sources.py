@@ -15,7 +15,9 @@ from web_page import NEEDS_NODE, ROOT, WEB, answer_of
 from yaml import safe_load
 
 from speech_commands_kws.audio.reading import fit_length
-from speech_commands_kws.audio.takes import TakeCriteria, fault, trim
+from speech_commands_kws.audio.takes import TakeCriteria, check_speaker, fault, trim
+from speech_commands_kws.data.words import is_word
+from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.detector import Detector
 from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.inference.spotter import KeywordSpotter
@@ -167,6 +169,22 @@ def test_takes_are_judged_and_trimmed_alike(take: np.ndarray) -> None:
     expected = fault(take, SAMPLE_RATE, criteria)
     assert (answer["fault"] or "").split(";")[0] == (expected or "").split(":")[0]
     np.testing.assert_array_equal(np.float32(answer["word"]), trim(take, SAMPLE_RATE, criteria))
+
+
+def test_the_same_words_and_speakers_are_taken() -> None:
+    """As by training and `kws record`: letters of any script with their marks."""
+    names = ["lights", "hey lights", "l’été", "हिन्दी", "日本", "a", "channel 5", "1", "a-", " a"]
+    names += ["", "../a", "_unknown_", "anna_1", "a.b", ".a", "a_nohash_1", "a/b"]
+
+    def is_speaker(name: str) -> bool:
+        try:
+            check_speaker(name)
+        except KwsError:
+            return False
+        return True
+
+    expected = [[is_word(name), is_speaker(name)] for name in names]
+    assert answer_of("names", names=names) == expected
 
 
 def test_the_loudest_part_is_that_of_training() -> None:

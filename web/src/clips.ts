@@ -8,8 +8,9 @@ import { writeWav } from "./wav.ts";
 export const UNKNOWN = "_unknown_";
 /** Between speaker and number, in names of clips. */
 const NUMBER_MARK = "_nohash_";
+// As `check_speaker` (audio/takes.py) and `is_word` (data/words.py) have them.
 const SPEAKER = /^[\p{L}\p{N}_][\p{L}\p{N}_.-]*$/u;
-const WORD = /^[\p{L}\p{N}][\p{L}\p{N}'’ -]*$/u;
+const WORD = /^\p{L}(?:[\p{L}\p{M}'’ -]*[\p{L}\p{M}])?$/u;
 const FILE_NAME = "clips.zip";
 
 export interface Clip {
@@ -18,33 +19,41 @@ export interface Clip {
   rate: number;
 }
 
+/** Milliseconds since 1970 at which it was kept: no clip of the speaker has the same name, in this ZIP or in another. */
+interface Kept extends Clip {
+  number: number;
+}
+
 export const isWord = (word: string) => WORD.test(word);
 export const isSpeaker = (name: string) => SPEAKER.test(name) && !name.includes(NUMBER_MARK);
 
-/** Files `<word>/<speaker>_nohash_<k>.wav`. */
-export function zipOf(clips: Clip[], speaker: string): Uint8Array<ArrayBuffer> {
+/** Files `<word>/<speaker>_nohash_<number>.wav`. */
+function zipOf(clips: Kept[], speaker: string): Uint8Array<ArrayBuffer> {
   const files: Record<string, Uint8Array> = {};
-  const numbers = new Map<string, number>();
-  for (const { word, samples, rate } of clips) {
-    const number = numbers.get(word) ?? 0;
-    numbers.set(word, number + 1);
+  for (const { word, samples, rate, number } of clips)
     files[`${word}/${speaker}${NUMBER_MARK}${number}.wav`] = writeWav(samples, rate);
-  }
   return zipSync(files);
 }
 
 export class Clips {
-  private clips: Clip[] = [];
+  private clips: Kept[] = [];
+  private number = 0;
+  private isSaved = true;
   private readonly download = find<HTMLButtonElement>("download");
   private readonly speaker = find<HTMLInputElement>("speaker");
 
   constructor(private readonly onPlay: (clip: Clip) => void) {
     this.download.onclick = () => this.save();
     this.speaker.oninput = () => this.show();
+    window.onbeforeunload = (event) => {
+      if (!this.isSaved && this.clips.length > 0) event.preventDefault();
+    };
   }
 
   keep(clip: Clip): void {
-    this.clips.push(clip);
+    this.number = Math.max(Date.now(), this.number + 1);
+    this.clips.push({ ...clip, number: this.number });
+    this.isSaved = false;
     this.show();
   }
 
@@ -81,6 +90,7 @@ export class Clips {
   private save(): void {
     const address = URL.createObjectURL(new Blob([zipOf(this.clips, this.speaker.value)], { type: "application/zip" }));
     make("a", { href: address, download: FILE_NAME }).click();
+    this.isSaved = true;
     // Firefox reads it after the click.
     setTimeout(() => URL.revokeObjectURL(address), 1000);
   }

@@ -7,6 +7,7 @@ import type { Event } from "./detector.ts";
 import { button, clock, find, make } from "./dom.ts";
 import { texts } from "./texts.ts";
 
+/** Of the microphone, which may be heard for days. */
 const MOST_EVENTS = 100;
 
 export interface HeardEvent extends Event {
@@ -19,6 +20,7 @@ export interface HeardEvent extends Event {
 
 export class EventList {
   private events: HeardEvent[] = [];
+  private most = MOST_EVENTS;
   private readonly list = find<HTMLOListElement>("events");
 
   constructor(
@@ -35,16 +37,18 @@ export class EventList {
     return this.events.map((event) => ({ time: event.time, keyword: event.keywordNumber }));
   }
 
-  clear(): void {
+  /** For a file, whose events are all kept, or the microphone. */
+  clear(isFile: boolean): void {
+    this.most = isFile ? Infinity : MOST_EVENTS;
     this.events = [];
     this.list.replaceChildren();
     find("no-events").hidden = false;
   }
 
   add(event: HeardEvent): void {
-    this.events = [event, ...this.events].slice(0, MOST_EVENTS);
+    this.events = [event, ...this.events].slice(0, this.most);
     this.list.prepend(this.row(event));
-    while (this.list.children.length > MOST_EVENTS) this.list.lastElementChild!.remove();
+    while (this.list.children.length > this.most) this.list.lastElementChild!.remove();
     find("no-events").hidden = true;
   }
 

@@ -32,22 +32,26 @@ class Page {
   recent = new Recent(null, KEPT_SECONDS);
   private detector: Detector | null = null;
   /** The sound file that is looked at, in the place of the microphone. */
-  private file: { name: string; seconds: number } | null = null;
+  private file: { name: string; seconds: number; isScored: boolean } | null = null;
+  /** While the microphone is being opened. */
+  private opening: Promise<void> | null = null;
+  private isPlaying = false;
   private mayDraw = true;
 
   private readonly player = new Player();
   private readonly engine = new Engine(
     (heard) => this.hear(heard),
-    (message) => this.fail(new ModelError(texts.errors.broken(message))),
+    (message) => {
+      this.stop();
+      this.fail(new ModelError(texts.errors.broken(message)));
+    },
   );
   private readonly meter = new Meter(find("level"), find("level-hint"));
   private readonly costs = new Costs(find("cost"));
   private readonly thresholds = new Thresholds(() => this.changeThresholds());
   private readonly models = new Models((bytes, name, card) => this.loadModel(bytes, name, card));
   private readonly clips = new Clips((clip) => this.player.play(clip.samples, clip.rate));
-  private readonly choice = new MicrophoneChoice(
-    () => void this.trying(() => (this.microphone ? this.listen() : undefined)),
-  );
+  private readonly choice = new MicrophoneChoice(() => void this.trying(() => this.listenAnew()));
   private readonly events = new EventList(
     (event) => this.player.play(event.sound, event.rate),
     (seconds) => this.file && this.seek(seconds),
@@ -99,9 +103,10 @@ class Page {
 
   private fail(error: unknown): void {
     if (!(error instanceof ModelError || error instanceof SoundError)) console.error(error);
-    this.say("");
+    this.say(this.microphone ? texts.listening(this.microphone.label) : "");
     find("error").textContent = error instanceof Error ? error.message : String(error);
     find("error").hidden = false;
+    find("error").scrollIntoView({ block: "nearest" });
   }
 
   private say(text: string): void {
@@ -109,7 +114,6 @@ class Page {
   }
 
   private async loadModel(file: ArrayBuffer, name: string, card: string | null): Promise<void> {
-    this.say(texts.loading(name));
     const bytes = file.byteLength;
     const info = await this.engine.load(file, name);
     this.stop();
@@ -128,7 +132,7 @@ class Page {
   private begin(seconds: number): void {
     this.recent = new Recent(this.info, seconds);
     this.detector = this.newDetector();
-    this.events.clear();
+    this.events.clear(this.file !== null);
     this.meter.reset();
     this.costs.reset(this.info);
     find("transport").hidden = this.file === null;
@@ -141,14 +145,25 @@ class Page {
     return new Detector(this.info.labels, this.recent.frameSeconds * MS_PER_SECOND, settings);
   }
 
-  private async listen(): Promise<void> {
+  /** Two microphones are never opened at once: the one before could not be closed again. */
+  private listen(): Promise<void> {
+    this.opening ??= this.openAndListen().finally(() => (this.opening = null));
+    return this.opening;
+  }
+
+  /** With what is chosen now. */
+  private async listenAnew(): Promise<void> {
+    await this.opening;
+    if (this.microphone) await this.listen();
+  }
+
+  private async openAndListen(): Promise<void> {
     this.stop();
     const rate = this.recent.rate;
-    this.listenButton.disabled = true;
     const microphone = await openMicrophone(this.choice.device, this.choice.processing, rate, () => {
       this.stop();
       this.fail(new SoundError(texts.errors.lostMicrophone));
-    }).finally(() => (this.listenButton.disabled = false));
+    });
     this.microphone = microphone;
     void this.choice.show(microphone);
     this.file = null;
@@ -191,14 +206,14 @@ class Page {
     this.say(texts.stopped);
   }
 
-  private async openSound(file: File): Promise<void> {
-    const samples = await readSound(file, this.recent.rate);
+  private async openSound(name: string, bytes: ArrayBuffer): Promise<void> {
+    const samples = await readSound(name, bytes, this.recent.rate);
     this.stop();
-    this.file = { name: file.name, seconds: samples.length / this.recent.rate };
+    this.file = { name, seconds: samples.length / this.recent.rate, isScored: false };
     this.begin(this.file.seconds);
     this.position.max = String(this.file.seconds);
     this.position.value = "0";
-    this.say(texts.scoring(file.name));
+    this.say(texts.scoring(name));
     this.engine.score(samples);
   }
 
@@ -209,8 +224,14 @@ class Page {
   }
 
   private async open(file: File): Promise<void> {
-    if (file.name.endsWith(".onnx")) await this.models.add(file);
-    else await this.openSound(file);
+    const isModel = /\.onnx$/i.test(file.name);
+    if (!isModel && !this.info) throw new ModelError(texts.noModel);
+    this.say(texts.reading(file.name));
+    const bytes = await file.arrayBuffer().catch(() => {
+      throw new SoundError(texts.errors.unreadable(file.name));
+    });
+    if (isModel) await this.models.add(file.name, bytes);
+    else await this.openSound(file.name, bytes);
   }
 
   private acceptDrops(): void {
@@ -241,13 +262,18 @@ class Page {
       : [];
     if (this.file) {
       for (const event of events) this.addEvent(event, null);
-      if (heard.isLast) this.say(texts.scored(this.file.name, this.file.seconds, this.events.length));
+      this.file.isScored = heard.isLast;
+      if (heard.isLast) this.sayScored();
     } else {
       this.meter.hear(heard.samples);
       const delay = this.microphone ? this.microphone.context.currentTime - heard.time : 0;
       for (const event of events) this.addEvent(event, event.time - event.start + Math.max(delay, 0), true);
     }
     this.draw();
+  }
+
+  private sayScored(): void {
+    this.say(texts.scored(this.file!.name, this.file!.seconds, this.events.length));
   }
 
   private addEvent(event: Event, latency: number | null, isAnnounced = false): void {
@@ -269,11 +295,14 @@ class Page {
   private changeThresholds(): void {
     if (this.file) {
       this.detector = this.newDetector();
-      this.events.clear();
+      this.events.clear(true);
       const { rows } = this.recent;
       for (let i = 0; i < rows.end; i++)
         for (const event of this.detector!.hear(rows.at(i))) this.addEvent(event, null);
-      for (const event of this.detector!.finish()) this.addEvent(event, null);
+      if (this.file.isScored) {
+        for (const event of this.detector!.finish()) this.addEvent(event, null);
+        this.sayScored();
+      }
     } else {
       this.detector?.setThresholds(this.thresholds.values);
     }
@@ -281,13 +310,17 @@ class Page {
   }
 
   private playOrPause(): void {
-    if (this.player.seconds !== null) return this.pause();
+    if (this.isPlaying) return this.player.stop();
     const start = Number(this.position.value);
     const from = start >= this.file!.seconds - this.recent.frameSeconds ? 0 : start;
+    this.isPlaying = true;
     this.playButton.textContent = texts.pause;
-    this.player.play(this.recent.cut(from, this.file!.seconds), this.recent.rate, () => this.pause());
+    this.player.play(this.recent.cut(from, this.file!.seconds), this.recent.rate, () => {
+      this.isPlaying = false;
+      this.playButton.textContent = texts.play;
+    });
     const follow = () => {
-      if (this.player.seconds === null) return;
+      if (!this.isPlaying || this.player.seconds === null) return;
       this.position.value = String(from + this.player.seconds);
       this.draw();
       requestAnimationFrame(follow);
@@ -295,14 +328,8 @@ class Page {
     follow();
   }
 
-  private pause(): void {
-    this.player.stop();
-    this.playButton.textContent = texts.play;
-    this.draw();
-  }
-
   private seek(seconds: number): void {
-    this.pause();
+    this.player.stop();
     this.position.value = String(seconds);
     this.draw();
   }

@@ -123,8 +123,7 @@ function reasonOf(error: unknown): string {
 }
 
 /** Read a sound file as mono at this rate. */
-export async function readSound(file: File, rate: number): Promise<Float32Array> {
-  const bytes = await file.arrayBuffer();
+export async function readSound(name: string, bytes: ArrayBuffer, rate: number): Promise<Float32Array> {
   const plain = readWav(new Uint8Array(bytes), rate);
   if (plain && plain.length > 0 && plain.length <= LONGEST_SECONDS * rate) return plain;
   const context = new OfflineAudioContext(1, 1, rate);
@@ -132,9 +131,9 @@ export async function readSound(file: File, rate: number): Promise<Float32Array>
   try {
     sound = await context.decodeAudioData(bytes);
   } catch {
-    throw new SoundError(texts.errors.noSound(file.name));
+    throw new SoundError(texts.errors.noSound(name));
   }
-  if (sound.duration > LONGEST_SECONDS) throw new SoundError(texts.errors.longSound(file.name, LONGEST_SECONDS));
+  if (sound.duration > LONGEST_SECONDS) throw new SoundError(texts.errors.longSound(name, LONGEST_SECONDS));
   const mono = new Float32Array(sound.length);
   for (let k = 0; k < sound.numberOfChannels; k++) {
     const channel = sound.getChannelData(k);

@@ -15,6 +15,7 @@ interface Entry {
 
 export class Models {
   private entries: Entry[] = [];
+  private used: Entry | null = null;
   private readonly select = find<HTMLSelectElement>("model");
 
   constructor(private readonly onModel: (bytes: ArrayBuffer, name: string, card: string | null) => Promise<void>) {}
@@ -24,20 +25,18 @@ export class Models {
     const answer = await fetchKept("./models.json");
     const listing = (await answer?.json().catch(() => null)) as { models?: Entry[] } | null;
     this.entries = listing?.models ?? [];
-    this.show(0);
+    this.show();
     if (this.entries.length === 0) {
       find("status").textContent = texts.noModel;
       return;
     }
+    this.select.selectedIndex = 0;
     await this.use(this.entries[0]);
   }
 
   /** A file that was opened or dropped. */
-  async add(file: File): Promise<void> {
-    const entry = { name: file.name, file: null, card: null, bytes: await file.arrayBuffer() };
-    await this.use(entry);
-    this.entries = [...this.entries, entry];
-    this.show(this.entries.length - 1);
+  add(name: string, bytes: ArrayBuffer): Promise<void> {
+    return this.use({ name, file: null, card: null, bytes });
   }
 
   /** The one that is selected. */
@@ -46,18 +45,22 @@ export class Models {
   }
 
   private async use(entry: Entry): Promise<void> {
-    let bytes = entry.bytes?.slice(0);
-    if (!bytes) {
-      const answer = await fetchKept(entry.file!);
-      if (!answer) throw new ModelError(texts.errors.notFound(entry.name));
-      bytes = await answer.arrayBuffer();
+    find("status").textContent = texts.loading(entry.name);
+    try {
+      const bytes = entry.bytes?.slice(0) ?? (await (await fetchKept(entry.file!))?.arrayBuffer().catch(() => null));
+      if (!bytes) throw new ModelError(texts.errors.notFound(entry.name));
+      await this.onModel(bytes, entry.name, entry.card ?? null);
+      this.used = entry;
+      if (!this.entries.includes(entry)) this.entries.push(entry);
+    } finally {
+      this.show();
     }
-    await this.onModel(bytes, entry.name, entry.card ?? null);
   }
 
-  private show(chosen: number): void {
+  /** The models, and as chosen the one in use, which stays where another cannot be loaded. */
+  private show(): void {
     this.select.replaceChildren(...this.entries.map((entry) => make("option", {}, entry.name)));
     this.select.disabled = this.entries.length === 0;
-    if (this.entries.length > 0) this.select.selectedIndex = chosen;
+    this.select.selectedIndex = this.used ? this.entries.indexOf(this.used) : -1;
   }
 }

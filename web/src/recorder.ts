@@ -24,6 +24,8 @@ export interface Heard {
 
 export class Recorder {
   private isOn = false;
+  /** False from Stop on, until the take that has begun ends. */
+  private isWanted = false;
   private readonly button = find<HTMLButtonElement>("record");
   private readonly word = find<HTMLInputElement>("own-word");
   private readonly progress = find<HTMLProgressElement>("takes");
@@ -37,10 +39,8 @@ export class Recorder {
   }
 
   private async toggle(): Promise<void> {
-    if (this.isOn) {
-      this.isOn = false;
-      return;
-    }
+    this.isWanted = !this.isOn;
+    if (this.isOn) return;
     const word = this.word.value.trim();
     if (!isWord(word)) return this.say(texts.takes.badWord);
     this.isOn = true;
@@ -62,7 +62,7 @@ export class Recorder {
     while (good < TAKES && bad < ATTEMPTS) {
       this.say(`${reason} ${texts.takes.ready(word, good + 1, TAKES)}`);
       await pause(COUNTDOWN_MS);
-      const samples = this.isOn ? await this.take(word) : null;
+      const samples = this.isWanted ? await this.take(word) : null;
       const recent = this.microphone.recent();
       if (!samples || !recent) return texts.takes.ended(good, word);
       const fault = faultOf(samples, recent.rate);
@@ -85,7 +85,7 @@ export class Recorder {
     for (;;) {
       await pause(LOOK_MS);
       const recent = this.microphone.recent();
-      if (!recent || !this.isOn) return null;
+      if (!recent || !this.isWanted) return null;
       if (recent.seconds >= start + TAKE_SECONDS) return recent.cut(start, start + TAKE_SECONDS);
     }
   }

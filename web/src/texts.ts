@@ -40,6 +40,7 @@ export const texts = {
   loading: (name: string) => `Loading ${name} …`,
   ready: (name: string, words: string[]) => `${name} is ready. It knows: ${words.join(", ")}.`,
   listening: (label: string) => `Listening to ${label}.`,
+  reading: (name: string) => `Reading ${name} …`,
   scoring: (name: string) => `Listening to ${name} …`,
   scored: (name: string, seconds: number, events: number) =>
     `${name}: ${rounded(seconds, 1)} s, ${events} ${events === 1 ? "event" : "events"}.`,
@@ -145,6 +146,7 @@ export const texts = {
     busyMicrophone: "The microphone cannot be opened: another program may use it.",
     microphone: "The microphone cannot be opened",
     lostMicrophone: "The microphone was taken away: plug it in and press Listen.",
+    unreadable: (name: string) => `${name} cannot be read: expected a file, no folder, of less than 2 GB.`,
     noSound: (name: string) => `${name} is no sound that this browser can read: expected WAV, FLAC, Ogg or MP3.`,
     longSound: (name: string, seconds: number) => `${name} is longer than ${seconds} seconds: cut it.`,
     notFound: (name: string) => `${name} cannot be fetched: is the server still there?`,

@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import * as ort from "onnxruntime-web/wasm";
+import { isSpeaker, isWord } from "../src/clips.ts";
 import { Detector } from "../src/detector.ts";
 import { MelColumns } from "../src/mel.ts";
 import { readModelInfo, type DetectorSettings, type FrontEnd } from "../src/model_info.ts";
@@ -19,6 +20,7 @@ interface Task {
   frameMs: number;
   settings: DetectorSettings;
   rates: [number, number];
+  names: string[];
   frontend: Partial<FrontEnd>;
 }
 
@@ -54,6 +56,7 @@ const answers = {
     const resampler = new Resampler(...task.rates);
     return [...joined([...cut(Float32Array.from(task.sound), task.pieces)].map((piece) => resampler.convert(piece)))];
   },
+  names: () => task.names.map((name) => [isWord(name), isSpeaker(name)]),
   take: () => {
     const [samples, rate] = [Float32Array.from(task.sound), task.rates[0]];
     return { fault: faultOf(samples, rate), word: [...trimmed(samples, rate)] };

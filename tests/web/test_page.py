@@ -257,6 +257,48 @@ def test_one_microphone_is_open_at_a_time(site: str) -> None:
     assert visit(site, steps).value == [1, 0]
 
 
+def test_a_microphone_that_is_not_used_is_closed(site: str) -> None:
+    """Because the server has gone, or another one was chosen that has gone."""
+    steps = (
+        SEEN
+        + """
+    await page.addInitScript(() => {
+      const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      window.tracks = [];
+      navigator.mediaDevices.getUserMedia = async (wanted) => {
+        const stream = await ask(wanted);
+        window.tracks.push(...stream.getTracks());
+        return stream;
+      };
+    });
+    await page.reload();
+    """
+        + READY
+        + """
+    const states = () => page.evaluate(() => window.tracks.map(({ readyState }) => readyState));
+    const answers = [];
+    const listen = async () => {
+      await page.click("#listen");
+      await page.waitForSelector("#error:visible");
+      answers.push([await states(), (await seen()).error]);
+    };
+    await page.evaluate(() => {
+      AudioWorklet.prototype.addModule = () => Promise.reject(new DOMException("", "AbortError"));
+    });
+    await listen();
+    await page.click("summary:has-text('Microphone')");
+    await page.$eval("#device", (choice) => choice.add(new Option("headset", "gone")));
+    await page.selectOption("#device", "gone");
+    await listen();
+    return answers;
+    """
+    )
+    answers = visit(site, steps).value
+    assert [states for states, _ in answers] == [["ended"], ["ended"]]
+    assert answers[0][1] == "A part of this page cannot be fetched: is the server still there?"
+    assert answers[1][1].startswith("The chosen microphone is not there: plug it in, or choose")
+
+
 def test_a_wrong_file_does_not_hide_that_it_listens(site: str, tmp_path: Path) -> None:
     (tmp_path / "song.wav").write_bytes(b"RIFF")
     steps = SEEN + LISTEN + """

@@ -79,7 +79,14 @@ export async function openMicrophone(
   }
   const [track] = stream.getAudioTracks();
   const [context, source] = contextFor(stream, rate);
-  await context.audioWorklet.addModule(workletAddress);
+  const close = () => {
+    track.stop();
+    void context.close();
+  };
+  await context.audioWorklet.addModule(workletAddress).catch(() => {
+    close();
+    throw new SoundError(texts.errors.notFound(texts.part));
+  });
   const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
   const channel = new MessageChannel();
   node.port.postMessage(channel.port1, [channel.port1]);
@@ -94,10 +101,7 @@ export async function openMicrophone(
     rate: context.sampleRate,
     label: track.label,
     insists: names.filter((name) => settings[name] === true && !processing[name]),
-    close: () => {
-      track.stop();
-      void context.close();
-    },
+    close,
   };
 }
 
@@ -117,7 +121,8 @@ function contextFor(stream: MediaStream, rate: number): [AudioContext, MediaStre
 function reasonOf(error: unknown): string {
   const name = error instanceof DOMException ? error.name : "";
   if (name === "NotAllowedError" || name === "SecurityError") return texts.errors.denied;
-  if (name === "NotFoundError" || name === "OverconstrainedError") return texts.errors.noMicrophone;
+  if (name === "NotFoundError") return texts.errors.noMicrophone;
+  if (name === "OverconstrainedError") return texts.errors.goneMicrophone;
   if (name === "NotReadableError" || name === "AbortError") return texts.errors.busyMicrophone;
   return `${texts.errors.microphone} (${String(error)}).`;
 }

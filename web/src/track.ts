@@ -35,6 +35,9 @@ export class Track {
   /** Of records of one number: those from `start` to `stop`, as far as they are kept. */
   slice(start: number, stop: number): Float32Array {
     const [first, last] = [Math.max(start, this.first), Math.min(stop, this.end)];
-    return Float32Array.from({ length: Math.max(last - first, 0) }, (_, i) => this.value(first + i));
+    // Float32Array.from with a function takes several times as long.
+    const records = new Float32Array(Math.max(last - first, 0));
+    for (let i = 0; i < records.length; i++) records[i] = this.value(first + i);
+    return records;
   }
 }

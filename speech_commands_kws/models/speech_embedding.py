@@ -66,6 +66,8 @@ class SpeechEmbeddingNet(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(DEPTH, n_classes),
         )
+        # Torch's convolutions on a CPU take half the time so.
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         return self.head(self.features_of(log_mel))

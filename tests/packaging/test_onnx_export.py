@@ -10,6 +10,7 @@ from trained_looking import INFO, LABELS, OPSET, trained_looking
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.models.ds_cnn import DSCNN
+from speech_commands_kws.models.speech_embedding import MELS, SpeechEmbeddingNet
 from speech_commands_kws.packaging.onnx_export import operator_counts, write_onnx
 from speech_commands_kws.packaging.parity import check_parity
 
@@ -38,6 +39,15 @@ def test_graph_has_no_complex_operators(model):
 
 def test_tensorrt_supports_every_operator(model):
     assert list(complaints(onnx.load(model))) == []
+
+
+def test_the_order_of_the_weights_in_training_is_not_that_of_the_graph(tmp_path):
+    """The exporter would count places where the weights are in another order."""
+    network = SpeechEmbeddingNet(len(LABELS), MELS, dropout=0)
+    spotter = trained_looking(network, n_mels=MELS)
+    assert network.last.weight.is_contiguous(memory_format=torch.channels_last)
+    write_onnx(spotter, INFO, OPSET, tmp_path / "model.onnx")
+    assert not operator_counts(tmp_path / "model.onnx").keys() & {"Shape", "Range", "Gather"}
 
 
 class Calibration(CalibrationDataReader):

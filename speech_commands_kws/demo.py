@@ -17,7 +17,6 @@ from speech_commands_kws.cli.launch import (
 )
 from speech_commands_kws.cli.terminal import say
 from speech_commands_kws.errors import check_flag, check_whole
-from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.locate import streaming_file
 from speech_commands_kws.packaging.web_page import check_page, write_site
 from speech_commands_kws.serving.web_page import serve_site
@@ -32,8 +31,6 @@ def run(cfg: DictConfig) -> float:
     check_page()
     model = find_model(cfg)
     models = [path for path in (streaming_file(model), model) if path.is_file()]
-    for path in models:
-        OnnxBackend(path)  # the page could not open what this cannot
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     with TemporaryDirectory(prefix="kws-page-") as folder:

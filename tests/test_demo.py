@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,9 +30,16 @@ def page(tmp_path) -> Path:
     return folder
 
 
-def started(page: Path, *arguments: str) -> subprocess.Popen:
+@contextmanager
+def started(page: Path, *arguments: str) -> Iterator[subprocess.Popen]:
     command = [sys.executable, "-c", START, str(page), "demo", "browser=false", *arguments]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        try:
+            yield process
+        except BaseException:  # such as a failed assertion: it would be waited for without an end
+            process.kill()
+            raise
 
 
 def test_the_page_and_both_forms_of_a_model_are_served_until_an_interruption(
@@ -46,7 +55,7 @@ def test_the_page_and_both_forms_of_a_model_are_served_until_an_interruption(
             assert b"<title>" in answer.read()
         with urllib.request.urlopen(f"{address}models.json") as answer:
             models = json.load(answer)["models"]
-        assert [model["name"] for model in models] == ["model.streaming", "model"]
+        assert [model["name"] for model in models] == ["tiny: model.streaming", "tiny: model"]
         with urllib.request.urlopen(address + models[0]["file"]) as answer:
             assert answer.read() == tiny_onnx.read_bytes()
         process.send_signal(signal.SIGTERM)

@@ -1,9 +1,11 @@
 """A site of static files."""
 
+import filecmp
 import json
 from pathlib import Path
 
 import pytest
+from conftest import TINY_METADATA
 
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.packaging import web_page
@@ -21,21 +23,24 @@ def page(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def test_a_site_holds_the_page_and_the_models_in_their_order(page, tmp_path):
-    models = [tmp_path / "model.streaming.onnx", tmp_path / "model.onnx"]
-    for model in models:
-        model.write_bytes(model.name.encode())
+def test_a_site_holds_the_page_and_the_models_in_their_order(page, tmp_path, make_tiny_onnx):
+    without_run = TINY_METADATA | {"training": "{}"}
+    models = [
+        make_tiny_onnx(tmp_path / "model.streaming.onnx"),
+        make_tiny_onnx(tmp_path / "model.onnx", without_run),
+    ]
     models[1].with_suffix(".md").write_text("# the card")
     site = tmp_path / "deep" / "site"
     write_site(site, models)
     listed = json.loads((site / "models.json").read_text())["models"]
     assert [(entry["name"], entry["card"]) for entry in listed] == [
-        ("model.streaming", None),
+        ("tiny: model.streaming", None),
         ("model", "models/model.md"),
     ]
-    assert [(site / entry["file"]).read_text() for entry in listed] == [
-        path.name for path in models
+    assert [site / entry["file"] for entry in listed] == [
+        site / "models" / path.name for path in models
     ]
+    assert all(filecmp.cmp(site / "models" / path.name, path, shallow=False) for path in models)
     assert (site / "models/model.md").read_text() == "# the card"
     assert (site / "assets/main.js").read_text() == "1"
     (page / "assets" / "main.js").rename(page / "assets" / "other.js")

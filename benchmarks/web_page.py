@@ -5,10 +5,11 @@ Protocol
     listen for SECONDS to a microphone that plays noise which comes and goes. Given are, in the browser: the bytes of
     the page's files as they are and with gzip; milliseconds from the beginning of the navigation to the model being
     ready, and from pressing Listen to the first scores; the median and 99 % of the last 300 calls of the model, one
-    thread; the resident memory of the page with its worker, READINGS times. In Python: as many calls by ONNX Runtime,
-    one thread, in this process, once the browser is closed. Needs Chromium, node and the built page (make web).
+    thread; the resident memory of the page with its worker, READINGS times, and then after each of RECORDINGS times
+    that it listens to a recording of ten minutes, as fast as it goes. In Python: as many calls by ONNX Runtime, one
+    thread, in this process, once the browser is closed. Needs Chromium, node and the built page (make web).
 
-    python benchmarks/web_page.py MODEL.onnx [SECONDS]     JSON on the last line
+    python benchmarks/web_page.py MODEL.onnx [SECONDS [RECORDINGS]]     JSON on the last line
 """
 
 import gzip
@@ -27,6 +28,7 @@ from speech_commands_kws.inference.streaming import StreamingModel
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS, NOISE_SECONDS, READINGS = 60, 6, 4
+RECORDING_SECONDS = 600
 CALL_SECONDS = 0.1
 LOUD, SOFT = 0.05, 1e-3
 MS_PER_SECOND = 1000
@@ -44,16 +46,22 @@ for (let i = 0; i < facts.readings; i++) {
   await page.waitForTimeout((1000 * facts.seconds) / facts.readings);
   memory.push(Math.round(megabytes()));
 }
-return await page.evaluate(
-  ([ready, listening, memory]) => ({ ready, listening, memory, calls: window.spotter.costs.times }),
-  [ready, listening, memory],
-);
+const calls = await page.evaluate(() => window.spotter.costs.times);
+const recordings = [];
+for (let i = 0; i < facts.recordings; i++) {
+  await page.evaluate(() => (document.getElementById("status").textContent = ""));
+  await page.setInputFiles("#sound-file", facts.recording);
+  const isDone = () => document.getElementById("status").textContent.includes(" events");
+  await page.waitForFunction(isDone, null, { timeout: 0 });
+  recordings.push(Math.round(megabytes()));
+}
+return { ready, listening, memory, calls, recordings };
 """
 
 
-def noise(rate: int) -> np.ndarray:
+def noise(rate: int, seconds: int = NOISE_SECONDS) -> np.ndarray:
     """Float32 (T,)."""
-    samples = NOISE_SECONDS * rate
+    samples = seconds * rate
     loudness = np.where(np.arange(samples) // rate % 2, LOUD, SOFT)
     return (np.random.default_rng(0).normal(0, 1, samples) * loudness).astype(np.float32)
 
@@ -98,16 +106,19 @@ def main() -> None:
 
     model = Path(sys.argv[1])
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else SECONDS
+    recordings = int(sys.argv[3]) if len(sys.argv) > 3 else 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         rate = OnnxBackend(model).info.sample_rate
         soundfile.write(folder / "noise.wav", noise(rate), rate)
+        recording = folder / "recording.wav"
+        soundfile.write(recording, noise(rate, RECORDING_SECONDS), rate)
         flags = [*MICROPHONE, f"--use-file-for-fake-audio-capture={folder / 'noise.wav'}"]
         facts = {"seconds": seconds, "readings": READINGS}
+        facts |= {"recordings": recordings, "recording": str(recording)}
+        patience = 2 * seconds + 60 + recordings * RECORDING_SECONDS
         with served(make_site(folder / "site", model)) as address:
-            seen: dict[str, Any] = visit(
-                address, STEPS, flags, facts, timeout=2 * seconds + 60
-            ).value
+            seen: dict[str, Any] = visit(address, STEPS, flags, facts, timeout=patience).value
     calls = seen.pop("calls")
     python = quantiles(calls_in_python(model, len(calls)))
     print(
@@ -119,6 +130,7 @@ def main() -> None:
                 "ready_ms": round(seen["ready"]),
                 "listening_ms": seen["listening"],
                 "memory_mb": seen["memory"],
+                "memory_mb_of_recordings": seen["recordings"],
                 "calls": len(calls),
                 "browser_ms": quantiles(calls),
                 "python_ms": python,

@@ -37,9 +37,8 @@ def started(page: Path, *arguments: str) -> Iterator[subprocess.Popen]:
     with subprocess.Popen(command, text=True, **pipes) as process:
         try:
             yield process
-        except BaseException:  # such as a failed assertion: it would be waited for without an end
+        finally:  # after a failed assertion it would be waited for without an end
             process.kill()
-            raise
 
 
 def test_the_page_and_both_forms_of_a_model_are_served_until_an_interruption(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from speech_commands_kws.assembly.parent import begin_with
 from speech_commands_kws.audio.noise_recordings import read_noises, training_portions
-from speech_commands_kws.cli.launch import build
+from speech_commands_kws.cli.launch import build, settings_of
 from speech_commands_kws.data.datamodule import KeywordDataModule
 from speech_commands_kws.data.speech_tree import TRAIN
 from speech_commands_kws.errors import KwsError, summarize_error
@@ -24,6 +24,7 @@ from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.models.transfer import freeze
 from speech_commands_kws.tracking import recording
 from speech_commands_kws.training.auxiliary import AuxiliaryWords
+from speech_commands_kws.training.distillation import Distillation
 from speech_commands_kws.training.module import KeywordModule
 from speech_commands_kws.training.streams import StreamTraining
 from speech_commands_kws.training.teacher import standardized
@@ -77,8 +78,10 @@ def build_module(
         **cost,
     }
     auxiliary = hear_other_words(cfg, datamodule, facts) if cfg.get("auxiliary") else None
-    features_weight = 0.0
-    if cfg.get("teacher"):
+    features_weight, distillation = 0.0, None
+    if cfg.get("teacher") and "run" in cfg.teacher:
+        distillation = learn_from_run(cfg, datamodule, facts)
+    elif cfg.get("teacher"):
         features_weight = ask_teacher(cfg, datamodule, auxiliary, facts)
     n_features = 0 if datamodule.features is None else datamodule.features.shape[1]
     beside = n_features + (len(auxiliary.words) if auxiliary else 0)
@@ -115,6 +118,7 @@ def build_module(
         auxiliary=auxiliary,
         n_features=n_features,
         features_weight=features_weight,
+        distillation=distillation,
     )
 
 
@@ -154,6 +158,19 @@ def ask_teacher(
     if auxiliary:
         (auxiliary.features,) = others
     return teacher.weight
+
+
+def learn_from_run(
+    cfg: DictConfig, datamodule: KeywordDataModule, facts: dict[str, Any]
+) -> Distillation:
+    """The run whose answers are learnt; `facts` then tell of it."""
+    of_clips = {name: facts[name] for name in ("labels", "sample_rate", "clip_samples")}
+    with settings_of("teacher"):
+        teacher = build(cfg.teacher)(**of_clips)
+    run = recording.run_name(Path(cfg.teacher.run).parent.parent)
+    facts["teacher"] = f"{run} ({teacher.origin})"
+    LOG.info("teacher: %s", facts["teacher"])
+    return teacher
 
 
 def build_streams(cfg: DictConfig, labels: Sequence[str]) -> StreamTraining:

@@ -29,18 +29,30 @@ def find_parent(cfg: DictConfig) -> Path:
     Raises:
         KwsError: there is no such run, no weights of such a model, or these are for another front-end or backbone.
     """
-    if is_multirun() and cfg.init == runs.LATEST:
-        raise KwsError(
-            "init=latest would be another run for each job of a multirun: give init=FOLDER"
-        )
-    path = Path(str(cfg.init)).expanduser()
     if str(cfg.init).startswith(REGISTERED):
         path = checkpoint_of_registered(cfg)
-    elif not path.is_file():
-        choose = runs.choose_run if is_first_process() else runs.find_run
-        path = choose(cfg.init, cfg.paths.runs)
+    else:
+        path = find_trained("init", cfg.init, cfg)
     check_fits(cfg, load_spotter(checkpoint_at(path))[1], path)
     return path.absolute()
+
+
+def find_teacher(cfg: DictConfig) -> Path:
+    """The checkpoint of the run that `teacher.run` names; raises KwsError where there is none."""
+    return checkpoint_at(find_trained("teacher.run", cfg.teacher.run, cfg)).absolute()
+
+
+def find_trained(setting: str, given: str, cfg: DictConfig) -> Path:
+    """The folder of the run, or the checkpoint, that a setting names."""
+    if is_multirun() and given == runs.LATEST:
+        raise KwsError(
+            f"{setting}=latest would be another run for each job of a multirun: give {setting}=FOLDER"
+        )
+    path = Path(str(given)).expanduser()
+    if path.is_file():
+        return path
+    choose = runs.choose_run if is_first_process() else runs.find_run
+    return choose(given, cfg.paths.runs)
 
 
 def checkpoint_at(parent: Path) -> Path:

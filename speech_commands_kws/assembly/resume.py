@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.assembly.parent import find_parent
+from speech_commands_kws.assembly.parent import find_parent, find_teacher
 from speech_commands_kws.cli.launch import is_multirun
 from speech_commands_kws.cli.terminal import say
 from speech_commands_kws.errors import KwsError
@@ -35,6 +35,8 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
     resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     if cfg.init:
         resolved.init = str(find_parent(cfg))
+    if cfg.get("teacher") and "run" in cfg.teacher:
+        resolved.teacher.run = str(find_teacher(cfg))
     if (
         not is_first_process()
     ):  # the first one makes the folder and tells the others where checkpoints lie

@@ -139,7 +139,7 @@ def check_settings(cfg: DictConfig) -> nn.Module:
             check_positive(lr=group["lr"])
     with settings_of("scheduler"):
         build(cfg.scheduler)(optimizer, 1)
-    if cfg.teacher:
+    if cfg.teacher and "run" not in cfg.teacher:
         build(cfg.teacher, cache=cfg.loader.cache)
     make_datamodule(cfg, Shard())
     if cfg.auxiliary:  # last, because it may take long

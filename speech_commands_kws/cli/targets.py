@@ -89,6 +89,7 @@ TARGETS = (
     "speech_commands_kws.training.callbacks.EpochProgress",
     "speech_commands_kws.training.callbacks.StepCheckpoint",
     "speech_commands_kws.training.data_parallel.LocalDDP",
+    "speech_commands_kws.training.distillation.Distillation",
     "speech_commands_kws.training.schedule.warmup_cosine",
     "speech_commands_kws.training.streams.StreamTraining",
     "torch.optim.Adadelta",

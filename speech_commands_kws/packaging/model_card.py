@@ -23,7 +23,7 @@ TRAINING_FACTS = {
     "auxiliary_data": "other words learnt beside them",
     "auxiliary_fingerprint": "fingerprint of these",
     "begun_with": "begun with the weights of",
-    "teacher": "teacher, whose features were learnt too",
+    "teacher": "teacher",
     "git_commit": "commit of the program",
     "run": "run",
     "checkpoint": "checkpoint",

@@ -19,6 +19,7 @@ from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.models.transfer import hold_frozen
 from speech_commands_kws.training.auxiliary import AuxiliaryWords
 from speech_commands_kws.training.callbacks import relocate
+from speech_commands_kws.training.distillation import Distillation
 from speech_commands_kws.training.streams import StreamScores, StreamTraining
 from speech_commands_kws.training.teacher import loss_of_features
 
@@ -49,6 +50,7 @@ class KeywordModule(lightning.LightningModule):
         auxiliary: other words that are learnt beside the classes, by further rows of the classifier; or None.
         n_features: of a teacher, which further rows of the classifier learn to tell; they are in the batches.
         features_weight: of the loss of these.
+        distillation: a trained spotter whose answers to each clip are learnt too; or None.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class KeywordModule(lightning.LightningModule):
         auxiliary: AuxiliaryWords | None = None,
         n_features: int = 0,
         features_weight: float = 0.0,
+        distillation: Distillation | None = None,
     ):
         super().__init__()
         check_number(0, 1, label_smoothing=label_smoothing)
@@ -87,6 +90,7 @@ class KeywordModule(lightning.LightningModule):
         self.n_words = len(auxiliary.words) if auxiliary else 0
         self.n_features = n_features
         self.features_weight = features_weight
+        self.distillation = distillation
         self.epoch_clips = 0
         self.epoch_seconds = 0.0
         self.step_began = 0.0
@@ -146,6 +150,7 @@ class KeywordModule(lightning.LightningModule):
                         (mixed != clips).any(dim=1), (0, len(features) - count)
                     )
                     features = features.masked_fill(is_mixed[:, None], torch.nan)
+            told = self.distillation and self.distillation.listen(waveform[:count])
             log_mel = self.spectrogram_augment(self.spotter.frontend.by_fft(waveform), generator)
         answers = self.spotter.backbone(log_mel).float()
         logits = self._of_classes(answers)
@@ -163,6 +168,10 @@ class KeywordModule(lightning.LightningModule):
             distance = loss_of_features(answers[:, -self.n_features :], features)
             loss = loss + self.features_weight * distance
             self._log_mean("teacher_loss", distance, len(answers))
+        if self.distillation:
+            distance = self.distillation.loss(logits[:count], told)
+            loss = loss + self.distillation.weight * distance
+            self._log_mean("teacher_loss", distance, count)
         return loss, share_right(logits[:count], targets)
 
     def _of_classes(self, logits: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from speech_commands_kws.assembly.parent import begin_with
+from speech_commands_kws.assembly.parent import begin_with, learns_from_run
 from speech_commands_kws.audio.noise_recordings import read_noises, training_portions
 from speech_commands_kws.cli.launch import build, settings_of
 from speech_commands_kws.data.datamodule import KeywordDataModule
@@ -79,7 +79,7 @@ def build_module(
     }
     auxiliary = hear_other_words(cfg, datamodule, facts) if cfg.get("auxiliary") else None
     features_weight, distillation = 0.0, None
-    if cfg.get("teacher") and "run" in cfg.teacher:
+    if learns_from_run(cfg):
         distillation = learn_from_run(cfg, datamodule, facts)
     elif cfg.get("teacher"):
         features_weight = ask_teacher(cfg, datamodule, auxiliary, facts)

@@ -37,6 +37,11 @@ def find_parent(cfg: DictConfig) -> Path:
     return path.absolute()
 
 
+def learns_from_run(cfg: DictConfig) -> bool:
+    """Whether a trained run is the teacher (teacher=run)."""
+    return bool(cfg.get("teacher")) and "run" in cfg.teacher
+
+
 def find_teacher(cfg: DictConfig) -> Path:
     """The checkpoint of the run that `teacher.run` names; raises KwsError where there is none."""
     return checkpoint_at(find_trained("teacher.run", cfg.teacher.run, cfg)).absolute()

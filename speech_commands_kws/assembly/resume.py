@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from speech_commands_kws.assembly.parent import find_parent, find_teacher
+from speech_commands_kws.assembly.parent import find_parent, find_teacher, learns_from_run
 from speech_commands_kws.cli.launch import is_multirun
 from speech_commands_kws.cli.terminal import say
 from speech_commands_kws.errors import KwsError
@@ -35,7 +35,7 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
     resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     if cfg.init:
         resolved.init = str(find_parent(cfg))
-    if cfg.get("teacher") and "run" in cfg.teacher:
+    if learns_from_run(cfg):
         resolved.teacher.run = str(find_teacher(cfg))
     if (
         not is_first_process()

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from speech_commands_kws.assembly.module import build_module
+from speech_commands_kws.assembly.parent import learns_from_run
 from speech_commands_kws.assembly.report import write_training
 from speech_commands_kws.assembly.resume import last_checkpoint
 from speech_commands_kws.cli.launch import build, is_multirun, settings_of
@@ -139,7 +140,7 @@ def check_settings(cfg: DictConfig) -> nn.Module:
             check_positive(lr=group["lr"])
     with settings_of("scheduler"):
         build(cfg.scheduler)(optimizer, 1)
-    if cfg.teacher and "run" not in cfg.teacher:
+    if cfg.teacher and not learns_from_run(cfg):
         build(cfg.teacher, cache=cfg.loader.cache)
     make_datamodule(cfg, Shard())
     if cfg.auxiliary:  # last, because it may take long

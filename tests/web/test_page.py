@@ -24,6 +24,19 @@ READY = """
 await page.waitForFunction(() => !document.getElementById("listen").disabled);
 """
 LISTEN = READY + 'await page.click("#listen");\n'
+# What is opened of the microphone, from the next load on; permission waits for `window.isAsked` where a test sets it.
+TRACKS = """
+await page.addInitScript(() => {
+  const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  window.tracks = [];
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    await window.isAsked;
+    const stream = await ask(wanted);
+    window.tracks.push(...stream.getTracks());
+    return stream;
+  };
+});
+"""
 # What the reader sees.
 SEEN = """
 const seen = async () => ({
@@ -221,19 +234,9 @@ def test_without_models_it_asks_for_one(tmp_path: Path, tiny_onnx: Path) -> None
 def test_one_microphone_is_open_at_a_time(site: str) -> None:
     """While permission is asked for, Record and changed settings open no second one, which Stop would not close."""
     steps = (
-        """
-    await page.addInitScript(() => {
-      const { mediaDevices } = navigator;
-      const ask = mediaDevices.getUserMedia.bind(mediaDevices);
-      window.tracks = [];
-      window.isAsked = new Promise((resolve) => (window.allow = resolve));
-      mediaDevices.getUserMedia = async (wanted) => {
-        await window.isAsked;
-        const stream = await ask(wanted);
-        window.tracks.push(...stream.getTracks());
-        return stream;
-      };
-    });
+        TRACKS
+        + """
+    await page.addInitScript(() => (window.isAsked = new Promise((resolve) => (window.allow = resolve))));
     await page.reload();
     """
         + LISTEN
@@ -261,16 +264,8 @@ def test_a_microphone_that_is_not_used_is_closed(site: str) -> None:
     """Because the server has gone, or another one was chosen that has gone."""
     steps = (
         SEEN
+        + TRACKS
         + """
-    await page.addInitScript(() => {
-      const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-      window.tracks = [];
-      navigator.mediaDevices.getUserMedia = async (wanted) => {
-        const stream = await ask(wanted);
-        window.tracks.push(...stream.getTracks());
-        return stream;
-      };
-    });
     await page.reload();
     """
         + READY

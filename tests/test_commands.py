@@ -381,6 +381,7 @@ def test_the_help_of_a_command_fits_a_page_and_says_what_its_settings_are(
     assert len(keys) <= 10 and "kws" not in settings[-1] and len(settings) - 1 not in keys
     assert all("=" in settings[i] and i + 1 not in keys for i in keys)
     assert max(map(len, lines)) <= 120
+    assert max(map(len, lines[begin + len(settings) : lines.index("examples:")])) <= 79
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -64,7 +64,12 @@ def command_help(command: str, purpose: str, names: str, examples: Sequence[str]
             ]
             choices = sorted(known, key=lambda name: name != choice)
             choices = choices if choice in known else ["null", *choices]
-            lines.append(f"  {group:{width}}  {', '.join(choices)}")
+            lines += textwrap.wrap(
+                ", ".join(choices),
+                WIDTH,
+                initial_indent=f"  {group:{width}}  ",
+                subsequent_indent=" " * (width + len("    ")),
+            )
     lines += ["", "examples:", *(f"  kws {command} {example}".rstrip() for example in examples)]
     return "\n".join([*lines, "", f"`kws {command} --cfg job` prints every setting."])
 

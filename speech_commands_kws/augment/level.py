@@ -1,4 +1,4 @@
-"""Time shift, background noise at a signal-to-noise ratio, and gain.
+"""Time shift, background noise and babble at a signal-to-noise ratio, and gain.
 
 Legend: B batch, T samples.
 """
@@ -10,11 +10,12 @@ from speech_commands_kws.audio.levels import amplitude
 from speech_commands_kws.augment.primitives import (
     amplitude_for_snr,
     random_excerpts,
+    random_integers,
     random_shifts,
     shift,
 )
-from speech_commands_kws.augment.subset import random_rows, uniform
-from speech_commands_kws.errors import check_number, check_range
+from speech_commands_kws.augment.subset import change_rows, random_rows, uniform
+from speech_commands_kws.errors import check_number, check_range, check_whole
 
 
 class Shift(nn.Module):
@@ -75,6 +76,58 @@ class BackgroundNoise(nn.Module):
         silence = uniform(0, self.silence_amplitude, batch, generator)
         factor = torch.where(is_silence[:, None], silence, factor)
         return within_range(torch.addcmul(waveform, noise, factor))
+
+
+class Babble(nn.Module):
+    """Other people talk under a share of the clips, one or several at once: other clips of the batch, played backwards.
+
+    Backwards, speech keeps its spectrum and its syllables and says no word. The voices are equally loud, and the ratio
+    is that of the mean powers of the whole clip and all of them. A sum that leaves [-1, 1] is turned down.
+
+    Args:
+        share: of the clips.
+        voices: lowest and highest number at once.
+        snr_db: lowest and highest signal-to-noise ratio (decibel).
+
+    Shape: waveform (B, T), is_silence (B,) boolean to (B, T). Digital silence stays as it is.
+    """
+
+    def __init__(self, share: float, voices: tuple[int, int], snr_db: tuple[float, float]):
+        super().__init__()
+        check_number(0, 1, share=share)
+        check_range(voices=voices, snr_db=snr_db)
+        for count in voices:
+            check_whole(voices=count)
+        self.share = share
+        self.voices = voices
+        self.snr_db = snr_db
+
+    def forward(self, waveform: Tensor, is_silence: Tensor, generator: Generator) -> Tensor:
+        rows = random_rows(len(waveform), self.share, generator)
+        talk = self.talk_for(waveform, rows, generator)
+        ratio = uniform(*self.snr_db, len(rows), generator)
+
+        def talk_over(clips: Tensor) -> Tensor:
+            factor = amplitude_for_snr(clips, talk, ratio)
+            return within_range(torch.addcmul(clips, talk, factor))
+
+        return change_rows(waveform, rows, talk_over)
+
+    def talk_for(self, waveform: Tensor, rows: Tensor, generator: Generator) -> Tensor:
+        """(n, T) voices of other clips for n rows."""
+        batch, samples = waveform.shape
+        count = len(rows)
+        numbers = random_integers(*self.voices, count, generator)
+        back = -torch.arange(samples, device=waveform.device)
+        talk = waveform.new_zeros(count, samples)
+        for i in range(self.voices[1]):
+            others = (rows + random_integers(1, max(batch - 1, 1), count, generator)) % batch
+            # From anywhere in the clip back to its beginning, and on from its end.
+            places = back + random_integers(0, samples - 1, count, generator)[:, None]
+            voice = waveform[others].gather(1, places % samples)
+            power = voice.square().mean(1, keepdim=True).clamp(min=torch.finfo().tiny)
+            talk += voice * power.rsqrt() * (numbers > i)[:, None]
+        return talk
 
 
 class Gain(nn.Module):

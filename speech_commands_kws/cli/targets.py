@@ -32,6 +32,7 @@ TARGETS = (
     "speech_commands_kws.augment.channel.BandLimit",
     "speech_commands_kws.augment.channel.BitDepth",
     "speech_commands_kws.augment.channel.MuLaw",
+    "speech_commands_kws.augment.level.Babble",
     "speech_commands_kws.augment.level.BackgroundNoise",
     "speech_commands_kws.augment.level.Gain",
     "speech_commands_kws.augment.level.Shift",

@@ -8,7 +8,7 @@ import torch
 from speech_commands_kws.audio.room_acoustics import convolve
 from speech_commands_kws.augment.chain import Chain
 from speech_commands_kws.augment.channel import BandLimit, BitDepth, MuLaw, band_limit, mu_law
-from speech_commands_kws.augment.level import BackgroundNoise, Gain, Shift
+from speech_commands_kws.augment.level import Babble, BackgroundNoise, Gain, Shift
 from speech_commands_kws.augment.mixup import Mixup
 from speech_commands_kws.augment.recipe import SpecAugment
 from speech_commands_kws.augment.reverberation import Reverberation
@@ -83,6 +83,7 @@ STEPS = {
     "mu_law": MuLaw(0.5),
     "bit_depth": BitDepth(0.5, (7, 12)),
     "noise": with_noise(share=0.5),
+    "babble": Babble(0.5, (1, 3), (0, 20)),
     "reverberation": Reverberation(0.5, ROOMS),
 }
 
@@ -133,6 +134,33 @@ def test_ratios_are_uniform_between_their_limits():
     ratios = decibel(clips.square().mean(1) / added.square().mean(1)).sort().values
     expected = torch.linspace(0, 20, 400)
     assert (ratios - expected).abs().max() < 2
+
+
+@pytest.mark.parametrize("voices", [1, 3])
+def test_babble_is_other_clips_backwards_at_the_ratio(voices):
+    clips = torch.stack([tone(300 + 100 * i) for i in range(BATCH)]) * 0.1
+    clips[:, RATE // 2 :] *= 0.1  # louder first
+    added = apply(Babble(1.0, (voices, voices), (5, 5)), clips) - clips
+    ratio = decibel(clips.square().mean(1) / added.square().mean(1))
+    assert (ratio - 5).abs().max() < 0.01
+    spectra = torch.fft.rfft(added).abs()[:, 300 : 300 + 100 * BATCH : 100]
+    heard = spectra > 0.3 * spectra.amax(1, keepdim=True)
+    assert not heard.diagonal().any(), "no clip hears itself"
+    assert heard.sum(1).max() == voices
+    if voices == 1:
+        assert heard.sum(1).min() == 1
+
+
+def test_babble_plays_clips_backwards():
+    ramp = torch.linspace(0, 0.1, RATE)[None].repeat(2, 1)
+    added = apply(Babble(1.0, (1, 1), (0, 0)), ramp) - ramp
+    falls = added.diff(dim=1) < 0
+    assert (falls.sum(1) == RATE - 2).all(), "but where its beginning meets its end"
+
+
+def test_babble_of_digital_silence_changes_nothing():
+    clips = torch.zeros(BATCH, RATE)
+    assert apply(Babble(1.0, (1, 3), (0, 0)), clips).equal(clips)
 
 
 def test_silence_always_becomes_noise():

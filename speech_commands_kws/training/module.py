@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from speech_commands_kws.errors import KwsError, check_number
 from speech_commands_kws.models.checkpoint import FACTS_KEY
 from speech_commands_kws.models.spotter_module import SpotterModule
+from speech_commands_kws.models.thread_team import ThreadTeam
 from speech_commands_kws.models.transfer import hold_frozen
 from speech_commands_kws.training.auxiliary import AuxiliaryWords
 from speech_commands_kws.training.callbacks import relocate
@@ -134,7 +135,7 @@ class KeywordModule(lightning.LightningModule):
         """Loss and accuracy of a training step."""
         heard = wanted = targets
         count = len(targets)
-        with torch.no_grad():
+        with torch.no_grad(), ThreadTeam() as team:
             if self.auxiliary:
                 clips, words, taught = self.auxiliary.draw(count, generator)
                 waveform, heard = torch.cat([waveform, clips]), torch.cat([targets, words])
@@ -150,8 +151,9 @@ class KeywordModule(lightning.LightningModule):
                         (mixed != clips).any(dim=1), (0, len(features) - count)
                     )
                     features = features.masked_fill(is_mixed[:, None], torch.nan)
-            told = self.distillation and self.distillation.listen(waveform[:count])
-            log_mel = self.spectrogram_augment(self.spotter.frontend.by_fft(waveform), generator)
+            told = self.distillation and team.over_clips(self.distillation.listen, waveform[:count])
+            log_mel = team.over_clips(self.spotter.frontend.by_fft, waveform)
+            log_mel = self.spectrogram_augment(log_mel, generator)
         answers = self.spotter.backbone(log_mel).float()
         logits = self._of_classes(answers)
         loss = functional.cross_entropy(
@@ -182,11 +184,12 @@ class KeywordModule(lightning.LightningModule):
         self, waveform: Tensor, targets: Tensor, generator: Generator, progress: float
     ) -> StreamScores:
         """What the answers for streams made of the clips are worth."""
-        with torch.no_grad():
+        with torch.no_grad(), ThreadTeam() as team:
             streams = self.streams.compose(waveform, targets, generator)
             is_silence = torch.zeros_like(streams.targets[:, 0], dtype=torch.bool)
             sound = self.waveform_augment(streams.waveform, is_silence, generator)
-            log_mel = self.spectrogram_augment(self.spotter.frontend.by_fft(sound), generator)
+            log_mel = team.over_clips(self.spotter.frontend.by_fft, sound)
+            log_mel = self.spectrogram_augment(log_mel, generator)
         logits = self.spotter.backbone.stream(log_mel).float()
         return self.streams.score(logits, streams, progress)
 
@@ -207,7 +210,8 @@ class KeywordModule(lightning.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         waveform, targets = batch
-        logits = self._of_classes(self.spotter(waveform)).float()
+        with ThreadTeam() as team:
+            logits = self._of_classes(team.over_clips(self.spotter, waveform)).float()
         loss, accuracy = functional.cross_entropy(logits, targets), share_right(logits, targets)
         self._log_mean("validation_accuracy", accuracy, len(targets))
         if self.streams:

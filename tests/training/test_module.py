@@ -52,6 +52,28 @@ def step(mixup, monkeypatch) -> tuple[KeywordModule, float]:
     return module, module.training_step((WAVEFORM, TARGETS), batch_idx=5).item()
 
 
+def test_torch_augments_on_one_thread_and_the_network_has_all(monkeypatch):
+    found = {}
+
+    def note(name):
+        def noted(waveform, *_):
+            found[name] = torch.get_num_threads()
+            return waveform
+
+        return noted
+
+    module = made()
+    monkeypatch.setattr(module, "_log_mean", lambda *_: None)
+    module.waveform_augment.forward = note("augmentation")
+    module.spotter.frontend.by_fft = note("front-end")
+    module.spotter.backbone.register_forward_pre_hook(lambda *_: note("network")(None))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    module.training_step((WAVEFORM, TARGETS), batch_idx=0)
+    torch.set_num_threads(before)
+    assert found == {"augmentation": 1, "front-end": 1, "network": 2}
+
+
 def test_without_mixup_the_loss_is_the_cross_entropy_of_the_classes(monkeypatch):
     module, loss = step(None, monkeypatch)
     logits = module.spotter.backbone(WAVEFORM)

@@ -27,8 +27,8 @@ from speech_commands_kws.models.cpu_training.passes import (
     finish_and_begin,
     parameters_of,
 )
-from speech_commands_kws.models.cpu_training.threads import ThreadTeam
 from speech_commands_kws.models.cpu_training.workspace import Workspace
+from speech_commands_kws.models.thread_team import ThreadTeam
 
 LOG = logging.getLogger(__name__)
 

@@ -28,8 +28,8 @@ from speech_commands_kws.models.cpu_training.kernels import (
     BlockGradients,
     Norm,
 )
-from speech_commands_kws.models.cpu_training.threads import ThreadTeam
 from speech_commands_kws.models.cpu_training.workspace import Workspace
+from speech_commands_kws.models.thread_team import ThreadTeam
 
 
 class Activation(NamedTuple):

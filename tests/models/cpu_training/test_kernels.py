@@ -12,7 +12,7 @@ import hashlib
 import torch
 from speech_commands_kws.models.bc_resnet import BCResNet
 from speech_commands_kws.models.cpu_training.passes import StemPass
-from speech_commands_kws.models.cpu_training.threads import ThreadTeam
+from speech_commands_kws.models.thread_team import ThreadTeam
 from speech_commands_kws.models.cpu_training.workspace import Workspace
 
 torch.manual_seed(0)

@@ -1,4 +1,9 @@
-"""Threads that share the work of compiled loops, while torch keeps to one of its own."""
+"""Threads that share the work of a training on a CPU, while torch keeps to one of its own.
+
+Where several of torch's threads share an operation, the first waits for the others at its end. On a machine with other
+work one of them is often not running, and a step of hundreds of operations takes many times as long. A team waits too,
+but some tens of times a step.
+"""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -6,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 class ThreadTeam:
@@ -37,6 +43,19 @@ class ThreadTeam:
         ]
         found = [work(bounds[0], bounds[1], *arguments)]
         return found + [other.result() for other in others]
+
+    def over_clips(self, work: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
+        """`work(clips)`, each thread with a part of the clips, (B, ...), on a CPU."""
+        if self.size == 1 or clips.is_cuda or torch.is_autocast_enabled(clips.device.type):
+            return work(clips)
+        with_grad, in_inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
+        def work_on(first: int, last: int) -> Tensor:
+            # A thread does not know of the modes of another.
+            with torch.inference_mode(in_inference), torch.set_grad_enabled(with_grad):
+                return work(clips[first:last])
+
+        return torch.cat(self.share(work_on, len(clips)))
 
 
 @cache

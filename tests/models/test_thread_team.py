@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from speech_commands_kws.models.cpu_training.threads import ThreadTeam
+from speech_commands_kws.models.thread_team import ThreadTeam
 
 
 @pytest.fixture
@@ -43,3 +43,21 @@ def test_an_error_of_a_part_is_raised(two_threads):
 
     with pytest.raises(ValueError, match="second half"):
         ThreadTeam().share(work, 2)
+
+
+def test_clips_are_divided_in_the_modes_of_the_caller(two_threads):
+    clips, modes = torch.arange(5.0)[:, None], []
+
+    def work(part: torch.Tensor) -> torch.Tensor:
+        modes.append((torch.is_grad_enabled(), torch.is_inference_mode_enabled(), len(part)))
+        return 2 * part
+
+    with torch.no_grad(), ThreadTeam() as team:
+        assert team.over_clips(work, clips).equal(2 * clips)
+    with torch.inference_mode(), ThreadTeam() as team:
+        assert team.over_clips(work, clips).is_inference()
+    with torch.autocast("cpu", torch.bfloat16), ThreadTeam() as team:
+        team.over_clips(work, clips)
+    assert sorted(modes) == sorted(
+        [(False, False, 2), (False, False, 3), (False, True, 2), (False, True, 3), (True, False, 5)]
+    )

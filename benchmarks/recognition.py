@@ -30,7 +30,6 @@ from datetime import datetime
 from functools import cached_property, partial
 from itertools import pairwise, product
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
@@ -151,11 +150,8 @@ class Run:
 
     @property
     def facts(self) -> dict[str, Any]:
-        return {
-            "run": self.folder.name,
-            "seed": self.config["seed"],
-            "validation": self.scores["accuracy"],
-        }
+        measured = {"validation": self.scores, "forms": self.forms, "speech": self.speech}
+        return {"run": self.folder.name, "seed": self.config["seed"], **measured}
 
     @property
     def hours(self) -> float | None:
@@ -274,7 +270,13 @@ def recipes() -> dict[str, dict[str, Any]]:
     with initialize_config_dir(CONFIG_DIR):
         for experiment, augment in product(EXPERIMENTS, AUGMENTS):
             words = [f"experiment={experiment}", f"augment={augment}"]
-            data = ["data=speech_commands", "task=gsc12", "logger=none", "name=none", "paths.root=."]
+            data = [
+                "data=speech_commands",
+                "task=gsc12",
+                "logger=none",
+                "name=none",
+                "paths.root=.",
+            ]
             cfg = compose("train", [*words, *data])
             name = " ".join(words[: 1 if augment == "recipe" else 2])
             found[name] = flat(OmegaConf.to_container(cfg, resolve=True))
@@ -487,8 +489,8 @@ def main() -> None:
         else:
             say(f"{folder.name} is left out: it has not finished")
     groups = {
-        f"{letter}: {backbone_of(group[0].config)}": group
-        for letter, group in zip(ascii_uppercase, grouped(found))
+        f"{number}: {backbone_of(group[0].config)}": group
+        for number, group in enumerate(grouped(found), 1)
     }
     text = page_of(groups, options)
     before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)

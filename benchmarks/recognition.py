@@ -63,10 +63,14 @@ ROUNDS = 5
 CALL_MS = 100
 BATCH_SIZE = 256
 # Of a configuration, what makes no other row, and of this what stands in no cell of the recipe.
-PLACES = ("seed", "folder", "name", "paths", "logger", "registry", "run", "resume", "sweep")
-PLACES += ("languages", "loader.seed", "loader.cache", "loader.resident")
-TOLD_ELSEWHERE = ("data", "teacher", "targets", "trainer.max_epochs", "backbone._target_")
-TOLD_ELSEWHERE += ("backbone.width", "backbone.fast_training", "callbacks")
+PLACES = (
+    *("seed", "folder", "name", "paths", "logger", "registry", "run", "resume", "sweep"),
+    *("languages", "loader.seed", "loader.cache", "loader.resident"),
+)
+TOLD_ELSEWHERE = (
+    *("data", "teacher", "targets", "trainer.max_epochs"),
+    *("backbone._target_", "backbone.width", "backbone.fast_training"),
+)
 FOLLOWS = "model_width"  # from the backbone
 EXPERIMENTS, AUGMENTS = ("gsc12", "speech_embedding"), ("recipe", "robust", "none", "streams")
 EPOCH = re.compile(r"(\S+ \S+),\d+ INFO \S+ epoch \d+/")

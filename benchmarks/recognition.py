@@ -154,8 +154,10 @@ class Run:
 
     @property
     def facts(self) -> dict[str, Any]:
+        """All of it."""
         measured = {"validation": self.scores, "forms": self.forms, "speech": self.speech}
-        return {"run": self.folder.name, "seed": self.config["seed"], **measured}
+        tested = {"test": self.test_scores} if self.options["split"] == "test" else {}
+        return measured | tested
 
     @property
     def hours(self) -> float | None:
@@ -492,6 +494,10 @@ def main() -> None:
             found.append(Run(folder, options, settings))
         else:
             say(f"{folder.name} is left out: it has not finished")
+    measured = {}
+    for number, run in enumerate(found, 1):
+        say(f"{number}/{len(found)}: {run.folder.name}")
+        measured[str(run.folder)] = run.facts
     groups = {
         f"{number}: {backbone_of(group[0].config)}": group
         for number, group in enumerate(grouped(found), 1)
@@ -500,7 +506,7 @@ def main() -> None:
     before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
     PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
     print(text)
-    print(json.dumps({name: [run.facts for run in group] for name, group in groups.items()}))
+    print(json.dumps(measured))
 
 
 if __name__ == "__main__":

@@ -117,16 +117,21 @@ class Babble(nn.Module):
         """(n, T) voices of other clips for n rows."""
         batch, samples = waveform.shape
         count = len(rows)
-        numbers = random_integers(*self.voices, count, generator)
+        low, high = self.voices
         back = -torch.arange(samples, device=waveform.device)
         talk = waveform.new_zeros(count, samples)
-        for i in range(self.voices[1]):
-            others = (rows + random_integers(1, max(batch - 1, 1), count, generator)) % batch
+        for i in range(high):
+            # Row j of the n, which are in random order, has low + j (high - low + 1) / n voices, rounded down.
+            first = 0 if i < low else -(-count * (i + 1 - low) // (high - low + 1))
+            if first == count:
+                break
+            n_rows = count - first
+            distances = random_integers(1, max(batch - 1, 1), n_rows, generator)
             # From anywhere in the clip back to its beginning, and on from its end.
-            places = back + random_integers(0, samples - 1, count, generator)[:, None]
-            voice = waveform[others].gather(1, places % samples)
+            places = back + random_integers(0, samples - 1, n_rows, generator)[:, None]
+            voice = waveform[(rows[first:] + distances) % batch].gather(1, places % samples)
             power = voice.square().mean(1, keepdim=True).clamp(min=torch.finfo().tiny)
-            talk += voice * power.rsqrt() * (numbers > i)[:, None]
+            talk[first:] += voice * power.rsqrt()
         return talk
 
 

@@ -151,6 +151,15 @@ def test_babble_is_other_clips_backwards_at_the_ratio(voices):
         assert heard.sum(1).min() == 1
 
 
+def test_every_number_of_voices_is_heard_equally_often():
+    clips = torch.stack([tone(300 + 100 * i) for i in range(12)]) * 0.1
+    added = apply(Babble(1.0, (2, 4), (0, 0)), clips) - clips
+    spectra = torch.fft.rfft(added).abs()[:, 300:1500:100]
+    # A voice may be drawn twice.
+    counts = (spectra > 0.1 * spectra.amax(1, keepdim=True)).sum(1)
+    assert (counts <= 2).sum() >= 4 and (counts > 3).sum() <= 4 and (counts <= 3).sum() >= 8
+
+
 def test_babble_plays_clips_backwards():
     ramp = torch.linspace(0, 0.1, RATE)[None].repeat(2, 1)
     added = apply(Babble(1.0, (1, 1), (0, 0)), ramp) - ramp

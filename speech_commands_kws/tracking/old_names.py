@@ -33,7 +33,9 @@ def renamed(node: Any) -> Any:
             key: MOVED.get(value, value) if key == "_target_" else renamed(value)
             for key, value in node.items()
         }
-        return with_engines(node) if isinstance(node.get("voices"), list) else node
+        # A number of voices at once is a range too, but has no rate.
+        is_old = isinstance(node.get("voices"), list) and "rate" in node
+        return with_engines(node) if is_old else node
     return [renamed(value) for value in node] if isinstance(node, list) else node
 
 

@@ -26,6 +26,11 @@ def test_old_targets_are_replaced_at_any_depth_and_nothing_else() -> None:
     }
 
 
+def test_voices_of_babble_are_no_synthetic_ones() -> None:
+    babble = {"voices": [1, 8], "snr_db": [-5, 20]}
+    assert renamed({"babble": babble}) == {"babble": babble}
+
+
 # As a run recorded them when espeak-ng was the only engine.
 OLD_VOICES = {
     "_convert_": "all",

@@ -4,6 +4,9 @@ In BC-ResNet the sub-spectral normalisation scales each sub-band by itself, so t
 of a convolution over frequency. But with the picture laid out as C M rows of F frames, a convolution over frequency
 with all that follows it linearly is one matrix for each channel, a grouped convolution of kernel 1.
 
+Where a normalisation is folded, one channel may be a thousand times as loud as the next, and eight bits for all of them
+leave nothing of the others. The channels of such a layer are balanced (`balance`), which changes no answer.
+
 Legend: B batch, C channels, M mel bins (N after a stride), F frames.
 """
 
@@ -53,6 +56,10 @@ class FlatBCResNet(nn.Module):
         self.classifier = nn.Linear(classifier.in_channels, classifier.out_channels)
         self.classifier.weight.copy_(classifier.weight.flatten(1))
         self.classifier.bias.copy_(classifier.bias)
+        first = self.blocks[0]
+        if first.is_transition:
+            balance(self.stem, first.expand.weight.transpose(0, 1))
+        balance(self.hidden, self.classifier.weight.t())
 
     def forward(self, log_mel: Tensor) -> Tensor:
         rows = self.blocks(functional.relu(self.stem(log_mel)).flatten(1, 2))
@@ -96,6 +103,12 @@ class FlatBlock(nn.Module):
             padding=temporal.padding[1],
             dilation=temporal.dilation[1],
         )
+        if self.is_transition:
+            by_channel = [
+                layer.weight.unflatten(0, (self.channels, -1))
+                for layer in (self.frequency, self.pool)
+            ]
+            balance(self.expand, *by_channel)
         pointwise = block.pointwise.weight.squeeze(-1)
         if self.is_narrow:
             repeated = pointwise.repeat_interleave(self.rows_out, dim=0)
@@ -136,6 +149,28 @@ def flat_blocks(
         flat.append(FlatBlock(block, rows))
         rows = flat[-1].rows_out
     return flat
+
+
+def balance(layer: nn.Module, *following: Tensor) -> None:
+    """Make the channels of a layer before a relu about equally loud, and those behind it as they were.
+
+    Cross-layer equalisation, Nagel et al. 2019 (arXiv 1906.04721), section 4.1, by powers of two, which round nothing.
+
+    Args:
+        layer: a convolution of C channels with a bias.
+        following: weights (C, ...) of what takes the relu of these channels, changed in place.
+    """
+    loudness = layer.weight.abs().flatten(1).sum(dim=1) + layer.bias.abs()
+    # Silent channels stay as they are.
+    factor = loudness.where(loudness > 0, 1).log2().round().exp2()
+    for weight in (layer.weight, layer.bias):
+        weight.div_(broadcast(factor, weight))
+    for weight in following:
+        weight.mul_(broadcast(factor, weight))
+
+
+def broadcast(factor: Tensor, weight: Tensor) -> Tensor:
+    return factor.reshape(-1, *[1] * (weight.dim() - 1))
 
 
 def affine_maps(layer: nn.Module, channels: int, rows: int) -> tuple[Tensor, Tensor]:

@@ -65,6 +65,7 @@ def run(cfg: DictConfig) -> float:
     folder, checkpoint = find_checkpoint(cfg)
     output = output_file(cfg.output, folder / runs.MODEL_FILE)
     record = required_record(folder) if cfg.register else None
+    temperature = build(cfg.temperature)
     variant = build(cfg.quantize) if cfg.quantize else None
     triton = build(cfg.triton) if cfg.get("triton") else None
     spotter, info = load_trained(folder, checkpoint)
@@ -72,7 +73,7 @@ def run(cfg: DictConfig) -> float:
     split = recorded_split(saved, info)
     # Beside the model, because the folder of the run is an input here, as DVC sees it.
     with runs.log_file(output.with_suffix(".log")):
-        model = build_release(cfg, spotter, info, split, output)
+        model = build_release(cfg, temperature, spotter, info, split, output)
         clip_models, files = [model.path], []
         if spotter.streams:
             streaming = build_streaming(cfg, spotter, model, streaming_file(output))

@@ -24,7 +24,6 @@ SETTINGS = {"web/package.json", "web/package-lock.json", "web/tsconfig.json"}
 # Modules without a test file of their own name, and the one that tests them through what uses them.
 TESTED_IN = {
     # They are what a command does, and take what its test has made.
-    "assembly/release": "test_export.py",
     "assembly/enrolment": "test_enroll.py",
     "assembly/evaluation": "test_evaluate.py",
     # One table of all effects: shares, seeds, finite values.

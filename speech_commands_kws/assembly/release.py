@@ -33,7 +33,7 @@ from speech_commands_kws.inference.streaming import StreamingModel
 from speech_commands_kws.labels import is_keyword, keywords_of
 from speech_commands_kws.models.spotter_module import SpotterModule
 from speech_commands_kws.packaging.latency import median_latency_ms
-from speech_commands_kws.packaging.model_card import model_card, streaming_card
+from speech_commands_kws.packaging.model_card import model_card, streaming_card, temperature_note
 from speech_commands_kws.packaging.onnx_export import (
     check_opset,
     operator_counts,
@@ -49,6 +49,7 @@ from speech_commands_kws.packaging.parity import (
     probe_waveforms,
 )
 from speech_commands_kws.packaging.quantize import Fp16, Int8
+from speech_commands_kws.packaging.temperature import Temperature
 from speech_commands_kws.tracking import registry
 
 LOG = logging.getLogger(__name__)
@@ -135,20 +136,42 @@ def output_file(name: str | None, default: Path) -> Path:
 
 
 def build_release(
-    cfg: DictConfig, spotter: SpotterModule, info: ModelInfo, split: SplitClips, output: Path
+    cfg: DictConfig,
+    temperature: Temperature,
+    spotter: SpotterModule,
+    info: ModelInfo,
+    split: SplitClips,
+    output: Path,
 ) -> Release:
     """Write the model file, which says how accurate it is on the validation split and how to decide with it.
 
+    The logits of `spotter` are divided by the temperature from then on, as those of the file are.
+
     Raises:
-        KwsError: its outputs differ from those of the trained module; nothing is written.
+        KwsError: its outputs differ from those of the trained module, or it listens to streams and a temperature is
+            given; nothing is written.
     """
+    if spotter.streams and temperature.value not in (None, 1):
+        raise KwsError(
+            f"temperature.value={temperature.value} is for models of clips, and this one listens to streams, on which "
+            "`kws tune` chooses its thresholds: leave it out"
+        )
     clips = sample_evenly(split, cfg.parity.clips)
     with replacing(output) as partial:
         write_onnx(spotter, info, cfg.opset, partial)
-        scores = score(OnnxBackend(partial), split, cfg.batch_size)
+        scores = trained = score(OnnxBackend(partial), split, cfg.batch_size)
+        divisor = 1.0
+        if not spotter.streams:  # whose thresholds are chosen on streams
+            divisor = temperature.choose(trained.probabilities, trained.targets)
+        if divisor != 1:
+            spotter.divide_logits(divisor)
+            write_onnx(spotter, info, cfg.opset, partial)
+            scores = score(OnnxBackend(partial), split, cfg.batch_size)
+        facts = {"precision": "fp32", "temperature": divisor}
+        facts |= {"before_temperature": sureness(trained, cfg.card.bins)}
         info = replace(
             info,
-            training=info.training | {"precision": "fp32"} | file_facts(partial, scores),
+            training=info.training | facts | file_facts(partial, scores, cfg.card.bins),
             detection=detection_facts(scores, **cfg.detection),
         )
         write_metadata(info, partial)
@@ -165,6 +188,8 @@ def build_release(
         "on one thread",
         *(output, output.stat().st_size, scores.accuracy, len(scores.targets), difference, latency),
     )
+    if divisor != 1:
+        LOG.info(temperature_note(info.training))
     if info.threshold_note:
         LOG.info(info.threshold_note)
     return Release(output, info, scores, clips, difference, latency)
@@ -233,7 +258,8 @@ def build_variant(
             "agreement": agreement,
             "latency_ms": latency,
         }
-        changed = {"precision": variant.name, "variant": facts} | file_facts(partial, scores)
+        changed = {"precision": variant.name, "variant": facts}
+        changed |= file_facts(partial, scores, cfg.card.bins)
         detection = detection_facts(scores, **cfg.detection)
         info = replace(model.info, training=model.info.training | changed, detection=detection)
         write_metadata(info, partial)
@@ -257,13 +283,20 @@ def calibration_waveforms(
     return np.concatenate([clips, *(sounds for kind, sounds in others.items() if kind != REAL)])
 
 
-def file_facts(path: Path, scores: Scores) -> dict[str, Any]:
+def file_facts(path: Path, scores: Scores, bins: int) -> dict[str, Any]:
     return {
         "operators": operator_counts(path),
         "accuracy": scores.accuracy,
         "accuracy_split": "validation",
         "accuracy_clips": len(scores.targets),
+        **sureness(scores, bins),
     }
+
+
+def sureness(scores: Scores, bins: int) -> dict[str, float]:
+    """How far the probabilities are from the shares of right answers."""
+    facts = scoring.summary(scores, bins, worst=0)
+    return {name: facts[name] for name in ("log_loss", "expected_calibration_error")}
 
 
 def detection_facts(

@@ -73,6 +73,7 @@ TARGETS = (
     "speech_commands_kws.packaging.parity.VariantGate",
     "speech_commands_kws.packaging.quantize.Fp16",
     "speech_commands_kws.packaging.quantize.Int8",
+    "speech_commands_kws.packaging.temperature.Temperature",
     "speech_commands_kws.packaging.triton_repository.TritonModel",
     "speech_commands_kws.serving.container.Container",
     "speech_commands_kws.serving.server.TritonServer",

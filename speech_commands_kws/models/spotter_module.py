@@ -34,6 +34,12 @@ class SpotterModule(nn.Module):
         """Whether the spotter can go on where it stopped, so that it listens to sound without an end."""
         return isinstance(self.backbone, StreamingBCResNet)
 
+    @torch.no_grad()
+    def divide_logits(self, temperature: float) -> None:
+        """Divide the logits by a number from now on, in the weights of the classifier, so that it takes no step."""
+        for parameter in self.backbone.head[-1].parameters():
+            parameter /= temperature
+
     def forward(self, waveform: Tensor) -> Tensor:
         features = self.frontend(waveform)
         if self.keywords is None:

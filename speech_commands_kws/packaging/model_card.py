@@ -77,6 +77,7 @@ def model_card(
         *streaming_note(streaming_file(path)),
         "## Accuracy",
         accuracy(scores, info.training.get("data_description")),
+        *([temperature_note(info.training)] if info.training.get("temperature", 1) != 1 else []),
         table(["class", "recall", "precision", "clips"], class_rows(scores)),
         "## Cost",
         table(["figure", "value"], cost_rows(path, info, figures)),
@@ -214,6 +215,16 @@ def accuracy(scores: Mapping[str, Any], of_what: str | None) -> str:
         f"expected calibration error {scores['expected_calibration_error']:.2%}. The checkpoint was chosen by these "
         "clips, so that they flatter it a little; `kws evaluate split=test` tells about others."
         + (f" The clips are {display_name(of_what)}." if of_what else "")
+    )
+
+
+def temperature_note(training: Mapping[str, Any]) -> str:
+    """What dividing the logits by the temperature did, in a sentence."""
+    before, error = training["before_temperature"], "expected_calibration_error"
+    return (
+        f"The logits are divided by a temperature of {training['temperature']:.3f}, which changes the log loss of the "
+        f"validation clips from {before['log_loss']:.4f} to {training['log_loss']:.4f} and the expected calibration "
+        f"error from {before[error]:.2%} to {training[error]:.2%}, and no prediction."
     )
 
 

@@ -196,6 +196,7 @@ def test_a_value_that_a_folder_refuses_is_one_line(setting, expected):
         ("export", "quantize.gate.agreement=97", SHARE),
         ("export", "quantize.calibration_clips=-1", COUNT),
         ("export", "quantize.symmetric=no", "true or false"),
+        ("export", "temperature.value=0", "a number above 0"),
         ("export", "triton.instances=0", COUNT),
         ("export", "triton.queue_delay_us=x", NATURAL),
         ("export", "plan_gate.agreement=97", SHARE),

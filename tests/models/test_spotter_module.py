@@ -4,8 +4,12 @@ import pytest
 import torch
 from streaming_models import lively_sound, streaming_spotter
 from torch import nn
+from trained_looking import SAMPLE_RATE, trained_looking
 
+from speech_commands_kws.models.bc_resnet import BCResNet
+from speech_commands_kws.models.ds_cnn import DSCNN
 from speech_commands_kws.models.frontend import LogMel
+from speech_commands_kws.models.speech_embedding import MELS, SpeechEmbeddingNet
 from speech_commands_kws.models.spotter_module import SpotterModule
 
 
@@ -35,3 +39,22 @@ def test_a_streaming_backbone_needs_a_front_end_that_does_not_look_ahead() -> No
     frontend = LogMel(16000, 30, 10, 512, 40, 0, 8000, 1e-6)
     with pytest.raises(ValueError, match="needs frontend=log_mel_causal"):
         SpotterModule(frontend, streaming_spotter().backbone)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "n_mels"),
+    [
+        (BCResNet(4, 40, 1, 5, 0.1, fast_training=False), 40),
+        (DSCNN(4, 40, 16, 2, [10, 4], [2, 2], 0.1), 40),
+        (SpeechEmbeddingNet(4, MELS, 0.1), MELS),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_logits_of_every_backbone_of_clips_can_be_divided(backbone, n_mels) -> None:
+    spotter = trained_looking(backbone, n_mels)
+    clips = 0.1 * torch.randn(3, SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        before = spotter(clips)
+    spotter.divide_logits(2.5)
+    with torch.inference_mode():
+        torch.testing.assert_close(spotter(clips), before / 2.5)

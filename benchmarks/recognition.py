@@ -72,7 +72,7 @@ TOLD_ELSEWHERE = (
     *("backbone._target_", "backbone.width", "backbone.fast_training"),
 )
 FOLLOWS = "model_width"  # from the backbone
-EXPERIMENTS, AUGMENTS = ("gsc12", "speech_embedding"), ("recipe", "robust", "none", "streams")
+EXPERIMENTS, AUGMENTS = ("gsc12", "gsc12_teacher"), ("recipe", "robust", "none", "streams")
 EPOCH = re.compile(r"(\S+ \S+),\d+ INFO \S+ epoch \d+/")
 BABBLE_DB, QUIET_DB = (10, 0), -30
 RATIO = re.compile(r"-?\d+ dB")

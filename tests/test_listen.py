@@ -203,6 +203,7 @@ def start(model: Path, *arguments: str, folder: Path, **streams) -> subprocess.P
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         stderr=subprocess.PIPE,
+        bufsize=0,  # what a buffer holds after a line, communicate() does not see
         **{"stdout": subprocess.PIPE, **streams},
     )
 

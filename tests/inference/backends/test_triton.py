@@ -92,8 +92,12 @@ def test_nothing_else_is_asked_again_and_the_end_is_one_line(
     begin = time.monotonic()
     with pytest.raises(KwsError, match=complaint) as caught:
         ask(server.url)
-    assert server.asked == asked and "\n" not in str(caught.value)
     assert time.monotonic() - begin < 3
+    assert "\n" not in str(caught.value)
+    # On a busy machine the stand-in may hear of a question when its time is over.
+    while server.asked < asked and time.monotonic() - begin < 60:
+        time.sleep(0.01)
+    assert server.asked == asked
 
 
 @BOTH

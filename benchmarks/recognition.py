@@ -297,7 +297,18 @@ def differences(config: dict[str, Any], recipe: dict[str, Any]) -> set[str]:
         for name in ours.keys() | theirs.keys()
         if ours.get(name) != theirs.get(name) and not name.endswith(FOLLOWS)
     ]
-    return {f"{name}={ours.get(name, 'null')}" for name in names}
+    return {f"{name}={ours[name]}" if name in ours else left_out(config, name) for name in names}
+
+
+def left_out(config: dict[str, Any], name: str) -> str:
+    """What asks for a configuration without this value: null for it, or for the whole that it would be in."""
+    node: Any = config
+    parts = name.split(".")
+    for i, part in enumerate(parts, 1):
+        node = node.get(part)
+        if node is None:
+            break
+    return f"{'.'.join(parts[:i])}=null"
 
 
 def recipe_of(config: dict[str, Any], known: dict[str, dict[str, Any]]) -> tuple[str, set[str]]:

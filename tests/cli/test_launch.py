@@ -133,6 +133,8 @@ def test_a_full_disk_is_a_mistake_of_the_user():
         (f"{STEPS}.noise.snr_db=[25,-5]", PAIR),
         (f"{STEPS}.noise.snr_db=10", PAIR),
         (f"{STEPS}.bit_depth.bits=[12,7]", PAIR),
+        (f"{STEPS}.babble.voices=[8,1]", PAIR),
+        (f"{STEPS}.babble.voices=[0,3]", "a whole number of 1 or more"),
         (f"{STEPS}.band_limit.low_hz=[0,400]", PAIR),
         (f"{STEPS}.speed.factors=[0]", "a number above 0"),
         ("augment.mixup.shares={1: 2}", SHARE),

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 import soundfile
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from tones import make_tree
 
@@ -233,3 +234,11 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(REPOSITORY)}
+
+
+@pytest.fixture
+def set_threads():
+    """Gives torch so many threads, until the end of the test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)

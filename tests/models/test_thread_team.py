@@ -7,11 +7,8 @@ from speech_commands_kws.models.thread_team import ThreadTeam
 
 
 @pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+def two_threads(set_threads):
+    set_threads(2)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])

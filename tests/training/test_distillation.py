@@ -36,15 +36,6 @@ def checkpoint(parent) -> Path:
     return parent / "checkpoints" / "best.ckpt"
 
 
-@pytest.fixture
-def one_thread():
-    """Threads would divide the clips among themselves."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def teacher_of(checkpoint: Path, **changed: object) -> Distillation:
     given = {"labels": LABELS, "sample_rate": RATE, "clip_samples": CLIP_SAMPLES}
     return Distillation(checkpoint, **{"weight": 1.0, "temperature": 2.0} | given | changed)
@@ -71,7 +62,8 @@ def test_the_loss_is_the_divergence_of_softened_answers(checkpoint):
     assert teacher.loss(told, told).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_a_step_learns_from_the_labels_and_from_the_teacher(tree, tmp_path, parent, one_thread):
+def test_a_step_learns_from_the_labels_and_from_the_teacher(tree, tmp_path, parent, set_threads):
+    set_threads(1)  # several would divide the clips among themselves
     module = built(tree, tmp_path, "teacher=run", f"teacher.run={parent}/checkpoints/best.ckpt")
     given = answers_of(module)
     heard = []

@@ -52,7 +52,7 @@ def step(mixup, monkeypatch) -> tuple[KeywordModule, float]:
     return module, module.training_step((WAVEFORM, TARGETS), batch_idx=5).item()
 
 
-def test_torch_augments_on_one_thread_and_the_network_has_all(monkeypatch):
+def test_torch_augments_on_one_thread_and_the_network_has_all(monkeypatch, set_threads):
     found = {}
 
     def note(name):
@@ -67,10 +67,8 @@ def test_torch_augments_on_one_thread_and_the_network_has_all(monkeypatch):
     module.waveform_augment.forward = note("augmentation")
     module.spotter.frontend.by_fft = note("front-end")
     module.spotter.backbone.register_forward_pre_hook(lambda *_: note("network")(None))
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    set_threads(2)
     module.training_step((WAVEFORM, TARGETS), batch_idx=0)
-    torch.set_num_threads(before)
     assert found == {"augmentation": 1, "front-end": 1, "network": 2}
 
 

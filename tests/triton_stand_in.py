@@ -73,7 +73,7 @@ def stand_in() -> Iterator[StandIn]:
                 return
             if status == DRIP:
                 self.send(200, b"", {"Content-Length": "1000"})
-                for _ in range(40):  # longer than a test waits
+                for _ in range(600):  # until the client has gone
                     time.sleep(0.1)
                     self.wfile.write(b" ")
                 return

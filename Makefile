@@ -8,6 +8,8 @@
 #   make setup        only set up: the environment is .venv, the tools that make it are in .tools
 #   make lint         only the pre-commit hooks
 #   make wheel        build the wheel, with the page, into dist/
+#   make release-models  set up; then train the models of a release on Speech Commands and synthetic talk (hours: docs/releasing.md)
+#   make release      measure them (or CLIP_RUN= and STREAM_RUN=), put them into the package, and build the wheel around them
 #   make web          build the page that listens in a browser, into speech_commands_kws/page (needs node 20.19 or later)
 #   make serve        set up; then serve the newest export by a Triton server in an environment of its own (.tools/triton)
 #   make triton       only make that environment: the tests that need the server skip themselves without it
@@ -32,7 +34,7 @@ NPM_CLI := lib/node_modules/npm/bin/npm-cli.js
 ACTIVATE := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP_INSTALL := $(POETRY)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help web wheel quickstart listener test test-all setup lint serve triton speech-corpora data-remote clean
+.PHONY: help web wheel release release-models quickstart listener test test-all setup lint serve triton speech-corpora data-remote clean
 .DELETE_ON_ERROR:
 
 help:
@@ -75,6 +77,33 @@ wheel: setup web
 	@$(VENV)/bin/python -m zipfile --list "$$(ls -t dist/*.whl | head -n 1)" | grep -q page/index.html || \
 		{ echo "error: the wheel has no page" >&2; exit 1; }
 	@ls -t dist/*.whl | head -n 1
+
+CLIP_RUN := plots/runs/release_clips
+STREAM_RUN := plots/runs/release_streams
+# begins a training in a folder, or goes on with it
+define train_in
+if test -d $(1); then kws train resume=true run=$(1); else kws train folder=$(1) $(2); fi
+endef
+release-models: setup
+	$(ACTIVATE) kws download corpora=talk
+	$(ACTIVATE) sh -ec '$(call train_in,plots/runs/release_teacher,experiment=gsc12_teacher)'
+	$(ACTIVATE) sh -ec '$(call train_in,plots/runs/release_clips,experiment=gsc12 teacher=run teacher.run=plots/runs/release_teacher)'
+	$(ACTIVATE) sh -ec '$(call train_in,plots/runs/release_streams_clips,experiment=gsc12 $(STREAM_NETWORK))'
+	$(ACTIVATE) sh -ec '$(call train_in,plots/runs/release_streams,$(STREAM_SETTINGS))'
+STREAM_NETWORK := backbone=bc_resnet_streaming backbone.width=2
+STREAM_SETTINGS = data=speech_commands task=gsc12 experiment=streams $(STREAM_NETWORK) backbone.dropout=0 optimizer.lr=0.05 \
+	optimizer.weight_decay=5e-4 loader.batch_size=100 streams.negative_weight=[1,3] \
+	init=plots/runs/release_streams_clips streams.negatives=$$(ls -d data/corpora/talk-*/train | head -n 1)
+
+release: setup
+	$(ACTIVATE) kws export run=$(CLIP_RUN)
+	$(ACTIVATE) kws evaluate model=$(CLIP_RUN)/model.onnx split=test json_file=$(CLIP_RUN)/test.json
+	$(ACTIVATE) kws export run=$(STREAM_RUN)
+	$(ACTIVATE) kws tune model=$(STREAM_RUN)/model.streaming.onnx
+	$(ACTIVATE) kws evaluate model=$(STREAM_RUN)/model.streaming.onnx protocol=streaming split=test json_file=$(STREAM_RUN)/test.json
+	$(ACTIVATE) kws bundle clip_run=$(CLIP_RUN) stream_run=$(STREAM_RUN)
+	$(MAKE) wheel
+	cd dist; sha256sum *.whl > SHA256SUMS; cat SHA256SUMS
 
 lint: setup
 	$(ACTIVATE) pre-commit run --all-files --show-diff-on-failure

@@ -29,7 +29,7 @@ def run(cfg: DictConfig) -> float:
     check_flag(browser=cfg.browser)
     check_whole(0, LARGEST_PORT, port=cfg.port)
     check_page()
-    model = find_model(cfg)
+    model = find_model(cfg, released=True)
     models = [path for path in (streaming_file(model), model) if path.is_file()]
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)

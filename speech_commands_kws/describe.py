@@ -25,7 +25,7 @@ def run(cfg: DictConfig) -> float:
     check_choice(FORMATS, format=cfg.format)
     if engine_of(cfg.backend).is_server:
         raise KwsError("describe reads a model file: leave backend= out, and give model=FILE")
-    model = find_model(cfg)
+    model = find_model(cfg, released=True)
     info = build(cfg.backend)(model).info
     facts = describe(model, info)
     if cfg.format == "json":

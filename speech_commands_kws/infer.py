@@ -80,7 +80,7 @@ def model_of(cfg: DictConfig) -> Path | str:
     """The file of the model asked for, or its name where a server has it."""
     if engine_of(cfg.backend).is_server:
         return cfg.model or MODEL_NAME
-    return find_model(cfg)
+    return find_model(cfg, released=True)
 
 
 @hiding_passwords

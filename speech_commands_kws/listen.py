@@ -71,7 +71,7 @@ def plain(value: Any) -> Any:
 def model_of(cfg: DictConfig) -> StreamingModel:
     if cfg.url is not None:
         return StreamingModel(cfg.model or STREAM_NAME, build(cfg.server))
-    return StreamingModel(find_model(cfg, STREAMING_FILE))
+    return StreamingModel(find_model(cfg, STREAMING_FILE, released=True))
 
 
 def sound_of(cfg: DictConfig, sample_rate: int) -> Any:

@@ -51,7 +51,7 @@ def serve_streams(cfg: DictConfig) -> None:
     """Listen to the streams of websockets until Ctrl-C or SIGTERM; nothing of Triton is used."""
     if cfg.repository is not None or cfg.names is not None:
         raise KwsError("repository= and names= are Triton's: mode=websocket takes model=")
-    build(cfg.websocket).run(find_model(cfg, STREAMING_FILE), say)
+    build(cfg.websocket).run(find_model(cfg, STREAMING_FILE, released=True), say)
 
 
 def served_models(cfg: DictConfig) -> tuple[Path, list[str]]:
@@ -63,7 +63,7 @@ def served_models(cfg: DictConfig) -> tuple[Path, list[str]]:
     if cfg.repository is None:
         if cfg.names is not None:
             raise KwsError("names= chooses among the models of repository=: give repository= too")
-        model = find_model(cfg)
+        model = find_model(cfg, released=True)
         triton = build(cfg.triton)
         files = [path for path in (model, streaming_file(model)) if path.is_file()]
         entries = fill_repository(triton, files, build(cfg.backend))

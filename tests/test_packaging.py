@@ -1,10 +1,12 @@
 """The wheel: what it carries, and that it answers where nothing but it is installed."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
@@ -13,10 +15,14 @@ from zipfile import ZipFile
 import pytest
 from packaging.requirements import Requirement
 
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.packaging.bundle import Bundled, write_bundle
+
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "speech_commands_kws"
+BESIDE = ("configs", "trt", "pyproject.toml", "README.md", "LICENSE")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 TRAINING_PACKAGES = ["torch", "torchaudio", "lightning", "mlflow", "librosa", "onnx", "dvc"]
 
@@ -36,11 +42,28 @@ def succeed(*command: str | Path, cwd: Path, **variables: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    succeed(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", folder, ROOT, cwd=folder)
+def checkout(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Path) -> Path:
+    """A copy of what git holds, with a model for the wheel that says that it is not for use."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in succeed("git", "ls-files", "--cached", PACKAGE, *BESIDE, cwd=ROOT).splitlines():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
+    info = OnnxBackend(tiny_onnx).info
+    info = replace(info, training={"accuracy": 1.0, "accuracy_clips": 4})
+    model = Bundled(tiny_onnx, info, [], {}, None)
+    write_bundle(folder / PACKAGE / "weights", [model], "made for a test")
+    return folder
+
+
+def build_wheel(checkout: Path, folder: Path) -> Path:
+    succeed(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", folder, checkout, cwd=folder)
     (path,) = folder.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="session")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(checkout, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +130,33 @@ def test_kws_answers_where_only_the_wheel_is_installed(
         cwd=tmp_path,
     )
     assert module == answer
+
+
+def test_without_a_model_the_one_of_the_wheel_answers_and_says_so(
+    empty_environment: Path, burst_wav: Callable[..., Path], tmp_path: Path
+) -> None:
+    clip = burst_wav("clip.wav", "yes")
+    done = run(empty_environment / "kws", "infer", clip, "format=csv", "top_k=1", cwd=tmp_path)
+    assert ",yes," in done.stdout and done.returncode == 0
+    assert (
+        f"model: model.onnx of speech-commands-kws {PROJECT['version']}, because no run"
+        in done.stderr
+    )
+    assert "not for use: made for a test" in done.stderr
+    program = (
+        f"from {PACKAGE} import KeywordSpotter; print(KeywordSpotter()({str(clip)!r})[0].label)"
+    )
+    assert succeed(empty_environment / "python", "-c", program, cwd=tmp_path) == "yes\n"
+    missing = run(empty_environment / "kws", "listen", clip, "speed=0", cwd=tmp_path)
+    assert missing.returncode == 1 and "no exported model.streaming.onnx" in missing.stderr
+
+
+def test_a_wheel_built_again_has_the_same_bytes(
+    wheel: Path, checkout: Path, tmp_path: Path
+) -> None:
+    for path in checkout.rglob("*"):
+        os.utime(path, (1e9, 1e9))
+    assert build_wheel(checkout, tmp_path).read_bytes() == wheel.read_bytes()
 
 
 def test_no_training_package_comes_with_the_wheel(empty_environment: Path, tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """Which model file a command reads, and which engine runs it."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from speech_commands_kws.cli.launch import build
+from speech_commands_kws.cli.terminal import say
+from speech_commands_kws.errors import DISTRIBUTION
 from speech_commands_kws.inference.locate import MODEL_FILE, locate_model
+from speech_commands_kws.inference.released import WEIGHTS
 from speech_commands_kws.tracking.runs import say_export
 
 
@@ -18,9 +22,18 @@ def engine_of(backend: DictConfig) -> type[Any]:
     return build(backend).func
 
 
-def find_model(cfg: DictConfig, name: str = MODEL_FILE) -> Path:
-    """The model file asked for; where none is, the newest export of this name, and standard error says which one."""
-    model = locate_model(cfg.model, cfg.paths.runs, build(cfg.registry), name)
-    if cfg.model is None:
+def find_model(cfg: DictConfig, name: str = MODEL_FILE, released: bool = False) -> Path:
+    """The model file asked for; where none is, the newest export of this name, and standard error says which one.
+
+    Args:
+        released: where no run has an export, the model that came with the package will do.
+    """
+    model = locate_model(cfg.model, cfg.paths.runs, build(cfg.registry), name, released)
+    if cfg.model is None and model.parent == WEIGHTS:
+        say(
+            f"model: {name} of {DISTRIBUTION} {version(DISTRIBUTION)}, because no run below {cfg.paths.runs} has an "
+            "export; `kws describe` shows what it knows"
+        )
+    elif cfg.model is None:
         say_export(model, cfg.paths.runs)
     return model

@@ -19,6 +19,8 @@ from speech_commands_kws.audio.writing import INT16_SCALE
 from speech_commands_kws.errors import KwsError, check_positive, check_whole
 from speech_commands_kws.inference.detector import Detector, Event
 from speech_commands_kws.inference.gate import Gate
+from speech_commands_kws.inference.locate import STREAMING_FILE
+from speech_commands_kws.inference.released import released_model
 from speech_commands_kws.inference.streaming import ModelStream, StreamingModel
 
 CALL_MS = 100  # sound that is scored at once: more of it costs less time, and answers later
@@ -31,7 +33,8 @@ class KeywordListener:
     listener of its own, and listeners may share a model.
 
     Args:
-        model: the exported file, model.streaming.onnx, or a `StreamingModel` that another listener uses too.
+        model: the exported file, model.streaming.onnx, or a `StreamingModel` that another listener uses too; None
+            takes the one that came with the package.
         sample_rate: of the chunks (Hz); None: the model's own. Any other rate is converted.
         thresholds: from which probability on a keyword counts: one for all, or one for each; None: those in the file.
         call_ms: sound that is scored at once (milliseconds); a server has its own.
@@ -45,17 +48,18 @@ class KeywordListener:
         rows: those of all frames that the last chunk completed, a list of (F, K).
 
     Raises:
-        KwsError: the file is no streaming model, or a value is out of its range.
+        KwsError: the file is no streaming model, none came with the package, or a value is out of its range.
     """
 
     def __init__(
         self,
-        model: str | Path | StreamingModel,
+        model: str | Path | StreamingModel | None = None,
         sample_rate: int | None = None,
         thresholds: float | Mapping[str, float] | None = None,
         call_ms: float = CALL_MS,
         gate: Gate | None = None,
     ) -> None:
+        model = released_model(STREAMING_FILE) if model is None else model
         self.model = model if isinstance(model, StreamingModel) else StreamingModel(model)
         info = self.model.info
         self.labels = info.labels

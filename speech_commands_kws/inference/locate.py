@@ -6,6 +6,7 @@ from pathlib import Path
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.dvc import ensure_present
 from speech_commands_kws.files.log_time import last_time
+from speech_commands_kws.inference.released import has_released, released_model
 
 MODEL_FILE = "model.onnx"
 STREAMING_FILE = "model.streaming.onnx"
@@ -23,7 +24,7 @@ def newest_export(runs: str | Path, name: str = MODEL_FILE) -> Path:
     Raises:
         KwsError: no run has an export.
     """
-    exports = [path for path in Path(runs).rglob(name) if path.is_file()]
+    exports = exports_of(runs, name)
     if not exports:
         training = "kws train" + " backbone=bc_resnet_streaming" * (name == STREAMING_FILE)
         raise KwsError(
@@ -31,6 +32,10 @@ def newest_export(runs: str | Path, name: str = MODEL_FILE) -> Path:
             "or give model=PATH"
         )
     return max(exports, key=lambda path: (exported_at(path), str(path)))
+
+
+def exports_of(runs: str | Path, name: str) -> list[Path]:
+    return [path for path in Path(runs).rglob(name) if path.is_file()]
 
 
 def exported_at(model: Path) -> float:
@@ -44,16 +49,20 @@ def locate_model(
     runs: str | Path,
     fetch: Callable[[str], Path] | None = None,
     name: str = MODEL_FILE,
+    released: bool = False,
 ) -> Path:
     """The model file asked for, or the newest export of this name where none is.
 
     Args:
         fetch: brings the file of an address such as `models:/<name>@<alias>`.
+        released: where nothing was exported, the model that came with the package will do.
 
     Raises:
         KwsError: it does not exist, or is no file.
     """
     if model is None:
+        if released and has_released(name) and not exports_of(runs, name):
+            return released_model(name)
         return newest_export(runs, name)
     if fetch is not None and str(model).startswith(REGISTERED):
         return fetch(str(model))

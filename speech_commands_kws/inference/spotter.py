@@ -1,7 +1,7 @@
 """The public way to use a trained model: a model file and some sound in, keywords out.
 
     from speech_commands_kws import KeywordSpotter
-    spotter = KeywordSpotter("model.onnx")
+    spotter = KeywordSpotter("model.onnx")  # or KeywordSpotter(), with the model of a release
     print(spotter("clip.wav"))
 
 Shapes: `B` batch, `T` samples, `K` keywords, `C` channels.
@@ -18,7 +18,9 @@ import numpy as np
 from speech_commands_kws.audio.reading import cut_windows, mono_waveform, resample, stream_audio
 from speech_commands_kws.errors import KwsError, check_number, check_whole
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.inference.locate import MODEL_FILE
 from speech_commands_kws.inference.model_info import ModelInfo
+from speech_commands_kws.inference.released import released_model
 
 HOPS_PER_CLIP = 4  # where neither the caller nor the model's file names a step
 TOP_K = 3
@@ -70,7 +72,7 @@ class KeywordSpotter:
     """Names the keywords in sound with a trained model.
 
     Args:
-        model: the exported model file.
+        model: the exported model file; None takes the one that came with the package.
         backend: makes the engine that runs the file; onnxruntime on the CPU by default.
         hop_seconds: step between the windows of a recording longer than the model's clip; None takes
             the one that the file names, or else a quarter of the clip.
@@ -83,18 +85,19 @@ class KeywordSpotter:
         clip_samples: their length.
 
     Raises:
-        KwsError: the file is not a keyword spotter, or a number is out of range.
+        KwsError: the file is not a keyword spotter, no model came with the package, or a number is out of range.
     """
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | Path | None = None,
         backend: Callable[[str | Path], Backend] = OnnxBackend,
         hop_seconds: float | None = None,
         top_k: int = TOP_K,
         batch_size: int = BATCH_SIZE,
     ) -> None:
         check_whole(top_k=top_k, batch_size=batch_size)
+        model = released_model(MODEL_FILE) if model is None else model
         self.model = Path(model)
         self.backend = backend(model)
         if self.backend.info.streaming:

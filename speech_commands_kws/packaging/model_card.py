@@ -44,6 +44,7 @@ SIZES = {
     "frontend_multiply_adds": "multiply-adds of the front-end",
 }
 NOT_KNOWN = "–"
+PICTURES = "## Pictures"  # the last section
 FOR_WHOM = (
     "This was measured on the enrolled recordings alone: other people are understood less well."
 )
@@ -293,7 +294,7 @@ def picture_section(path: Path, pictures: Iterable[Path]) -> list[str]:
         f"![{picture.stem.replace('_', ' ')}]({picture.relative_to(path.parent).as_posix()})"
         for picture in pictures
     ]
-    return ["## Pictures", *lines] if lines else []
+    return [PICTURES, *lines] if lines else []
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

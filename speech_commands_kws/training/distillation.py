@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from speech_commands_kws.errors import KwsError, check_positive
+from speech_commands_kws.errors import KwsError, check_choice, check_positive
 from speech_commands_kws.models.checkpoint import load_spotter
+
+FULL, BF16 = "32-true", "bf16-mixed"  # as `trainer.precision` calls them
 
 
 class Distillation:
@@ -27,6 +29,7 @@ class Distillation:
         labels: the K classes of the one that learns, all of which the teacher must know.
         sample_rate: of the clips (Hz).
         clip_samples: their length T.
+        precision: in which the teacher computes, 32-true or bf16-mixed.
 
     Attributes:
         origin: what the teacher is, for people.
@@ -44,10 +47,13 @@ class Distillation:
         labels: Sequence[str],
         sample_rate: int,
         clip_samples: int,
+        precision: str = FULL,
     ):
+        check_choice((FULL, BF16), precision=precision)
         check_positive(weight=weight, temperature=temperature)
         self.weight = weight
         self.temperature = temperature
+        self.precision = precision
         self.spotter, facts = load_spotter(Path(run))
         lacking = [label for label in labels if label not in facts["labels"]]
         if lacking:
@@ -70,7 +76,9 @@ class Distillation:
     @torch.no_grad()
     def listen(self, waveform: Tensor) -> Tensor:
         """(B, T) waveforms to the teacher's (B, K) logits."""
-        return self.spotter.to(waveform.device)(waveform).float()[:, self.columns]
+        spotter = self.spotter.to(waveform.device)
+        with torch.autocast(waveform.device.type, torch.bfloat16, enabled=self.precision == BF16):
+            return spotter(waveform).float()[:, self.columns]
 
     def loss(self, logits: Tensor, told: Tensor) -> Tensor:
         """Divergence of (B, K) logits from the teacher's, both softened, the mean times the temperature's square."""

@@ -48,6 +48,16 @@ def test_its_answers_are_in_the_order_of_the_labels_asked_for(checkpoint):
     assert told.equal(spotter(waveform)[:, [3, 0]]) and not told.requires_grad
 
 
+def test_in_half_precision_it_says_nearly_the_same(checkpoint):
+    waveform = torch.randn(3, CLIP_SAMPLES, generator=torch.Generator().manual_seed(0)) / 10
+    told = teacher_of(checkpoint).listen(waveform)
+    rounded = teacher_of(checkpoint, precision="bf16-mixed").listen(waveform)
+    assert rounded.dtype == torch.float32 and rounded.allclose(told, atol=0.1)
+    assert not rounded.equal(told)
+    with pytest.raises(KwsError, match="precision must be one of 32-true, bf16-mixed, got 16"):
+        teacher_of(checkpoint, precision=16)
+
+
 def test_the_loss_is_the_divergence_of_softened_answers(checkpoint):
     logits = torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 3.0]], requires_grad=True)
     told = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 3.0]])

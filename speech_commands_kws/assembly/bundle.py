@@ -1,0 +1,100 @@
+"""What the folder of a run tells about a model that others shall use."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from speech_commands_kws.errors import KwsError
+from speech_commands_kws.inference.backends.onnx import OnnxBackend
+from speech_commands_kws.packaging.bundle import Bundled, Material
+from speech_commands_kws.tracking import runs
+
+# Of a saved configuration: what makes the recipe, but for what the metadata of the file have.
+RECIPE = ("task", "augment", "mixup", "teacher", "streams", "auxiliary", "optimizer", "scheduler")
+SPEECH_EMBEDDING = ("SpeechEmbedding", "SpeechEmbeddingNet")
+TALK, SYNTHETIC = "talk", "synthetic"
+
+
+def bundled(folder: Path, name: str, evaluation: str, licences: Mapping[str, str]) -> Bundled:
+    """The model of this name in the folder of a run.
+
+    Raises:
+        KwsError: it is not there, or was evaluated before it was exported.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise KwsError(f"expected {path}, found none: `kws export run={folder}` writes it")
+    config = OmegaConf.to_container(runs.read_config(folder), resolve=True)
+    info = OnnxBackend(path).info
+    materials = {}
+    for parts in materials_of(config):
+        names = (part.partition("-")[0] for part in reversed(parts))  # talk-4ebbfca7 is talk
+        material = next((name for name in names if name in licences), parts[-1])
+        own = info.training["data_fingerprint"] if parts == (config["data"]["name"],) else None
+        materials.setdefault(material, Material(material, licences.get(material), own))
+    materials = list(materials.values())
+    return Bundled(
+        path, info, materials, recipe_of(config), read_evaluation(folder / evaluation, path)
+    )
+
+
+def read_evaluation(path: Path, model: Path) -> dict[str, Any] | None:
+    """What `kws evaluate json_file=` wrote; nothing where it did not.
+
+    Raises:
+        KwsError: it is older than the model.
+    """
+    if not path.is_file():
+        return None
+    if path.stat().st_mtime < model.stat().st_mtime:
+        raise KwsError(f"{path} is older than {model.name}: evaluate that file again")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def materials_of(config: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """What a run has learnt from, with its parents and teacher: names, of folders the parts of the path."""
+    yield (config["data"]["name"],)
+    auxiliary, streams, teacher = (
+        config.get(key) or {} for key in ("auxiliary", "streams", "teacher")
+    )
+    if "data" in auxiliary:
+        yield (auxiliary["data"]["name"],)
+    folders = [(config.get("augment") or {}).get("noise_folder")]
+    folders += [*listed(streams.get("negatives")), *listed(streams.get("mined"))]
+    yield from (Path(folder).parts for folder in folders if folder)
+    if streams and not streams.get("negatives") and config["data"]["name"] == SYNTHETIC:
+        yield (TALK,)
+    for node in (config["backbone"], teacher):
+        name = str(node.get("_target_")).rpartition(".")[2]
+        if name in SPEECH_EMBEDDING:
+            yield (name,)
+    for parent in filter(None, (config.get("init"), teacher.get("run"))):
+        place = Path(parent)
+        folder = place.parent.parent if place.suffix == ".ckpt" else place
+        yield from materials_of(OmegaConf.to_container(runs.read_config(folder), resolve=True))
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def recipe_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a training, without the places of this machine."""
+    found = {name: config[name] for name in RECIPE if config.get(name)}
+    found["loader"] = {"batch_size": config["loader"]["batch_size"]}
+    found["trainer"] = {"max_epochs": config["trainer"]["max_epochs"]}
+    return without_places(found)
+
+
+def without_places(node: Any) -> Any:
+    match node:
+        case dict():
+            return {key: without_places(value) for key, value in node.items()}
+        case list():
+            return [without_places(value) for value in node]
+        case str() if "/" in node:
+            return Path(node).name
+    return node

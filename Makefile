@@ -10,6 +10,7 @@
 #   make wheel        build the wheel, with the page, into dist/
 #   make release-models  set up; then train the models of a release on Speech Commands and synthetic talk (hours: docs/releasing.md)
 #   make release      measure them (or CLIP_RUN= and STREAM_RUN=), put them into the package, and build the wheel around them
+#   make docs         build the documentation, with the Python classes, as a site into site/
 #   make web          build the page that listens in a browser, into speech_commands_kws/page (needs node 20.19 or later)
 #   make serve        set up; then serve the newest export by a Triton server in an environment of its own (.tools/triton)
 #   make triton       only make that environment: the tests that need the server skip themselves without it
@@ -34,7 +35,7 @@ NPM_CLI := lib/node_modules/npm/bin/npm-cli.js
 ACTIVATE := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP_INSTALL := $(POETRY)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help web wheel release release-models quickstart listener test test-all setup lint serve triton speech-corpora data-remote clean
+.PHONY: help docs web wheel release release-models quickstart listener test test-all setup lint serve triton speech-corpora data-remote clean
 .DELETE_ON_ERROR:
 
 help:
@@ -104,6 +105,11 @@ release: setup
 	$(ACTIVATE) kws bundle clip_run=$(CLIP_RUN) stream_run=$(STREAM_RUN)
 	$(MAKE) wheel
 	cd dist; sha256sum *.whl > SHA256SUMS; cat SHA256SUMS
+
+# The warning is the theme's, about the next version of its builder, which pyproject.toml leaves out.
+docs: setup
+	$(ACTIVATE) NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --config-file docs/site/mkdocs.yml
+	@echo "Next, after . $(VENV)/bin/activate: python -m http.server --bind 127.0.0.1 --directory site 8090, and open http://127.0.0.1:8090"
 
 lint: setup
 	$(ACTIVATE) pre-commit run --all-files --show-diff-on-failure

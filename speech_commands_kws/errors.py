@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError, requires
 from numbers import Integral, Real
 from typing import Any
 
+__all__ = ["KwsError", "ReportedError", "SettingError"]
+
 DISTRIBUTION = "speech-commands-kws"
 SUMMARY_CHARACTERS = 500
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")

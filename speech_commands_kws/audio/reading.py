@@ -27,6 +27,8 @@ from speech_commands_kws.audio.containers import (
 )
 from speech_commands_kws.errors import KwsError, display_name
 
+__all__ = ["read_audio", "stream_audio", "mono_waveform", "fit_length", "AudioError"]
+
 # Anything outside is a damaged header rather than a recording; 768 kHz is the fastest converter on
 # sale.
 LOWEST_RATE = 1_000

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+__all__ = ["Reliability", "expected_calibration_error", "log_loss", "reliability"]
+
 # The two-sided 95 % point of the normal distribution.
 Z_95 = 1.959964
 CALIBRATION_BINS = 15  # as in Guo et al. 2017
@@ -23,7 +25,14 @@ class ClassScores(NamedTuple):
 
 
 class Reliability(NamedTuple):
-    """Bins of confidence, each field (bins,), `edges` (bins + 1,). An empty bin holds NaN."""
+    """Bins of confidence; an empty one holds NaN.
+
+    Attributes:
+        edges: of the bins, (bins + 1,).
+        confidence: mean of each bin, (bins,).
+        accuracy: share of right predictions in each bin, (bins,).
+        count: clips in each bin, (bins,).
+    """
 
     edges: np.ndarray
     confidence: np.ndarray

@@ -20,6 +20,8 @@ from speech_commands_kws.errors import (
 )
 from speech_commands_kws.labels import keywords_of
 
+__all__ = ["Event", "Detector"]
+
 MS_PER_SECOND = 1000
 
 
@@ -28,6 +30,7 @@ class Event:
     """A keyword that was heard.
 
     Attributes:
+        keyword: which one.
         time: when it was decided, in seconds from the beginning of the stream.
         score: its highest probability until then.
         start: when its probability reached the threshold (seconds).
@@ -58,8 +61,11 @@ class Detector:
 
     Args:
         labels: of the columns of the rows.
-        frame_ms: from row to row.
-        thresholds: of each keyword that is to be heard.
+        frame_ms: from row to row (milliseconds, as the others that end so).
+        thresholds: of each keyword that is to be heard (probabilities).
+        hysteresis: how far below its threshold a keyword goes on.
+        minimum_ms: how long a keyword must last.
+        settle_ms: how long a more probable keyword is waited for then.
         refractory_ms: after an event, the next keyword lasts long enough only after this.
         warm_up_ms: as after an event, at the beginning.
 

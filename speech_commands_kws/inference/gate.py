@@ -7,6 +7,8 @@ import numpy as np
 from speech_commands_kws.audio.levels import level_db
 from speech_commands_kws.errors import check_number, check_positive
 
+__all__ = ["EnergyGate", "Gate"]
+
 LOUD_DB = 100.0  # of a sound whose samples are no numbers
 
 

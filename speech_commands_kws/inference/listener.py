@@ -1,10 +1,12 @@
 """Keywords in sound that never ends.
 
-from speech_commands_kws import KeywordListener
-listener = KeywordListener("model.streaming.onnx")
-for chunk in microphone():
-    for event in listener(chunk):
-        print(event.keyword, event.time, event.score)
+    from speech_commands_kws import KeywordListener
+    listener = KeywordListener("model.streaming.onnx")
+    for chunk in microphone():
+        for event in listener(chunk):
+            print(event.keyword, event.time, event.score)
+
+Shapes: `T` samples, `C` channels, `F` frames, `K` keywords.
 """
 
 import asyncio
@@ -22,6 +24,8 @@ from speech_commands_kws.inference.gate import Gate
 from speech_commands_kws.inference.locate import STREAMING_FILE
 from speech_commands_kws.inference.released import released_model
 from speech_commands_kws.inference.streaming import ModelStream, StreamingModel
+
+__all__ = ["KeywordListener"]
 
 CALL_MS = 100  # sound that is scored at once: more of it costs less time, and answers later
 
@@ -43,9 +47,8 @@ class KeywordListener:
 
     Attributes:
         labels: what the model knows.
-        seconds: sound heard so far.
-        scores: probabilities of the labels in the frame that was scored last.
-        rows: those of all frames that the last chunk completed, a list of (F, K).
+        scores (np.ndarray): probabilities (K,) of the labels in the frame that was scored last.
+        rows (list[np.ndarray]): those of all frames that the last chunk completed, each (F, K).
 
     Raises:
         KwsError: the file is no streaming model, none came with the package, or a value is out of its range.
@@ -85,6 +88,7 @@ class KeywordListener:
 
     @property
     def seconds(self) -> float:
+        """Sound heard so far."""
         return self.samples / self.model.info.sample_rate
 
     def __call__(self, chunk: np.ndarray) -> list[Event]:

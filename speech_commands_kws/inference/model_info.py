@@ -12,6 +12,8 @@ from typing import Any
 
 from speech_commands_kws.errors import KwsError, check_mapping, check_texts, check_whole
 
+__all__ = ["ModelInfo"]
+
 INPUT = "waveform"
 PROBABILITIES = "probabilities"
 LOGITS = "logits"

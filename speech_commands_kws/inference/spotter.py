@@ -22,6 +22,8 @@ from speech_commands_kws.inference.locate import MODEL_FILE
 from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.inference.released import released_model
 
+__all__ = ["KeywordSpotter", "Prediction", "Keyword", "Backend"]
+
 HOPS_PER_CLIP = 4  # where neither the caller nor the model's file names a step
 TOP_K = 3
 BATCH_SIZE = 32
@@ -38,7 +40,12 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Keyword:
-    """A keyword and how probable the model finds it, 0 to 1."""
+    """A keyword and how probable the model finds it.
+
+    Attributes:
+        label: the keyword.
+        probability: from 0 to 1.
+    """
 
     label: str
     probability: float
@@ -61,10 +68,12 @@ class Prediction:
 
     @property
     def label(self) -> str:
+        """The most probable keyword."""
         return self.keywords[0].label
 
     @property
     def probability(self) -> float:
+        """How probable it is, 0 to 1."""
         return self.keywords[0].probability
 
 
@@ -80,7 +89,7 @@ class KeywordSpotter:
         batch_size: windows scored at once.
 
     Attributes:
-        labels: every keyword the model knows.
+        labels: every keyword the model knows, `_silence_` and `_unknown_` among them.
         sample_rate: Hz, of the waveforms the model takes; any other rate is converted.
         clip_samples: their length.
 

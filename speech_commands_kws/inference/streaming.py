@@ -16,6 +16,8 @@ from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.detector import MS_PER_SECOND
 from speech_commands_kws.inference.gate import Gate
 
+__all__ = ["StreamingModel", "ModelStream"]
+
 CALL_FRAMES = 1000  # of a stream that is there as a whole
 
 
@@ -100,6 +102,7 @@ class ModelStream:
     same call as the new piece, so that the answers are those without a gate from there on.
 
     Args:
+        model: hears it.
         gate: of this stream alone; None: it is always open.
     """
 

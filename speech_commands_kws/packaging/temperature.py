@@ -16,6 +16,8 @@ from scipy.special import softmax
 from speech_commands_kws.errors import check_number, check_positive, check_whole
 from speech_commands_kws.evaluation.metrics import log_loss
 
+__all__ = ["Temperature", "tempered"]
+
 LOG = logging.getLogger(__name__)
 
 

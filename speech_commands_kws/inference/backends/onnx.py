@@ -18,6 +18,8 @@ from speech_commands_kws.inference.model_info import (
     ModelInfo,
 )
 
+__all__ = ["OnnxBackend"]
+
 # At batch 1 a second thread only adds overhead.
 INTRA_THREADS = 1
 MOST_THREADS = 256  # onnxruntime takes a minute to start some thousands

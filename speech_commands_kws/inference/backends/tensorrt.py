@@ -20,6 +20,8 @@ from speech_commands_kws.inference.backends.batches import in_batches
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.model_info import INPUT, LOGITS, PROBABILITIES, ModelInfo
 
+__all__ = ["TensorRTBackend"]
+
 PLAN_SUFFIX = ".plan"
 MAKE_IT = "build it with `kws export backend=tensorrt` or trt/convert.sh"
 FIRST_PROFILE = 0

@@ -22,6 +22,8 @@ from speech_commands_kws.inference.backends.batches import in_batches
 from speech_commands_kws.inference.backends.triton_async import MODEL_NAME, AsyncTritonClient
 from speech_commands_kws.inference.model_info import INPUT
 
+__all__ = ["TritonClient", "TritonBackend"]
+
 LOOP_THREAD = "Triton"
 LOOP_LOCK = Lock()
 CLOSE_SECONDS = 1.0
@@ -66,7 +68,8 @@ class TritonBackend:
     """The engine of a `KeywordSpotter` or a `StreamingModel` whose model runs on a server.
 
     Args:
-        model: the name of the model on the server; the others are those of `TritonClient`.
+        model: the name of the model on the server.
+        **settings: those of `TritonClient`.
 
     Attributes:
         info: what the server says about the model.

@@ -41,6 +41,8 @@ from speech_commands_kws.inference.model_info import (
     STATE,
 )
 
+__all__ = ["AsyncTritonClient"]
+
 MODEL_NAME = "kws_onnx"
 STREAM_NAME = "kws_stream"
 TIMEOUT_SECONDS = 5.0

@@ -12,6 +12,8 @@ import numpy as np
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.inference.model_info import INPUT, STATE, ModelInfo
 
+__all__ = ["ServedModel"]
+
 HTTP = "http"
 GRPC = "grpc"
 DEFAULT_URLS = {HTTP: "127.0.0.1:8000", GRPC: "127.0.0.1:8001"}

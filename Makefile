@@ -24,7 +24,7 @@
 POETRY_VERSION := 2.5.1
 MIRROR_PLUGIN_VERSION := 0.6.5
 NODE_VERSION := 24.19.0
-EXTRAS := train synthetic corpora serve launchers data gdrive record
+EXTRAS := train synthetic corpora serve wyoming launchers data gdrive record
 
 VENV := .venv
 POETRY := .tools/poetry/bin

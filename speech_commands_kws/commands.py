@@ -68,7 +68,7 @@ EXAMPLES = {
     "listen": ("", "talk.wav speed=0", "- format=json", "'on_event=[notify-send,\"{keyword}\"]'"),
     "demo": ("", "model.onnx browser=false"),
     "bundle": ("clip_run=plots/runs/NAME stream_run=plots/runs/OTHER",),
-    "serve": ("", "model=model.onnx", "mode=container"),
+    "serve": ("", "model=model.onnx", "mode=container", "mode=wyoming"),
     "describe": ("", "model.onnx format=json"),
     "check-data": ("data=folder data.root=recordings picture=check.png",),
     "check-word": ("lights 'hey lights'",),

@@ -1,6 +1,8 @@
-"""Serve a model by Triton, `kws serve [model=FILE | repository=FOLDER] [mode=container]`, or live: `mode=websocket`."""
+"""Serve a model by Triton, `kws serve [model=FILE | repository=FOLDER] [mode=container]`, or live: `mode=websocket`,
+or `mode=wyoming` for Home Assistant."""
 
 import signal
+from importlib import import_module
 from pathlib import Path
 
 import hydra
@@ -23,8 +25,10 @@ from speech_commands_kws.packaging.triton_repository import (
     models_in,
 )
 
-EMBEDDED, CONTAINER, WEBSOCKET = "embedded", "container", "websocket"
-MODES = (EMBEDDED, CONTAINER, WEBSOCKET)
+EMBEDDED, CONTAINER = "embedded", "container"
+# Live sound without Triton, and the package that each needs.
+LIVE = {"websocket": "aiohttp", "wyoming": "wyoming"}
+MODES = (EMBEDDED, CONTAINER, *LIVE)
 EMBEDDED_FILES = (MODEL_FILES["onnxruntime"],)
 
 
@@ -34,7 +38,7 @@ def run(cfg: DictConfig) -> float:
     if cfg.mode == CONTAINER:
         build(cfg.container).run(*served_models(cfg))
         return 0.0
-    if cfg.mode == WEBSOCKET:
+    if cfg.mode in LIVE:
         serve_streams(cfg)
         return 0.0
     server, supervisor = build(cfg.server), build(cfg.supervisor)
@@ -48,10 +52,11 @@ def run(cfg: DictConfig) -> float:
 
 
 def serve_streams(cfg: DictConfig) -> None:
-    """Listen to the streams of websockets until Ctrl-C or SIGTERM; nothing of Triton is used."""
+    """Listen to the streams of clients until Ctrl-C or SIGTERM; nothing of Triton is used."""
     if cfg.repository is not None or cfg.names is not None:
-        raise KwsError("repository= and names= are Triton's: mode=websocket takes model=")
-    build(cfg.websocket).run(find_model(cfg, STREAMING_FILE, released=True), say)
+        raise KwsError(f"repository= and names= are Triton's: mode={cfg.mode} takes model=")
+    import_module(LIVE[cfg.mode])  # where it is missing, the message says what to install
+    build(cfg[cfg.mode]).run(find_model(cfg, STREAMING_FILE, released=True), say)
 
 
 def served_models(cfg: DictConfig) -> tuple[Path, list[str]]:

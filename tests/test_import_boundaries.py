@@ -42,7 +42,7 @@ OUTSIDE = {
     "tracking": {"lightning", "mlflow", "numpy", "omegaconf", "psutil", "rich", "yaml"},
     "packaging": {"numpy", "onnx", "onnxruntime", "onnxscript", "scipy", "torch"},
     # What Triton's process has around the backend that it runs.
-    "serving": {"numpy", "onnxruntime", "triton_python_backend_utils"},
+    "serving": {"aiohttp", "numpy", "onnxruntime", "triton_python_backend_utils", "wyoming"},
 }
 ENGINES = {"aiohttp", "cuda", "gevent", "onnxruntime", "sounddevice", "tensorrt", "tritonclient"}
 DRAWING = {"librosa", "matplotlib"}
@@ -52,7 +52,7 @@ USES_MLFLOW = {"tracking", "sweeps"}
 USES_DVC = f"{PACKAGE}.files.dvc"
 # What the base dependencies do not bring, or what is too slow to load for an answer.
 HEAVY = (
-    "torch torchaudio lightning mlflow dvc librosa matplotlib onnx optuna sqlalchemy tritonclient aiohttp"
+    "torch torchaudio lightning mlflow dvc librosa matplotlib onnx optuna sqlalchemy tritonclient aiohttp wyoming"
 ).split()
 # What Windows lacks; macOS has them.
 POSIX_ONLY = ["fcntl", "grp", "pwd", "resource", "termios"]

@@ -30,7 +30,7 @@ from streaming_models import lively_sound, streaming_file
 
 from speech_commands_kws import KeywordListener, KeywordSpotter, commands, serve
 from speech_commands_kws.cli.launch import CONFIG_DIR, build
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import KwsError, missing_package
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
 from speech_commands_kws.inference.backends.triton import TritonBackend, TritonClient
 from speech_commands_kws.inference.streaming import StreamingModel
@@ -107,13 +107,14 @@ def test_without_a_model_one_line_says_how_to_get_one(tmp_path: Path) -> None:
         serve.run(configured(tmp_path))
     with pytest.raises(KwsError, match="found none: `kws export triton=repository"):
         serve.run(configured(tmp_path, f"repository={tmp_path}"))
-    with pytest.raises(KwsError, match="mode must be one of embedded, container, websocket, got x"):
+    with pytest.raises(KwsError, match="mode must be one of .*, websocket, wyoming, got x"):
         serve.run(configured(tmp_path, "mode=x"))
-    with pytest.raises(KwsError, match="no exported model.streaming.onnx under"):
-        serve.run(configured(tmp_path, "mode=websocket"))
-    for setting in (f"repository={tmp_path}", "names=[kws_onnx]"):
-        with pytest.raises(KwsError, match="are Triton's: mode=websocket takes model="):
-            serve.run(configured(tmp_path, "mode=websocket", setting))
+    for mode in ("websocket", "wyoming"):
+        with pytest.raises(KwsError, match="no exported model.streaming.onnx under"):
+            serve.run(configured(tmp_path, f"mode={mode}"))
+        for setting in (f"repository={tmp_path}", "names=[kws_onnx]"):
+            with pytest.raises(KwsError, match=f"are Triton's: mode={mode} takes model="):
+                serve.run(configured(tmp_path, f"mode={mode}", setting))
 
 
 def test_the_containers_command_is_printed(
@@ -125,11 +126,37 @@ def test_the_containers_command_is_printed(
     assert words[:2] == ["docker", "run"] and volume in words
 
 
-def test_streams_are_listened_to_by_the_command_without_triton(tmp_path: Path) -> None:
-    """SIGTERM ends it as Ctrl-C does, and clients are told."""
+async def of_websocket(address: str, end: Callable[[], None]) -> None:
+    """A client is told that the server ends."""
     aiohttp = pytest.importorskip("aiohttp", reason="needs the extra `serve`")
-    program = "import sys; sys.modules['tritonclient'] = None; from speech_commands_kws.serve import main; main()"
-    settings = ["mode=websocket", f"model={streaming_file(tmp_path)}", "websocket.port=0"]
+    async with aiohttp.ClientSession() as session, session.ws_connect(address) as connection:
+        assert (await connection.receive_json())["sample_rate"] == 16_000
+        end()
+        assert (await connection.receive()).data == 1001
+
+
+async def of_wyoming(address: str, end: Callable[[], None]) -> None:
+    client = pytest.importorskip("wyoming.client", reason="needs the extra `wyoming`")
+    from wyoming.info import Describe
+
+    async with client.AsyncClient.from_uri(address) as connection:
+        await connection.write_event(Describe().event())
+        assert (await connection.read_event()).type == "info"
+        end()
+        assert await connection.read_event() is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "use", "lacking"),
+    [("websocket", of_websocket, "wyoming"), ("wyoming", of_wyoming, "aiohttp")],
+)
+def test_streams_are_listened_to_by_the_command_without_triton(
+    tmp_path: Path, mode: str, use: Callable, lacking: str
+) -> None:
+    """SIGTERM ends it as Ctrl-C does; what the other mode needs is not there."""
+    program = f"import sys; sys.modules |= dict.fromkeys(['tritonclient', {lacking!r}])"
+    program += "\nfrom speech_commands_kws.serve import main; main()"
+    settings = [f"mode={mode}", f"model={streaming_file(tmp_path)}", f"{mode}.port=0"]
     process = subprocess.Popen(
         [sys.executable, "-c", program, *settings],
         cwd=tmp_path,
@@ -137,21 +164,29 @@ def test_streams_are_listened_to_by_the_command_without_triton(tmp_path: Path) -
         stderr=subprocess.PIPE,
         text=True,
     )
-
-    async def use(url: str) -> None:
-        async with aiohttp.ClientSession() as session, session.ws_connect(url) as connection:
-            assert (await connection.receive_json())["sample_rate"] == 16_000
-            process.send_signal(signal.SIGTERM)
-            assert (await connection.receive()).data == 1001
-
     try:
         said = process.stderr.readline()
-        asyncio.run(use(re.fullmatch("listening at (ws://127.0.0.1:.+); Ctrl-C ends\n", said)[1]))
+        address = re.fullmatch(r"listening at (\w+://127.0.0.1:.+); Ctrl-C ends\n", said)[1]
+        asyncio.run(use(address, partial(process.send_signal, signal.SIGTERM)))
         assert process.communicate(timeout=60)[1] == "stopping\n"
         assert process.returncode == 0
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("mode", "package", "extra"),
+    [("websocket", "aiohttp", "serve"), ("wyoming", "wyoming", "wyoming")],
+)
+def test_without_its_package_one_line_says_what_to_install(
+    tmp_path: Path, mode: str, package: str, extra: str, monkeypatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ModuleNotFoundError) as missing:
+        serve.run(configured(tmp_path, f"mode={mode}"))
+    assert f"{package} is not installed: " in str(missing_package(missing.value))
+    assert f"[{extra}]" in str(missing_package(missing.value))
 
 
 # The real server

@@ -79,6 +79,7 @@ TARGETS = (
     "speech_commands_kws.serving.server.TritonServer",
     "speech_commands_kws.serving.supervisor.Supervisor",
     "speech_commands_kws.serving.websocket.WebsocketServer",
+    "speech_commands_kws.serving.wyoming.WyomingServer",
     "speech_commands_kws.sweeps.multirun.Multirun",
     "speech_commands_kws.sweeps.pruning.TrialPruning",
     "speech_commands_kws.sweeps.sweeper.StudySweeper",

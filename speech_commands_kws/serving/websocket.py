@@ -6,26 +6,22 @@ The first message to a client says what is listened for. The client sends 16-bit
 
 import asyncio
 import json
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
-from math import ceil
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+from aiohttp import WSMsgType, web
 
 from speech_commands_kws.audio.reading import HIGHEST_RATE, LOWEST_RATE, check_rate
-from speech_commands_kws.errors import KwsError, check_positive, check_whole, summarize_error
-from speech_commands_kws.inference.backends.triton_requests import HIGHEST_PORT
-from speech_commands_kws.inference.detector import MS_PER_SECOND
+from speech_commands_kws.errors import KwsError, summarize_error
 from speech_commands_kws.inference.events.writer import as_mapping
 from speech_commands_kws.inference.listener import KeywordListener
-from speech_commands_kws.inference.streaming import StreamingModel
+from speech_commands_kws.serving.live import WAITING_CONNECTIONS, BadInputError, LiveServer, Pieces
 
 # Where pages of this machine come from.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -35,98 +31,33 @@ REASON_BYTES = 123  # most that a reason may have
 SAMPLE_RATE = "sample_rate"  # in the address
 FINISH = {"finish": True}
 SAMPLE = np.dtype("<i2")
-# Shorter messages wait for more, because a thread is asked for each piece; longer ones are cut, for others' sake.
-SHORTEST_MS, LONGEST_MS = 20, 1000
 CLOSE_SECONDS = 2.0  # for a client to answer that it closes too
-WAITING_CONNECTIONS = 128  # that have not been taken
-ENDED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
-class WebsocketServer:
-    """Listens to many clients with one model; each is scored in threads, so that none waits for another's sound.
+class WebsocketServer(LiveServer):
+    """A `LiveServer` for browsers too.
 
     Attributes:
-        host, port: where it can be reached; port 0 becomes a free one.
         origins: web pages of these may connect too, such as https://example.org; else only those of this machine.
-        most_connections: one more is refused.
-        message_bytes: most that a message may have.
-        waiting_bytes: sound of a connection that the system keeps while earlier sound is scored. A client that sends
-            more has to wait.
-        idle_seconds: without a message, until a connection is closed.
-        thresholds, call_ms: as of `KeywordListener`.
     """
 
-    host: str
-    port: int
+    mode = "websocket"
+    scheme = "ws"
+
     origins: Sequence[str]
-    most_connections: int
-    message_bytes: int
-    waiting_bytes: int
-    idle_seconds: float
-    thresholds: float | Mapping[str, float] | None
-    call_ms: float
-    connections: set[Any] = field(default_factory=set, init=False)
 
-    def __post_init__(self) -> None:
-        check_whole(0, HIGHEST_PORT, port=self.port)
-        check_whole(most_connections=self.most_connections, message_bytes=self.message_bytes)
-        check_whole(waiting_bytes=self.waiting_bytes)
-        check_positive(idle_seconds=self.idle_seconds)
-
-    def run(self, model: Path, say: Callable[[str], None]) -> None:
-        """Listen until Ctrl-C or SIGTERM.
-
-        Raises:
-            KwsError: the model does not listen to streams, a setting is not for it, or the port is taken.
-        """
-        asyncio.run(self._run(model, say))
-
-    async def _run(self, model: Path, say: Callable[[str], None]) -> None:
-        await self.open(model)
-        try:
-            host = f"[{self.host}]" if ":" in self.host else self.host
-            ended = asyncio.Event()
-            for number in ENDED_BY:
-                asyncio.get_running_loop().add_signal_handler(number, ended.set)
-            say(f"listening at ws://{host}:{self.port}; Ctrl-C ends")
-            await ended.wait()
-            say("stopping")
-        finally:
-            await self.close()
-
-    async def open(self, model: Path) -> None:
-        """Take connections from now on."""
-        # Here and not above: what else a server is has no need of it.
-        from aiohttp import web
-
-        self.model = StreamingModel(model)
-        self._listener(None)  # a wrong setting is met here, and not by a client
+    async def _take_connections(self, door: socket.socket) -> None:
         application = web.Application()
         application.router.add_get("/", self._answer)
         application.on_shutdown.append(self._dismiss)
         self.runner = web.AppRunner(application, access_log=None, shutdown_timeout=CLOSE_SECONDS)
         await self.runner.setup()
-        await web.SockSite(self.runner, self._door(), backlog=WAITING_CONNECTIONS).start()
+        await web.SockSite(self.runner, door, backlog=WAITING_CONNECTIONS).start()
 
     async def close(self) -> None:
         """Say to each client that the server ends."""
         await self.runner.cleanup()
-
-    def _door(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        try:
-            door = socket.create_server((self.host, self.port), family=family)
-        except OSError as error:
-            raise KwsError(
-                f"port {self.port} of {self.host} cannot be had ({error}): choose another with websocket.port="
-            ) from None
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.waiting_bytes)
-        self.port = door.getsockname()[1]
-        return door
-
-    def _listener(self, sample_rate: int | None) -> KeywordListener:
-        return KeywordListener(self.model, sample_rate, self.thresholds, self.call_ms)
 
     def is_allowed(self, origin: str) -> bool:
         """Whether a page of this origin may connect; programs that are no browsers say none."""
@@ -141,8 +72,6 @@ class WebsocketServer:
         await asyncio.gather(*closing)
 
     async def _answer(self, request: Any) -> Any:
-        from aiohttp import web
-
         origin = request.headers.get("Origin")
         if origin is not None and not self.is_allowed(origin):
             reason = f"pages of {origin} may not connect: websocket.origins= allows others\n"
@@ -166,7 +95,7 @@ class WebsocketServer:
             return TOO_MANY, f"{len(self.connections)} connections are open, the most: try later"
         self.connections.add(connection)
         try:
-            listener = self._listener(rate_of(query))
+            listener = self.listener(rate_of(query))
             await connection.send_json(self._greeting(listener))
             async with aclosing(
                 listener.listen(sound_of(connection, listener.sample_rate))
@@ -197,10 +126,6 @@ class WebsocketServer:
         }
 
 
-class BadInputError(KwsError):
-    """What a client sent cannot be heard; the message says what was expected and what came."""
-
-
 def rate_of(query: Mapping[str, str]) -> int | None:
     """The sample rate in a client's address (Hz); None: the model's."""
     others = sorted(set(query) - {SAMPLE_RATE})
@@ -220,13 +145,7 @@ def rate_of(query: Mapping[str, str]) -> int | None:
 
 async def sound_of(connection: Any, sample_rate: int) -> AsyncIterator[np.ndarray]:
     """What a client sends until it finishes or closes: int16 (T,), in pieces of a fitting length."""
-    from aiohttp import WSMsgType
-
-    shortest, longest = (
-        ceil(sample_rate * length / MS_PER_SECOND) * SAMPLE.itemsize
-        for length in (SHORTEST_MS, LONGEST_MS)
-    )
-    waiting = bytearray()
+    pieces = Pieces(sample_rate)
     async for message in connection:
         if message.type is WSMsgType.TEXT:
             check_finish(message.data)
@@ -235,12 +154,10 @@ async def sound_of(connection: Any, sample_rate: int) -> AsyncIterator[np.ndarra
             return
         if len(message.data) % SAMPLE.itemsize:
             raise BadInputError(f"expected 16-bit samples, got {len(message.data)} bytes")
-        waiting += message.data
-        if len(waiting) >= shortest:
-            for start in range(0, len(waiting), longest):
-                yield np.frombuffer(bytes(waiting[start : start + longest]), SAMPLE)
-            waiting.clear()
-    yield np.frombuffer(bytes(waiting), SAMPLE)
+        for piece in pieces(np.frombuffer(message.data, SAMPLE)):
+            yield piece
+    for piece in pieces.rest():
+        yield piece
 
 
 def check_finish(text: str) -> None:

@@ -11,6 +11,7 @@
 #   make release-models  set up; then train the models of a release on Speech Commands and synthetic talk (hours: docs/releasing.md)
 #   make release      measure them (or CLIP_RUN= and STREAM_RUN=), put them into the package, and build the wheel around them
 #   make docs         build the documentation, with the Python classes, as a site into site/
+#   make audit        known vulnerabilities, licences and a bill of materials (CycloneDX) of the installed packages, into dist/
 #   make web          build the page that listens in a browser, into speech_commands_kws/page (needs node 20.19 or later)
 #   make serve        set up; then serve the newest export by a Triton server in an environment of its own (.tools/triton)
 #   make triton       only make that environment: the tests that need the server skip themselves without it
@@ -35,7 +36,7 @@ NPM_CLI := lib/node_modules/npm/bin/npm-cli.js
 ACTIVATE := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP_INSTALL := $(POETRY)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help docs web wheel release release-models quickstart listener test test-all setup lint serve triton speech-corpora data-remote clean
+.PHONY: help docs audit web wheel release release-models quickstart listener test test-all setup lint serve triton speech-corpora data-remote clean
 .DELETE_ON_ERROR:
 
 help:
@@ -104,7 +105,18 @@ release: setup
 	$(ACTIVATE) kws evaluate model=$(STREAM_RUN)/model.streaming.onnx protocol=streaming split=test json_file=$(STREAM_RUN)/test.json
 	$(ACTIVATE) kws bundle clip_run=$(CLIP_RUN) stream_run=$(STREAM_RUN)
 	$(MAKE) wheel
-	cd dist; sha256sum *.whl > SHA256SUMS; cat SHA256SUMS
+	-$(MAKE) audit
+	cd dist; tar --sort=name --owner=0 --group=0 --mtime=@0 -czf weights.tar.gz -C ../speech_commands_kws weights
+	cd dist; sha256sum *.whl weights.tar.gz sbom.cdx.json > SHA256SUMS; cat SHA256SUMS
+
+AUDIT_TOOLS := pip-audit==2.10.1 cyclonedx-bom==7.5.0 pip-licenses==5.5.5
+audit: setup .tools/audit/ready
+	@.ci/audit.sh .tools/audit
+
+.tools/audit/ready: $(POETRY_READY)
+	@echo "== the tools of the audit: .tools/audit"; rm -rf .tools/audit; $(POETRY)/python -m venv .tools/audit
+	@.tools/audit/bin/python -m pip install --quiet --disable-pip-version-check $(AUDIT_TOOLS)
+	@touch $@
 
 # The warning is the theme's, about the next version of its builder, which pyproject.toml leaves out.
 docs: setup

@@ -33,8 +33,8 @@ def released_model(name: str) -> Path:
     facts = provenance()
     if name not in facts.get("models", {}):
         raise KwsError(
-            f"no {name} came with this installation: name a model file; `make quickstart` trains one in a checkout, and "
-            "`make release` builds a wheel that has one"
+            f"no {name} came with this installation: name a model file; `make quickstart` trains one in a checkout, "
+            "and `make release` builds a wheel that has one"
         )
     if facts["not_for_use"]:
         reason = facts["not_for_use"]

@@ -50,6 +50,7 @@ class WebsocketServer(LiveServer):
     async def _take_connections(self, door: socket.socket) -> None:
         application = web.Application()
         application.router.add_get("/", self._answer)
+        application.router.add_get("/health", self._health)
         application.on_shutdown.append(self._dismiss)
         self.runner = web.AppRunner(application, access_log=None, shutdown_timeout=CLOSE_SECONDS)
         await self.runner.setup()
@@ -70,6 +71,16 @@ class WebsocketServer(LiveServer):
         ends = "the server ends".encode()
         closing = [each.close(code=SERVER_ENDS, message=ends) for each in self.connections]
         await asyncio.gather(*closing)
+
+    async def _health(self, _: web.Request) -> web.Response:
+        """For whoever restarts a server that fails: it scores some silence."""
+        listener = self.listener(None)
+        try:
+            await asyncio.to_thread(listener, np.zeros(listener.call_samples, SAMPLE))
+        except KwsError as error:
+            reason = f"{summarize_error(error)}\n"
+            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=reason)
+        return web.json_response({"connections": len(self.connections)})
 
     async def _answer(self, request: Any) -> Any:
         origin = request.headers.get("Origin")

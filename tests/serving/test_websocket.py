@@ -327,7 +327,11 @@ def test_a_model_that_fails_is_told(model) -> None:
             raise KwsError("out of order")
 
     async def use(clients: Clients) -> None:
+        async with clients.session.get(clients.url + "health") as answer:
+            assert (answer.status, await answer.json()) == (200, {"connections": 0})
         clients.server.model = Failing(model)
+        async with clients.session.get(clients.url + "health") as answer:
+            assert (answer.status, await answer.text()) == (503, "out of order\n")
         async with clients.connected() as client:
             await client.connection.receive_json()
             await client.send(integers(), 1600)

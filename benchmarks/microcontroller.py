@@ -2,7 +2,7 @@
 
 Protocol
     The network alone, from log-mel frames to logits, is exported with a batch of 1, its normalisations folded into the
-    convolutions where ONNX Runtime can, and run once to learn the shape of every tensor. Nothing is measured on a device.
+    convolutions where ONNX Runtime can, and run once to learn the shape of every tensor. Nothing is run on a device.
     Flash: a byte for each weight of a convolution or matrix product, four for each bias, and the constants of other
     steps in a byte each; not the code. Memory (RAM): a byte for each value of the tensors that are needed at one time,
     steps in the order of the graph, the most of all steps. A step that only names values anew (reshape) takes none, nor
@@ -11,9 +11,9 @@ Protocol
     Multiply-adds are those of convolutions and matrix products. The front-end comes on top: an FFT of 512 points every
     10 ms in fixed point, some 4 kB.
 
-    python benchmarks/microcontroller.py [NETWORK ...]     all unless told: a table of the networks, one of the layers of
-                                                           the first, between the marks of docs/microcontrollers.md, and
-                                                           JSON on the last line
+    python benchmarks/microcontroller.py [NETWORK ...]     all unless told: a table of the networks and one of the
+                                                           layers of the first, which go to docs/microcontrollers.md,
+                                                           and JSON on the last line
 """
 
 import json
@@ -120,7 +120,7 @@ def steps_of(graph: onnx.GraphProto, shapes: dict[str, tuple[int, ...]]) -> Iter
 
 
 def products_of(node: onnx.NodeProto, weight: tuple[int, ...], made: tuple[int, ...]) -> int:
-    """Multiply-adds of a convolution, each output value of which has one of each weight of its channel, or of a product."""
+    """Multiply-adds: each value that a convolution makes takes those of all weights of its channel."""
     if "Conv" in node.op_type:
         return math.prod(made) * math.prod(weight[1:])
     return math.prod(made) * math.prod(weight) // made[-1]

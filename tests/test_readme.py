@@ -1,7 +1,7 @@
 """What the README tells a reader to type works: every command of its shell blocks.
 
 All of them compose; those that need neither recordings of people nor a server are typed, in the
-README's order and in one folder, with little data and two epochs.
+README's order and in one folder, with little data and two epochs. So are the cells of the tutorial.
 """
 
 import os
@@ -16,6 +16,7 @@ import pytest
 from conftest import NO_SERVER
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from matplotlib import pyplot
 from omegaconf import DictConfig
 
 from speech_commands_kws.cli.launch import CONFIG_DIR
@@ -24,6 +25,8 @@ from speech_commands_kws.commands import COMMANDS, module_of, to_overrides
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELL_BLOCK = re.compile(r"^```(?:bash|sh|shell)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# As jupytext makes cells of a page.
+CELL = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MAKE_TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 MODULE_PREFIX = "speech_commands_kws."
@@ -127,8 +130,10 @@ def lines_for_any_machine(lines: list[str]) -> Iterator[str]:
 
 
 def shortened(line: str) -> str:
-    """A line that trains, with two epochs of little data; one that evaluates, on few clips; another as it is."""
+    """A line that makes data or trains, with little speech and two epochs; one that evaluates, on few clips."""
     for command, config in commands_of(line):
+        if command == "download":
+            return f"{line} {LITTLE_SPEECH}"
         if command == "train" and not config.resume:
             little = LITTLE_SPEECH if config.data.name == "synthetic" else ""
             if config.data.name == "mixed":
@@ -227,3 +232,21 @@ def test_python_of_the_readme_runs(block: str, readers_folder: Path) -> None:
     script.write_text(block, encoding="utf-8")
     done = type_in(f"python {script.name}", readers_folder)
     assert done.returncode == 0, f"{block}\n{done.stderr}"
+
+
+@pytest.mark.integration
+def test_cells_of_the_tutorial_run_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pyplot.switch_backend("agg")
+    names: dict[str, object] = {}
+    for language, cell in CELL.findall((ROOT / "docs" / "tutorial.md").read_text("utf-8")):
+        if language == "python":
+            exec(compile(cell, "tutorial.md", "exec"), names)
+            continue
+        done = type_in("\n".join(map(shortened, cell.splitlines())), tmp_path)
+        assert done.returncode == 0, f"{cell}\n{done.stdout}\n{done.stderr}"
+    pyplot.close("all")
+    pictures = {path.name for path in tmp_path.glob("*.png")}
+    assert pictures == {"detection.png", "scores.png", "voices.png"}

@@ -134,6 +134,8 @@ def test_git_sees_the_projects_own_files(path: str) -> None:
         "check.png",
         "report.html",
         "scores.json",
+        "talk.wav",
+        "tutorial.ipynb",
         "model_repository/spotter/1/model.onnx",
         "web/node_modules/vite/package.json",
         "speech_commands_kws/page/index.html",

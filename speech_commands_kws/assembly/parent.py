@@ -43,8 +43,10 @@ def learns_from_run(cfg: DictConfig) -> bool:
 
 
 def find_teacher(cfg: DictConfig) -> Path:
-    """The checkpoint of the run that `teacher.run` names; raises KwsError where there is none."""
-    return checkpoint_at(find_trained("teacher.run", cfg.teacher.run, cfg)).absolute()
+    """The checkpoint of the run that `teacher.run` names; raises KwsError where there is none, or no spotter in it."""
+    path = checkpoint_at(find_trained("teacher.run", cfg.teacher.run, cfg)).absolute()
+    load_spotter(path)  # known before the data are read
+    return path
 
 
 def find_trained(setting: str, given: str, cfg: DictConfig) -> Path:

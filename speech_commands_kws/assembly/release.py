@@ -49,7 +49,7 @@ from speech_commands_kws.packaging.parity import (
     probe_waveforms,
 )
 from speech_commands_kws.packaging.quantize import Fp16, Int8
-from speech_commands_kws.packaging.temperature import Temperature
+from speech_commands_kws.packaging.temperature import Temperature, tempered
 from speech_commands_kws.tracking import registry
 
 LOG = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ def build_release(
         if divisor != 1:
             spotter.divide_logits(divisor)
             write_onnx(spotter, info, cfg.opset, partial)
-            scores = score(OnnxBackend(partial), split, cfg.batch_size)
+            scores = replace(trained, probabilities=tempered(trained.probabilities, divisor))
         facts = {"precision": "fp32", "temperature": divisor}
         facts |= {"before_temperature": sureness(trained, cfg.card.bins)}
         info = replace(

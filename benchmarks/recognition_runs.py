@@ -24,7 +24,7 @@ from speech_commands_kws.cli.launch import CONFIG_DIR
 from speech_commands_kws.evaluation.streaming.transcripts import spellings_of, without_keywords
 from speech_commands_kws.files.atomic import write_json_file
 from speech_commands_kws.inference.backends.onnx import OnnxBackend
-from speech_commands_kws.inference.locate import streaming_file
+from speech_commands_kws.inference.locate import STREAMING_FILE, streaming_file
 from speech_commands_kws.inference.streaming import StreamingModel
 from speech_commands_kws.labels import is_keyword, keywords_of
 from speech_commands_kws.packaging.latency import median_latency_ms
@@ -92,6 +92,12 @@ class Run:
     def forms(self) -> dict[str, dict[str, Any]]:
         """What each exported file says, weighs and takes."""
         return self.kept("forms.json", partial(measured_forms, self.model))
+
+    @property
+    def listener(self) -> dict[str, Any]:
+        """What `kws tune` measured of the run's own file for streams; nothing where it did not."""
+        path = self.folder / STREAMING_FILE
+        return StreamingModel(path).info.operating_points if path.is_file() else {}
 
     @property
     def speech(self) -> dict[str, dict[str, int]]:

@@ -260,6 +260,31 @@ def open_set_table(groups: dict[str, list[Run]]) -> Iterator[list[str]]:
         ]
 
 
+def listening_table(groups: dict[str, list[Run]]) -> Iterator[list[str]]:
+    """Of the first run of a row whose threshold was chosen."""
+    conditions = ("clean", "10 dB", "0 dB", "room")
+    heads = ["model", "run", "threshold", *(f"missed, {condition}" for condition in conditions)]
+    yield [
+        *heads,
+        "false alarms an hour (95 % limit)",
+        "hours",
+        "answer after the word's end, median",
+    ]
+    for name, group in groups.items():
+        run = next((run for run in group if run.listener), None)
+        if run is None:
+            continue
+        point = run.listener
+        missed = [point["misses_by_condition"][condition]["miss_rate"] for condition in conditions]
+        alarms = point["false_alarms_in_all_sound"]
+        yield [
+            *(name, run.folder.name, f"{point['threshold']:g}", *map(percent, missed)),
+            f"{alarms['per_hour']:.1f} ({alarms['limit_95']:.1f})",
+            f"{alarms['hours']:.2f}",
+            f"{point['latency_seconds']['median']:.2f} s",
+        ]
+
+
 def markdown(rows: Iterable[list[str]]) -> str:
     """A table with aligned columns."""
     lines = list(rows)
@@ -283,4 +308,10 @@ def page_of(groups: dict[str, list[Run]], options: dict[str, str]) -> str:
         "### Open set and calibration\n\nPercent, at the threshold of each fp32 file, but for the log loss.",
         markdown(open_set_table(groups)),
     ]
+    if any(run.listener for run in every):
+        parts += [
+            "### Listening\n\nPercent of the words in streams of the validation split, at the threshold that "
+            "`kws tune` chose on that very sound: recordings without keywords, other words, synthetic talk.",
+            markdown(listening_table(groups)),
+        ]
     return "\n\n".join(parts)

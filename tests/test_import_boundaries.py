@@ -24,8 +24,8 @@ ORDER = (
 ).split()
 # At the root lie the commands, which import any room and not each other.
 COMMANDS = (
-    "train evaluate export bundle enroll tune mine infer listen demo serve describe record check_data check_word "
-    "download pack leaderboard commands"
+    "train evaluate export bundle enroll tune mine infer listen demo serve describe doctor record check_data "
+    "check_word download pack leaderboard commands"
 ).split()
 ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
 # `training --> models & errors` in the picture.
@@ -62,6 +62,7 @@ LIGHT_MODULES = [
     ".inference.spotter",
     ".commands",
     ".describe",
+    ".doctor",
     ".infer",
     ".listen",
     ".demo",

@@ -124,6 +124,8 @@ def test_kws_answers_where_only_the_wheel_is_installed(
     answer = succeed(kws, "infer", clip, f"model={tiny_onnx}", "format=csv", cwd=tmp_path)
     assert "yes" in answer
     assert "_unknown_" in succeed(kws, "describe", tiny_onnx, cwd=tmp_path)
+    found = succeed(kws, "doctor", cwd=tmp_path)
+    assert "the package's model.onnx" in found and "\n0 broken, " in found
     module = succeed(
         *(empty_environment / "python", "-m", f"{PACKAGE}.infer"),
         *(f'input="{clip}"', f"model={tiny_onnx}", "format=csv"),

@@ -33,8 +33,8 @@ MODULE_PREFIX = "speech_commands_kws."
 OTHER_PROGRAMS = set(". source arecord cd cat git mlflow pip poetry pre-commit".split())
 SEPARATORS = "|&;<>"
 MADE_HERE = {"synthetic", "folder", "mixed"}
-# They need a microphone or another model, and end when they are told to.
-NOT_TYPED = {"enroll", "listen", "mine", "record", "serve", "tune"}
+# They need a microphone or another model, end when they are told to, or tell of the machine by their status.
+NOT_TYPED = {"doctor", "enroll", "listen", "mine", "record", "serve", "tune"}
 MULTIRUN = "-m"
 SHORT = "trainer.max_epochs=2"
 LITTLE_SPEECH = (

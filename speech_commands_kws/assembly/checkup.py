@@ -37,7 +37,17 @@ THREAD_LIBRARIES = ("OMP", "MKL", "OPENBLAS", "NUMBA")
 THREAD_VARIABLES = tuple(f"{library}_NUM_THREADS" for library in THREAD_LIBRARIES)
 # By which kernels for floats and for 8 bits are chosen, as Linux names them (x86_64, arm64).
 CPU_FEATURES = (
-    *("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8"),
+    *(
+        "avx",
+        "avx2",
+        "fma",
+        "avx512f",
+        "avx512_vnni",
+        "avx_vnni",
+        "avx512_bf16",
+        "amx_bf16",
+        "amx_int8",
+    ),
     *("asimd", "asimddp", "i8mm", "sve"),
 )
 CPU_INFO, MEMORY_INFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")

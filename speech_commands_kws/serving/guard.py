@@ -79,7 +79,13 @@ class Guard:
         application = web.Application(client_max_size=body_bytes)
         application.router.add_get("/{path:.*}", self._answer, allow_head=False)
         application.router.add_post("/{path:.*}", self._answer)
-        self.runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+        self.runner = web.AppRunner(
+            application,
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            # The rest of a body that was refused is read for so long, so that its client hears why.
+            lingering_time=self.body_seconds,
+        )
         await self.runner.setup()
         await web.TCPSite(self.runner, address, port, backlog=QUEUE).start()
 

@@ -104,6 +104,7 @@ release: setup
 	$(ACTIVATE) kws tune model=$(STREAM_RUN)/model.streaming.onnx
 	$(ACTIVATE) kws evaluate model=$(STREAM_RUN)/model.streaming.onnx protocol=streaming split=test json_file=$(STREAM_RUN)/test.json
 	$(ACTIVATE) kws bundle clip_run=$(CLIP_RUN) stream_run=$(STREAM_RUN)
+	rm -f dist/*.whl dist/sbom.cdx.json # of an earlier release
 	$(MAKE) wheel
 	-$(MAKE) audit
 	cd dist; tar --sort=name --owner=0 --group=0 --mtime=@0 -czf weights.tar.gz -C ../speech_commands_kws weights

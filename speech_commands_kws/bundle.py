@@ -31,11 +31,12 @@ def run(cfg: DictConfig) -> float:
         for run, name in ((cfg.clip_run, MODEL_FILE), (cfg.stream_run, STREAMING_FILE))
         if run is not None
     ]
-    if cfg.not_for_use is None:
+    not_for_use = cfg.not_for_use or None  # an empty reason is none
+    if not_for_use is None:
         for model in models:
             check_gate(model, **cfg.gate)
     output = WEIGHTS if cfg.output is None else Path(str(cfg.output)).expanduser()
-    write_bundle(output, models, cfg.not_for_use)
+    write_bundle(output, models, not_for_use)
     for model in models:
         print(f"{runs.here(output / model.path.name)}: {model.path.stat().st_size:,} bytes")
     return float(len(models))

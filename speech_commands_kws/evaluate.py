@@ -3,6 +3,7 @@
 import json
 import sys
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ def run(cfg: DictConfig) -> float:
     pictures = draw(scores, worst, info.frontend, title, cfg.bins, folder, robust)
     origin = {
         "model": str(path),
+        "model_sha256": sha256(path.read_bytes()).hexdigest(),
+        "split": None if cfg.input is not None else cfg.split,
         "data": data.title,
         "description": data.description,
         "data_fingerprint": data.clips.fingerprint,

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -90,7 +91,8 @@ def test_a_folder_is_scored_by_an_exported_model(evaluate, tree, model, tmp_path
     assert {path.name for path in folder.iterdir()} == PICTURES
     assert f"pictures: {folder}" in output
     facts = json.loads((tmp_path / "a/b.json").read_text())
-    assert facts["accuracy"] == accuracy
+    assert facts["accuracy"] == accuracy and facts["split"] is None
+    assert facts["model_sha256"] == sha256(model.read_bytes()).hexdigest()
     assert facts["classes"]["yes"] == {
         "precision": 1.0,
         "recall": pytest.approx(5 / 6),

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,8 @@ def test_evaluate_measures_a_listener_at_its_thresholds(root) -> None:
     assert finished.returncode == 0, finished.stderr
     facts = json.loads(finished.stdout)
     assert facts["misses"]["miss_rate"] <= 0.25
+    (path,) = root.glob("plots/runs/*/model.streaming.onnx")
+    assert facts["model_sha256"] == sha256(path.read_bytes()).hexdigest()
     assert set(facts["false_alarms_by_kind"]) == {"talk", "hiss", "other words"}
     assert facts["false_alarms"]["hours"] == pytest.approx(20 / 3600)
     assert len(facts["curve"]) == 30 and Path(facts["pictures"], "detection.png").is_file()

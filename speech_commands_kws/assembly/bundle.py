@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from speech_commands_kws.tracking import runs
 RECIPE = ("task", "augment", "mixup", "teacher", "streams", "auxiliary", "optimizer", "scheduler")
 SPEECH_EMBEDDING = ("SpeechEmbedding", "SpeechEmbeddingNet")
 TALK, SYNTHETIC = "talk", "synthetic"
+TEST = "test"
 
 
 def bundled(folder: Path, name: str, evaluation: str, licences: Mapping[str, str]) -> Bundled:
     """The model of this name in the folder of a run.
 
     Raises:
-        KwsError: it is not there, or was evaluated before it was exported.
+        KwsError: it is not there, its evaluation is of another file or sound, or a run that it goes back to is gone.
     """
     path = folder / name
     if not path.is_file():
@@ -45,17 +47,29 @@ def read_evaluation(path: Path, model: Path) -> dict[str, Any] | None:
     """What `kws evaluate json_file=` wrote; nothing where it did not.
 
     Raises:
-        KwsError: it is older than the model.
+        KwsError: it is damaged, or not of this very file on the test split.
     """
     if not path.is_file():
         return None
-    if path.stat().st_mtime < model.stat().st_mtime:
-        raise KwsError(f"{path} is older than {model.name}: evaluate that file again")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise KwsError(f"{path} is damaged: evaluate {model.name} again") from None
+    if facts.get("model_sha256") != sha256(model.read_bytes()).hexdigest():
+        raise KwsError(f"{path} is of another file than {model.name} is now: evaluate it again")
+    split, folder = facts["split"], facts.get("input")
+    if split != TEST or folder:
+        other = f"the {split} split" if split and not folder else "a folder"
+        raise KwsError(f"{path} tells of {other}: evaluate {model.name} again with split={TEST}")
+    return facts
 
 
 def materials_of(config: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """What a run has learnt from, with its parents and teacher: names, of folders the parts of the path."""
+    """What a run has learnt from, with its parents and teacher: names, of folders the parts of the path.
+
+    Raises:
+        KwsError: the folder of a parent or of the teacher is gone.
+    """
     yield (config["data"]["name"],)
     auxiliary, streams, teacher = (
         config.get(key) or {} for key in ("auxiliary", "streams", "teacher")
@@ -74,6 +88,11 @@ def materials_of(config: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for parent in filter(None, (config.get("init"), teacher.get("run"))):
         place = Path(parent)
         folder = place.parent.parent if place.suffix == ".ckpt" else place
+        if not (folder / runs.CONFIG_FILE).is_file():
+            raise KwsError(
+                f"expected the run {folder}, with which the training began or which taught it, found none: what it has "
+                "learnt from has to be told too, so bring it back there"
+            )
         yield from materials_of(OmegaConf.to_container(runs.read_config(folder), resolve=True))
 
 

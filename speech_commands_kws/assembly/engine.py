@@ -10,7 +10,7 @@ from speech_commands_kws.cli.launch import build
 from speech_commands_kws.cli.terminal import say
 from speech_commands_kws.errors import DISTRIBUTION
 from speech_commands_kws.inference.locate import MODEL_FILE, locate_model
-from speech_commands_kws.inference.released import WEIGHTS
+from speech_commands_kws.inference.released import WEIGHTS, provenance
 from speech_commands_kws.tracking.runs import say_export
 
 
@@ -30,10 +30,10 @@ def find_model(cfg: DictConfig, name: str = MODEL_FILE, released: bool = False) 
     """
     model = locate_model(cfg.model, cfg.paths.runs, build(cfg.registry), name, released)
     if cfg.model is None and model.parent == WEIGHTS:
-        say(
-            f"model: {name} of {DISTRIBUTION} {version(DISTRIBUTION)}, because no run below {cfg.paths.runs} has an "
-            "export; `kws describe` shows what it knows"
-        )
+        reason = provenance()["not_for_use"]
+        warning = f"; NOT FOR USE: {reason}" if reason else ""
+        package = f"{DISTRIBUTION} {version(DISTRIBUTION)}"
+        say(f"model: {name} of {package}, because {cfg.paths.runs} has no export{warning}")
     elif cfg.model is None:
         say_export(model, cfg.paths.runs)
     return model

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,7 @@ def evaluate_streams(cfg: DictConfig) -> dict[str, Any]:
     detector = tuning.detector(thresholds)
     scored = scored_and_saved(cfg, model, streams_of(cfg, model, folder), detector, floor, gate)
     facts = {"model": str(model.model), "split": cfg.split, "input": cfg.input}
+    facts["model_sha256"] = sha256(Path(model.model).read_bytes()).hexdigest()
     if gate:
         facts["gate"] = OmegaConf.to_container(cfg.gate) | {"closed": closed_shares(scored)}
     facts |= tuning.point(scored, thresholds)

@@ -6,7 +6,7 @@ from pathlib import Path
 from speech_commands_kws.errors import KwsError
 from speech_commands_kws.files.dvc import ensure_present
 from speech_commands_kws.files.log_time import last_time
-from speech_commands_kws.inference.released import has_released, released_model
+from speech_commands_kws.inference.released import has_released, released_file
 
 MODEL_FILE = "model.onnx"
 STREAMING_FILE = "model.streaming.onnx"
@@ -62,7 +62,7 @@ def locate_model(
     """
     if model is None:
         if released and has_released(name) and not exports_of(runs, name):
-            return released_model(name)
+            return released_file(name)
         return newest_export(runs, name)
     if fetch is not None and str(model).startswith(REGISTERED):
         return fetch(str(model))

@@ -5,16 +5,24 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from speech_commands_kws.errors import KwsError
+from speech_commands_kws.errors import DISTRIBUTION, KwsError
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 PROVENANCE = "provenance.json"
+CALLER = 3  # of what calls: one line, and not of this file
 
 
 def provenance() -> dict[str, Any]:
-    """Where they come from and what was measured of them, as `kws bundle` wrote it; empty where none came along."""
+    """Where they come from and what was measured of them, as `kws bundle` wrote it; empty where none came along.
+
+    Raises:
+        KwsError: it is damaged.
+    """
     path = WEIGHTS / PROVENANCE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError:
+        raise KwsError(f"{path} is damaged: install {DISTRIBUTION} again") from None
 
 
 def has_released(name: str) -> bool:
@@ -22,21 +30,25 @@ def has_released(name: str) -> bool:
     return name in provenance().get("models", {})
 
 
-def released_model(name: str) -> Path:
+def released_file(name: str) -> Path:
     """The model file of this name that came with the package.
-
-    A model that was made to test the installation is warned of.
 
     Raises:
         KwsError: none came along.
     """
-    facts = provenance()
-    if name not in facts.get("models", {}):
+    if not has_released(name):
         raise KwsError(
             f"no {name} came with this installation: name a model file; `make quickstart` trains one in a checkout, "
             "and `make release` builds a wheel that has one"
         )
-    if facts["not_for_use"]:
-        reason = facts["not_for_use"]
-        warnings.warn(f"the {name} of this installation is not for use: {reason}")
     return WEIGHTS / name
+
+
+def released_model(name: str) -> Path:
+    """`released_file`, for a constructor, whose caller is warned of a model that is not for use."""
+    path = released_file(name)
+    if reason := provenance()["not_for_use"]:
+        warnings.warn(
+            f"the {name} of this installation is not for use: {reason}", stacklevel=CALLER
+        )
+    return path

@@ -11,12 +11,15 @@ from typing import Any
 
 from speech_commands_kws.errors import DISTRIBUTION, KwsError
 from speech_commands_kws.evaluation.metrics import wilson_interval
-from speech_commands_kws.files.atomic import make_writable, write_whole
+from speech_commands_kws.files.atomic import make_writable, write_whole, written_to
+from speech_commands_kws.inference.locate import MODEL_FILE, STREAMING_FILE
 from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.inference.released import PROVENANCE
 from speech_commands_kws.packaging.model_card import PICTURES
 
 CARD_SUFFIX = ".md"
+MODELS = (MODEL_FILE, STREAMING_FILE)
+WRITTEN = {PROVENANCE, *MODELS, *(Path(name).with_suffix(CARD_SUFFIX).name for name in MODELS)}
 FACTS = ("parameters", "multiply_adds", "git_commit", "seed", "precision", "teacher", "begun_with")
 
 
@@ -66,10 +69,23 @@ class Bundled:
 
 
 def write_bundle(folder: Path, models: Sequence[Bundled], not_for_use: str | None) -> None:
-    """Replace the folder by one with these models."""
+    """Replace the folder by one with these models.
+
+    Raises:
+        KwsError: it has what was not written here, or the file system does not take it.
+    """
     make_writable(folder.parent)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    with written_to(folder):
+        folder.mkdir(exist_ok=True)
+        found = {path.name for path in folder.iterdir()}
+        others = found - WRITTEN if PROVENANCE in found else found
+        if others:
+            raise KwsError(
+                f"{folder} has {min(others)}, which `kws bundle` did not write there: choose a new folder, or one that "
+                "has the models of before alone"
+            )
+        for name in found:
+            (folder / name).unlink()
     for model in models:
         shutil.copyfile(model.path, folder / model.path.name)
         card = model.path.with_suffix(CARD_SUFFIX)

@@ -1,8 +1,8 @@
 """What the folder of a run tells about a model for others."""
 
 import json
-import os
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -42,8 +42,10 @@ def make_run(folder: Path, model: Path, **nodes: object) -> Path:
     return folder
 
 
-def evaluate(run: Path, accuracy: float) -> None:
+def evaluate(run: Path, accuracy: float, split: str | None = "test") -> None:
     facts = {
+        "model_sha256": sha256((run / "model.onnx").read_bytes()).hexdigest(),
+        "split": split,
         "accuracy": accuracy,
         "accuracy_interval_95": [0.5, 1.0],
         "clips": 200,
@@ -89,6 +91,11 @@ def test_a_folder_goes_by_a_name_of_its_path(tmp_path, model):
     run = make_run(tmp_path / "run", model, streams=streams)
     found = bundled(run, "model.onnx", "test.json", LICENCES).materials
     assert [(each.name, each.licence) for each in found] == list(LICENCES.items())
+
+
+def test_a_parent_that_is_gone_is_one_clear_error(tmp_path):
+    with pytest.raises(KwsError, match="expected the run .*/moved, with which the training began"):
+        list(materials_of(changed(init=f"{tmp_path}/moved/checkpoints/best.ckpt")))
 
 
 def test_synthetic_streams_hear_synthetic_talk():
@@ -167,8 +174,10 @@ def test_what_is_not_fit_for_others_is_bundled_only_when_it_says_so(
             "paths": {"runs": str(tmp_path)},
         }
     )
-    with pytest.raises(KwsError, match=message):
-        bundle.run(cfg)
+    for nothing in (None, ""):
+        cfg.not_for_use = nothing
+        with pytest.raises(KwsError, match=message):
+            bundle.run(cfg)
     assert not (tmp_path / "weights").exists()
     cfg.not_for_use = "trained for a test"
     bundle.run(cfg)
@@ -178,13 +187,26 @@ def test_what_is_not_fit_for_others_is_bundled_only_when_it_says_so(
     )
 
 
-def test_an_evaluation_of_an_older_file_is_refused(tmp_path, model):
+@pytest.mark.parametrize(
+    "split, message",
+    [("validation", "tells of the validation split: .* split=test"), (None, "tells of a folder")],
+)
+def test_an_evaluation_of_other_sound_is_refused(tmp_path, model, split, message):
+    run = make_run(tmp_path / "run", model)
+    evaluate(run, 0.95, split)
+    with pytest.raises(KwsError, match=message):
+        bundled(run, "model.onnx", "test.json", LICENCES)
+
+
+def test_an_evaluation_of_another_file_is_refused(tmp_path, model, make_tiny_onnx):
     run = make_run(tmp_path / "run", model)
     evaluate(run, 0.95)
-    os.utime(run / "test.json", (0, 0))
-    with pytest.raises(
-        KwsError, match="test.json is older than model.onnx: evaluate that file again"
-    ):
+    training = json.dumps({"data_fingerprint": "abc", "seed": 4})
+    make_tiny_onnx(run / "model.onnx", TINY_METADATA | {"training": training})
+    with pytest.raises(KwsError, match="test.json is of another file than model.onnx is now"):
+        bundled(run, "model.onnx", "test.json", LICENCES)
+    (run / "test.json").write_text("{")
+    with pytest.raises(KwsError, match="test.json is damaged: evaluate model.onnx again"):
         bundled(run, "model.onnx", "test.json", LICENCES)
     with pytest.raises(
         KwsError, match="expected .*model.streaming.onnx, found none: `kws export run="

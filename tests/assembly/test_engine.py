@@ -24,13 +24,18 @@ def test_every_engine_says_what_it_runs(name, is_server, suffix):
 
 
 def test_the_model_of_the_package_is_announced_as_such(tmp_path, capsys, monkeypatch):
-    (tmp_path / "provenance.json").write_text('{"not_for_use": null, "models": {"model.onnx": {}}}')
+    facts = tmp_path / "provenance.json"
+    facts.write_text('{"not_for_use": null, "models": {"model.onnx": {}}}')
     for module in (released, engine):
         monkeypatch.setattr(module, "WEIGHTS", tmp_path)
     with initialize_config_dir(CONFIG_DIR):
         cfg = compose("infer", [f"paths.root={tmp_path}/none"])
     assert find_model(cfg, released=True) == tmp_path / "model.onnx"
-    assert "model: model.onnx of speech-commands-kws " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("model: model.onnx of speech-commands-kws ") and "NOT FOR" not in said
+    facts.write_text(facts.read_text().replace("null", '"a test"'))
+    find_model(cfg, released=True)
+    assert capsys.readouterr().err.endswith("has no export; NOT FOR USE: a test\n")
     with pytest.raises(KwsError, match="no exported model.onnx under"):
         find_model(cfg)
 

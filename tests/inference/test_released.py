@@ -38,8 +38,12 @@ def test_where_none_came_along_it_is_said_how_to_get_one(tmp_path, monkeypatch):
 def test_a_model_that_is_not_for_use_is_warned_of(weights):
     path = weights / released.PROVENANCE
     path.write_text(path.read_text().replace("null", '"a test"'))
-    with pytest.warns(UserWarning, match="not for use: a test"):
-        released.released_model("model.onnx")
+    with pytest.warns(UserWarning, match="not for use: a test") as caught:
+        KeywordSpotter()
+    assert caught[0].filename == __file__, "of the line that asked"
+    path.write_text("{")
+    with pytest.raises(KwsError, match="provenance.json is damaged: install speech-commands-kws"):
+        KeywordSpotter()
 
 
 def test_an_export_and_a_name_come_before_it(weights, tmp_path, tiny_onnx):

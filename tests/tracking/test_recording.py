@@ -351,11 +351,11 @@ def test_runs_that_begin_at_once_share_a_new_store(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code]
     jobs = [
         subprocess.Popen([*command, tmp_path / "runs" / str(i), tmp_path / "store"], cwd=ROOT)
-        for i in range(3)
+        for i in range(2)
     ]
-    assert [job.wait(START_SECONDS) for job in jobs] == [0, 0, 0]
+    assert [job.wait(START_SECONDS) for job in jobs] == [0, 0]
     client = MlflowClient(sqlite_uri(tmp_path / "store" / "mlflow.db"))
     experiment = client.get_experiment_by_name("kws-test")
     runs = client.search_runs([experiment.experiment_id])
-    assert sorted(run.info.run_name for run in runs) == ["0_runs", "1_runs", "2_runs"]
-    assert [run.data.metrics["loss"] for run in runs] == [1, 1, 1]
+    assert sorted(run.info.run_name for run in runs) == ["0_runs", "1_runs"]
+    assert [run.data.metrics["loss"] for run in runs] == [1, 1]

@@ -9,13 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from speech_commands_kws.errors import DISTRIBUTION, KwsError
+from speech_commands_kws.errors import DISTRIBUTION, KwsError, display_name
 from speech_commands_kws.evaluation.metrics import wilson_interval
 from speech_commands_kws.files.atomic import make_writable, write_whole, written_to
 from speech_commands_kws.inference.locate import MODEL_FILE, STREAMING_FILE
 from speech_commands_kws.inference.model_info import ModelInfo
 from speech_commands_kws.inference.released import PROVENANCE
-from speech_commands_kws.packaging.model_card import PICTURES
+from speech_commands_kws.packaging.model_card import NOT_KNOWN, PICTURES, table
 
 CARD_SUFFIX = ".md"
 MODELS = (MODEL_FILE, STREAMING_FILE)
@@ -89,9 +89,8 @@ def write_bundle(folder: Path, models: Sequence[Bundled], not_for_use: str | Non
     for model in models:
         shutil.copyfile(model.path, folder / model.path.name)
         card = model.path.with_suffix(CARD_SUFFIX)
-        if card.is_file():  # without its pictures, which stay with the run
-            text = card.read_text(encoding="utf-8").partition(f"\n{PICTURES}")[0]
-            write_whole(folder / card.name, text.rstrip() + "\n")
+        if card.is_file():
+            write_whole(folder / card.name, card_for_others(card, model, not_for_use))
     facts = {
         "package": DISTRIBUTION,
         "version": version(DISTRIBUTION),
@@ -99,6 +98,25 @@ def write_bundle(folder: Path, models: Sequence[Bundled], not_for_use: str | Non
         "models": {model.path.name: provenance_of(model) for model in models},
     }
     write_whole(folder / PROVENANCE, json.dumps(facts, indent=2) + "\n")
+
+
+def card_for_others(card: Path, model: Bundled, not_for_use: str | None) -> str:
+    """The card of the run without its pictures, which stay there, and with materials and figures."""
+    materials = [[each.name, each.licence or NOT_KNOWN] for each in model.materials]
+    figures = [
+        [each.name, f"{each.value:.4g}", " to ".join(f"{limit:.4g}" for limit in each.interval_95)]
+        + [each.measured_on]
+        for each in figures_of(model)
+    ]
+    sections = [
+        *([f"**Not for use: {display_name(not_for_use)}.**"] if not_for_use else []),
+        card.read_text(encoding="utf-8").partition(f"\n{PICTURES}")[0].rstrip(),
+        "## Learnt from",
+        table(["material", "source and licence"], materials),
+        "## Measured",
+        table(["figure", "value", "95 % interval", "on"], figures),
+    ]
+    return "\n\n".join(sections) + "\n"
 
 
 def provenance_of(model: Bundled) -> dict[str, Any]:

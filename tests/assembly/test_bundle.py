@@ -126,7 +126,10 @@ def test_the_bundle_tells_of_model_material_and_figures(tmp_path, model):
     )
     assert bundle.run(cfg) == 1
     assert (output / "model.onnx").read_bytes() == model.read_bytes()
-    assert (output / "model.md").read_text() == "# A card\n\n## Limits\n\nMany.\n"
+    card = (output / "model.md").read_text()
+    assert card.startswith("# A card\n\n## Limits\n\nMany.\n\n## Learnt from\n")
+    assert "| speech_commands | CC BY 4.0 |" in card and "b.png" not in card
+    assert "| accuracy | 0.925 | 0.5 to 1 | 200 clips of " in card
     facts = json.loads((output / PROVENANCE).read_text())
     assert facts["not_for_use"] is None
     told = facts["models"]["model.onnx"]

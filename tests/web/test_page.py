@@ -522,7 +522,7 @@ def test_it_is_accessible(measured_site: str, tmp_path: Path, scheme: str) -> No
 
 
 @pytest.mark.integration
-def test_a_minute_grows_no_memory(site: str, tmp_path: Path) -> None:
+def test_listening_grows_no_memory(site: str, tmp_path: Path) -> None:
     """Of page and worker, once all that is kept is full; rubbish is collected before each reading."""
     sound = np.concatenate([np.zeros(SAMPLE_RATE, np.float32), burst("yes")])
     steps = LISTEN + """
@@ -533,13 +533,13 @@ def test_a_minute_grows_no_memory(site: str, tmp_path: Path) -> None:
     };
     await page.waitForTimeout(65000);
     const before = await reading();
-    await page.waitForTimeout(60000);
+    await page.waitForTimeout(30000);
     return [before, await reading(), await page.$$eval("#events li", (items) => items.length)];
     """
     flags = [*fake_microphone(tmp_path / "yes.wav", sound), "--js-flags=--expose-gc"]
     before, after, events = visit(site, steps, flags).value
     assert events > 20
-    assert 0 < after < before + 20
+    assert 0 < after < before + 10
 
 
 def test_a_busy_machine_skips_frames_and_says_so(site: str) -> None:

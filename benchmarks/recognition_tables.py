@@ -88,7 +88,15 @@ def differences(config: dict[str, Any], recipe: dict[str, Any]) -> set[str]:
         for name in ours.keys() | theirs.keys()
         if ours.get(name) != theirs.get(name) and not name.endswith(FOLLOWS)
     ]
-    return {f"{name}={ours[name]}" if name in ours else left_out(config, name) for name in names}
+    return {
+        f"{name}={without_place(ours[name])}" if name in ours else left_out(config, name)
+        for name in names
+    }
+
+
+def without_place(value: Any) -> Any:
+    """A value, of a path its last name alone: where it lay on a machine says nothing."""
+    return Path(value).name if isinstance(value, str) and "/" in value else value
 
 
 def left_out(config: dict[str, Any], name: str) -> str:

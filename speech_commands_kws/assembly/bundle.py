@@ -1,6 +1,7 @@
 """What the folder of a run tells about a model that others shall use."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +17,7 @@ from speech_commands_kws.tracking import runs
 # Of a saved configuration: what makes the recipe, but for what the metadata of the file have.
 RECIPE = ("task", "augment", "mixup", "teacher", "streams", "auxiliary", "optimizer", "scheduler")
 SPEECH_EMBEDDING = ("SpeechEmbedding", "SpeechEmbeddingNet")
+VERSION = re.compile(r"-|_v\d")  # what ends the name of a folder's material
 TALK, SYNTHETIC = "talk", "synthetic"
 TEST = "test"
 
@@ -33,7 +35,8 @@ def bundled(folder: Path, name: str, evaluation: str, licences: Mapping[str, str
     info = OnnxBackend(path).info
     materials = {}
     for parts in materials_of(config):
-        names = (part.partition("-")[0] for part in reversed(parts))  # talk-4ebbfca7 is talk
+        # talk-4ebbfca7 is talk, and speech_commands_v0.02 speech_commands.
+        names = (VERSION.split(part)[0] for part in reversed(parts))
         material = next((name for name in names if name in licences), parts[-1])
         own = info.training["data_fingerprint"] if parts == (config["data"]["name"],) else None
         materials.setdefault(material, Material(material, licences.get(material), own))
@@ -74,9 +77,7 @@ def materials_of(config: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     auxiliary, streams, teacher = (
         config.get(key) or {} for key in ("auxiliary", "streams", "teacher")
     )
-    if "data" in auxiliary:
-        yield (auxiliary["data"]["name"],)
-    folders = [(config.get("augment") or {}).get("noise_folder")]
+    folders = [auxiliary.get("root"), (config.get("augment") or {}).get("noise_folder")]
     folders += [*listed(streams.get("negatives")), *listed(streams.get("mined"))]
     yield from (Path(folder).parts for folder in folders if folder)
     if streams and not streams.get("negatives") and config["data"]["name"] == SYNTHETIC:

@@ -77,7 +77,7 @@ def test_what_a_run_has_learnt_from_is_told_with_its_parents_and_teacher(tmp_pat
             init=str(parent),
             teacher={"_target_": "package.Distillation", "run": f"{teacher}/checkpoints/best.ckpt"},
             augment={"noise_folder": "noises"},
-            auxiliary={"data": {"name": "others"}},
+            auxiliary={"root": "data/others"},
         )
     )
     assert [parts[-1] for parts in found] == (
@@ -88,7 +88,8 @@ def test_what_a_run_has_learnt_from_is_told_with_its_parents_and_teacher(tmp_pat
 
 def test_a_folder_goes_by_a_name_of_its_path(tmp_path, model):
     streams = {"negatives": "/home/anna/corpora/talk-4ebb/train"}
-    run = make_run(tmp_path / "run", model, streams=streams)
+    auxiliary = {"root": "/home/anna/speech_commands_v0.02"}
+    run = make_run(tmp_path / "run", model, streams=streams, auxiliary=auxiliary)
     found = bundled(run, "model.onnx", "test.json", LICENCES).materials
     assert [(each.name, each.licence) for each in found] == list(LICENCES.items())
 

@@ -31,6 +31,8 @@ import onnxruntime
 import torch
 from one_engine import make_spotter
 
+from speech_commands_kws.packaging.model_card import table
+
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "microcontrollers.md"
 BEGIN, END = "<!-- microcontrollers -->", "<!-- /microcontrollers -->"
 NETWORKS = {
@@ -126,11 +128,6 @@ def products_of(node: onnx.NodeProto, weight: tuple[int, ...], made: tuple[int, 
     return math.prod(made) * math.prod(weight) // made[-1]
 
 
-def markdown(rows: list[list[str]]) -> str:
-    rows.insert(1, ["---"] * len(rows[0]))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
 def table_of(networks: dict[str, list[Step]]) -> str:
     heads = ["network", "flash, kB", "memory, kB", "multiply-adds, M", "steps"]
     rows = [[*heads, *(f"{size} kB" for size in SIZES_KB)]]
@@ -148,7 +145,7 @@ def table_of(networks: dict[str, list[Step]]) -> str:
                 *fits,
             ]
         )
-    return markdown(rows)
+    return table(rows[0], rows[1:])
 
 
 def layers_of(name: str, steps: list[Step]) -> str:
@@ -164,7 +161,7 @@ def layers_of(name: str, steps: list[Step]) -> str:
         for step in steps
         if step.products
     ]
-    return f"### The layers of {name}\n\n{markdown(rows)}"
+    return f"### The layers of {name}\n\n{table(rows[0], rows[1:])}"
 
 
 def main() -> None:
